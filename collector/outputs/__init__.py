@@ -1,0 +1,1 @@
+"""One module per output: pull batches from its own cursor, settle every document once."""

@@ -1,0 +1,41 @@
+"""The contract between the worker and its outputs.
+
+The worker runs each output as one task and gives it a source of batches that starts at the output's cursor. The output
+pulls, delivers, and settles; nothing is pushed at it, so a dead output stalls nobody else.
+"""
+
+from typing import Protocol
+
+from pipelines.batch import Batch
+from pipelines.frame import Position
+
+
+class Stopped(Exception):
+    """No further batch will come: finish what is in hand, settle it and return."""
+
+
+class BatchSource(Protocol):
+    """Batches in journal order. They are shared between outputs: never change one."""
+
+    async def next(self) -> Batch:
+        """Wait for the next batch; raise Stopped when the worker drains."""
+
+    def ready(self) -> Batch | None:
+        """Return the next batch if it is at hand without waiting, else None."""
+
+    def settle(self, position: Position) -> None:
+        """Let the cursor pass the frame at `position`; every document up to it is stored or dead-lettered durably."""
+
+
+class Output(Protocol):
+    """Delivers batches somewhere; owns one cursor."""
+
+    def resume(self, cursor: Position | None) -> Position | None:
+        """Choose where to start, given the journal's cursor (None: the oldest frame).
+
+        An output that keeps a committed position beside its own data answers with that, so what stands beyond it is
+        neither lost nor written twice. May block; called once, before `run`.
+        """
+
+    async def run(self, source: BatchSource) -> None:
+        """Deliver until `source.next()` raises Stopped. Raising anything else restarts the output with back-off."""

@@ -1,0 +1,1 @@
+"""Pure functions from payload to ECS fields: no asyncio, no sockets, no files, no clock."""

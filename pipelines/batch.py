@@ -1,0 +1,67 @@
+"""What a worker makes of one frame: encoded documents by data stream, dead letters and a tally."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from pipelines.frame import Position
+
+DOCUMENT_HEAD: Final = b'{"event":{'
+"""Every document begins with these bytes, so an output can put `event.ingested` in without parsing: the canonical
+encoding holds no raw newline, hence newline + head occurs at the start of a document and nowhere else."""
+
+
+class DataStream(NamedTuple):
+    """Target of a document; `str()` gives Elasticsearch's name for it."""
+
+    type: str
+    dataset: str
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"{self.type}-{self.dataset}-{self.namespace}"
+
+
+class Documents(msgspec.Struct, frozen=True):
+    """Documents of one frame for one data stream, in record order.
+
+    `ndjson` holds one canonical JSON document per line, each ending in a newline and beginning with DOCUMENT_HEAD.
+    `ids` are their `_id`s, in the same order.
+    """
+
+    stream: DataStream
+    ndjson: bytes
+    ids: Sequence[bytes]
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that cannot be processed: its bytes, the stage that refused it, a bounded code and a readable reason."""
+
+    position: Position
+    stage: str
+    code: str
+    reason: str
+    origin: str
+    payload: bytes
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """The books of one frame (P2): what was claimed, what decoding found, and how each record settled."""
+
+    claimed: int = 0
+    records: int = 0
+    documents: int = 0
+    dead: int = 0
+    control: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """All that one frame gives. `payload_bytes` is the frame's size, for accounting of memory and lag."""
+
+    position: Position
+    journal_time: int
+    documents: tuple[Documents, ...]
+    dead_letters: tuple[DeadLetter, ...]
+    tally: Tally
+    payload_bytes: int
