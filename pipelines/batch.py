@@ -36,7 +36,10 @@ class Documents(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record that cannot be processed: its bytes, the stage that refused it, a bounded code and a readable reason."""
+    """Records that cannot be processed: their bytes, the stage that refused them, a bounded code, a readable reason.
+
+    Usually one; neighbours refused for the same reason share a letter, whose position is that of the first.
+    """
 
     position: Position
     stage: str
@@ -44,6 +47,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     reason: str
     origin: str
     payload: bytes
+    records: int = 1
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -57,9 +61,14 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """All that one frame gives. `payload_bytes` is the frame's size, for accounting of memory and lag."""
+    """What one frame gives, or a slice of it where it holds very many records.
+
+    `position` is that of its first record, `next` where the one after it begins (in the same frame or the following).
+    `payload_bytes` is the size of the frame, 0 but in its last slice, for accounting of memory and lag.
+    """
 
     position: Position
+    next: Position
     journal_time: int
     documents: tuple[Documents, ...]
     dead_letters: tuple[DeadLetter, ...]

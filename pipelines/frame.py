@@ -4,12 +4,13 @@ A frame is what the journal holds and a worker takes up at once (design section 
 of a frame on disk are `collector.journal.format`'s business.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
 
-INDEX_BITS: Final = 25
-"""A record's index within its frame takes 25 bits: a 64 MiB message holds fewer than 2**25 entries of two bytes."""
+INDEX_LIMIT: Final = 1 << 25
+"""A record's index within its frame: a 64 MiB message holds fewer than 2**25 entries of two bytes."""
 
 ALPHABET: Final = b"0123456789abcdefghijklmnopqrstuv"
 """The base32hex alphabet (RFC 4648 section 7) in lower case: ids sort as text the way their positions sort."""
@@ -114,28 +115,36 @@ def id_prefix(frame: Frame) -> bytes:
     return _base32(number, 19)
 
 
-class _Suffixes(list[bytes]):
-    """The last five characters of ids by record index, made once and kept (24 bytes each, as many as one frame had)."""
-
-    def first(self, count: int) -> list[bytes]:
-        for index in range(len(self), count):
-            self.append(_base32(index, 5))
-        return self[:count]
+INDEXES_KEPT: Final = 1 << 17
+"""How many indexes have their texts kept (about 12 MB); rarer, larger frames render theirs anew."""
 
 
-_suffixes = _Suffixes()
+class _Rendered(list[bytes]):
+    """Texts of the indexes 0, 1, 2, …, made once: rendering them costs more than all else in a document's head."""
+
+    def __init__(self, render: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._render = render
+
+    def slice(self, first: int, count: int) -> list[bytes]:
+        end = first + count
+        self.extend(map(self._render, range(len(self), min(end, INDEXES_KEPT))))
+        return self[first:end] + list(map(self._render, range(max(first, len(self)), end)))
 
 
-def id_suffixes(count: int) -> list[bytes]:
-    """The id suffixes of the records 0 to `count` - 1 of any frame."""
-    return _suffixes.first(count)
+_id_suffixes = _Rendered(lambda index: _base32(index, 5))
+_sequence_digits = _Rendered(lambda index: b"%08d" % index)
 
 
-def document_id(frame: Frame, index: int) -> bytes:
-    """`_id` and `event.id` of the record at `index`: 24 characters of base32hex."""
-    return id_prefix(frame) + _base32(index, 5)
+def document_ids(frame: Frame, first: int, count: int) -> list[bytes]:
+    """`_id` and `event.id` of `count` records from index `first` on: 24 characters of base32hex each."""
+    prefix = id_prefix(frame)
+    return [prefix + suffix for suffix in _id_suffixes.slice(first, count)]
 
 
-def event_sequence(frame: Frame, index: int) -> int:
-    """`event.sequence`: orders the records of one epoch as they lie in the journal."""
-    return frame.sequence << INDEX_BITS | index
+def event_sequences(frame: Frame, first: int, count: int) -> tuple[bytes, list[bytes]]:
+    """`event.sequence` of these records as decimal digits: a prefix they share, and eight digits each.
+
+    (frame sequence + 1) * 10**8 + index: orders the records of one epoch as they lie in the journal.
+    """
+    return b"%d" % (frame.sequence + 1), _sequence_digits.slice(first, count)

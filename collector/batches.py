@@ -1,0 +1,187 @@
+"""Batches for outputs: one computation serves all that keep up, and one that lags reads the journal by itself.
+
+Every output has a source of its own, which starts at the output's cursor. Sources at the journal's head share a window
+of recent batches, bounded in bytes; a source that fell behind the window has a follower of its own until it is back.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from collector.journal.follow import Follower, Gap
+from collector.journal.format import DurableEnd
+from collector.outputs.output import Stopped
+from pipelines.batch import Batch
+from pipelines.frame import Frame, Position
+
+WINDOW_BYTES: Final = 48 << 20
+"""Bound of the encoded documents kept for outputs that are a little behind the first."""
+
+START: Final = Position(0, 0, 0)
+"""Before every frame of partition 0: epochs are Unix times."""
+
+
+class Pipeline(Protocol):
+    """What turns a frame into batches; never raises."""
+
+    def __call__(self, frame: Frame) -> Iterator[Batch]:
+        """Yield the batches of a frame, at least one."""
+
+
+class Computed(msgspec.Struct):
+    """What was read at a position: its batches (none for a gap) and where the next frame begins."""
+
+    batches: Iterable[Batch]
+    next: Position
+    size: int
+
+
+class Window:
+    """The journal's head as seen by a worker, up to what is known to be durable.
+
+    `opened` is set once the journal can be read, or when the worker stops.
+    """
+
+    def __init__(self, journal: Path, pipeline: Pipeline, on_gap: Callable[[Gap], None]) -> None:
+        self.journal = journal
+        self._pipeline = pipeline
+        self._on_gap = on_gap
+        self._kept: OrderedDict[Position, Computed] = OrderedDict()
+        self._kept_bytes = 0
+        self._head = START
+        self._follower: Follower | None = None
+        self._end: DurableEnd | None = None
+        self.stopped = False
+        self.opened = asyncio.Event()
+        self.changed = asyncio.Event()
+
+    def start_at(self, position: Position) -> None:
+        """Move the head forward to the newest position that any source starts from."""
+        if position > self._head:
+            self._head = position
+            self._follower = None
+
+    def grow(self, end: DurableEnd) -> None:
+        """Take note that the journal is durable up to `end`."""
+        self._end = end
+        self.opened.set()
+        self._wake()
+
+    def stop(self) -> None:
+        """Let every waiting source raise Stopped."""
+        self.stopped = True
+        self.opened.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def follower(self, position: Position) -> Follower:
+        """Return a follower that begins at `position`."""
+        follower = Follower(self.journal)
+        follower.seek(position)
+        return follower
+
+    def at(self, position: Position) -> Computed | bool | None:
+        """Return what stands at `position`; None when nothing durable does yet; False when it left the window."""
+        kept = self._kept.get(position)
+        if kept is not None:
+            return kept
+        if position != self._head:
+            return False
+        if self._follower is None:
+            self._follower = self.follower(position)
+        computed = self.compute(self._follower)
+        if computed is None:
+            return None
+        self._head = computed.next
+        if isinstance(computed.batches, tuple):
+            self._kept[position] = computed
+            self._kept_bytes += computed.size
+            while self._kept_bytes > WINDOW_BYTES and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._kept_bytes -= oldest.size
+        return computed
+
+    def compute(self, follower: Follower) -> Computed | None:
+        """Read the follower's next frame and run the pipeline on it; None when nothing durable is left."""
+        if self._end is None:
+            return None
+        found = follower.read(self._end)
+        if found is None:
+            return None
+        if isinstance(found, Gap):
+            self._on_gap(found)
+            return Computed((), found.last._replace(sequence=found.last.sequence + 1, record=0), 0)
+        batches = self._pipeline(found)
+        first = next(batches)
+        after = found.position._replace(sequence=found.sequence + 1)
+        size = sum(len(part.ndjson) for part in first.documents)
+        if first.next == after:
+            return Computed((first,), after, size)
+        # A frame of many slices is not kept: its documents could exceed any bound.
+        return Computed(chain((first,), batches), after, size)
+
+
+class Source:
+    """The batches of one output, from its cursor on (`collector.outputs.output.BatchSource`)."""
+
+    def __init__(self, window: Window, start: Position, on_settled: Callable[[Position], None]) -> None:
+        window.start_at(start._replace(record=0))
+        self._window = window
+        self._at = start._replace(record=0)
+        self._skip_to = start
+        self._own: Follower | None = None
+        self._batches: Iterator[Batch] = iter(())
+        self._unsettled: OrderedDict[Position, Position] = OrderedDict()
+        self._on_settled = on_settled
+        self.cursor = start
+
+    async def next(self) -> Batch:
+        """Wait for the next batch; raise Stopped when the worker drains."""
+        while not self._window.stopped:
+            changed = self._window.changed
+            batch = self.ready()
+            if batch is not None:
+                return batch
+            await changed.wait()
+        raise Stopped
+
+    def ready(self) -> Batch | None:
+        """Return the next batch if the journal holds one, else None."""
+        while True:
+            for batch in self._batches:
+                if batch.position >= self._skip_to:
+                    self._unsettled[batch.position] = batch.next
+                    return batch
+            computed = self._read()
+            if computed is None:
+                return None
+            self._at = computed.next
+            self._batches = iter(computed.batches)
+
+    def settle(self, position: Position) -> None:
+        """Let the cursor pass the batch at `position` and all before it."""
+        while self._unsettled:
+            first = next(iter(self._unsettled))
+            if first > position:
+                break
+            self.cursor = self._unsettled.pop(first)
+        self._on_settled(self.cursor)
+
+    def _read(self) -> Computed | None:
+        computed = self._window.at(self._at)
+        if not isinstance(computed, bool):
+            if self._own is not None:
+                self._own.close()
+                self._own = None
+            return computed
+        if self._own is None:
+            self._own = self._window.follower(self._at)
+        return self._window.compute(self._own)

@@ -1,0 +1,38 @@
+"""The one canonical JSON encoding of every document: both paths and every splice go through here.
+
+Key order is the order of insertion; escapes are minimal (RFC 8259 section 7: quotation mark, backslash, controls);
+no white space; never a raw newline. Text that is not valid Unicode cannot be encoded: `clean_text` comes first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+
+def encode(value: Any) -> bytes:
+    """Encode dicts with text keys, lists, text, 64-bit integers, finite floats, booleans and None."""
+    return orjson.dumps(value)
+
+
+def encode_texts(texts: Sequence[str]) -> list[bytes]:
+    """Encode many texts by one call; twice as fast as one by one.
+
+    The indented form puts every element on a line of its own, and a raw newline cannot stand inside an encoded
+    string, so splitting on the line break is exact.
+    """
+    if not texts:
+        return []
+    return orjson.dumps(texts, option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ")
+
+
+def clean_text(text: str) -> tuple[str, bool]:
+    """Return the text with every byte that was not UTF-8 as U+FFFD, and whether any was.
+
+    `text` was decoded with the error handler `surrogateescape`, so undecodable bytes are lone surrogates.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), True
+    return text, False

@@ -1,0 +1,88 @@
+"""Closing a batch: slices of a frame, dead letters, and the tally by which the books balance (P2)."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Final, TypeVar
+
+import msgspec
+
+from pipelines.batch import Batch, DeadLetter, Documents, Tally
+from pipelines.frame import INDEX_LIMIT, Frame
+
+RECORDS_LIMIT: Final = 16384
+"""Records of one batch. A message of 64 MiB can hold 22 million records, whose documents no memory could hold."""
+
+T = TypeVar("T")
+
+
+class Refused(msgspec.Struct):
+    """A record that gives no document: why, its bytes, and `input/peer` of its sender."""
+
+    code: str
+    reason: str
+    payload: bytes
+    origin: str
+
+
+class Control(msgspec.Struct):
+    """A record that is settled by being read."""
+
+
+def with_lookahead(items: Iterable[T]) -> Iterator[tuple[T, bool]]:
+    """Yield each item and whether it is the last; without items, nothing."""
+    iterator = iter(items)
+    for held in iterator:
+        for item in iterator:
+            yield held, False
+            held = item
+        yield held, True
+
+
+def close_batch(
+    frame: Frame,
+    documents: tuple[Documents, ...],
+    refused: list[tuple[int, Refused]],
+    *,
+    records: range,
+    last: bool,
+) -> Batch:
+    """Make the batch of the records with these indexes. `refused` holds (index, Refused) in order."""
+    if records.stop > INDEX_LIMIT:
+        raise OverflowError(f"more than {INDEX_LIMIT} records in one frame")
+    made = sum(len(part.ids) for part in documents)
+    tally = Tally(
+        claimed=sum(max(message.claimed, 0) for message in frame.messages) if last else 0,
+        records=len(records),
+        documents=made,
+        dead=len(refused),
+        control=len(records) - made - len(refused),
+    )
+    here = frame.position
+    after = here._replace(sequence=frame.sequence + 1) if last else here._replace(record=records.stop)
+    return Batch(
+        here._replace(record=records.start),
+        after,
+        frame.journal_time,
+        tuple(sorted(documents, key=lambda part: part.stream)),
+        tuple(_dead_letters(frame, refused)),
+        tally,
+        len(frame.payload) if last else 0,
+    )
+
+
+def _dead_letters(frame: Frame, refused: list[tuple[int, Refused]]) -> Iterator[DeadLetter]:
+    """Join neighbours refused for one reason: a message of a million nils is not a million letters."""
+    neighbours = groupby(
+        enumerate(refused), lambda item: (item[1][0] - item[0], item[1][1].code, item[1][1].reason, item[1][1].origin)
+    )
+    for (_, code, reason, origin), group in neighbours:
+        members = [item for _, item in group]
+        yield DeadLetter(
+            position=frame.position._replace(record=members[0][0]),
+            stage="decode",
+            code=code,
+            reason=reason,
+            origin=origin,
+            payload=b"".join(item.payload for _, item in members),
+            records=len(members),
+        )

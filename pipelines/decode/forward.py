@@ -1,0 +1,125 @@
+"""Fluent Forward entries, decoded one by one: the reference that the chunk path is held against.
+
+See the Forward protocol v1 (entries `[time, record]`, `[[time, metadata], record]`) and Fluent Bit's variants.
+"""
+
+import math
+from typing import Any, Final
+
+import msgpack
+import msgspec
+
+from parsers.flattened import key_text
+from parsers.timestamps import LAST_SECOND
+
+GROUP_MARKS: Final = frozenset({0xFFFFFFFF, 0xFFFFFFFE})
+"""Seconds of Fluent Bit's two fake records around an OTLP group; they exist only with metadata, nanoseconds 0."""
+
+
+class EntryError(ValueError):
+    """An entry that is no event; `code` is bounded, the text is for people."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code = code
+        super().__init__(reason)
+
+
+class Event(msgspec.Struct):
+    """One decoded entry. `time` is (second, nanosecond), None when the sender does not know it.
+
+    `claimed_time` holds a time that no calendar has, as text. Text may hold surrogates for bytes that are no UTF-8.
+    """
+
+    time: tuple[int, int] | None
+    record: dict[str, Any]
+    metadata: dict[str, Any] = {}
+    claimed_time: str | None = None
+    group_mark: bool = False
+    tag: bytes = b""
+
+
+def decode_entry(entry: bytes | memoryview) -> Event:
+    """Decode `[time, record]`; raise EntryError."""
+    elements = _unpack(entry)
+    if not isinstance(elements, list) or len(elements) != 2:
+        raise EntryError("bad_entry", "an entry is a list of time and record")
+    return _event(elements[0], elements[1])
+
+
+def decode_message(message: bytes | memoryview) -> Event:
+    """Decode a whole Message-mode object `[tag, time, record, option?]`; raise EntryError."""
+    elements = _unpack(message)
+    if not isinstance(elements, list) or not 3 <= len(elements) <= 4 or not isinstance(elements[0], str | bytes):
+        raise EntryError("bad_entry", "a message is a list of tag, time, record and options")
+    event = _event(elements[1], elements[2])
+    tag = elements[0]
+    event.tag = tag.encode("utf-8", "surrogateescape") if isinstance(tag, str) else tag
+    option = elements[3] if len(elements) == 4 else None
+    if isinstance(option, dict) and isinstance(option.get("metadata"), dict):
+        event.metadata = option["metadata"]
+    return event
+
+
+def _unpack(encoded: bytes | memoryview) -> Any:
+    try:
+        return msgpack.unpackb(
+            encoded,
+            raw=False,
+            unicode_errors="surrogateescape",
+            strict_map_key=False,
+            object_pairs_hook=_pairs,
+            max_str_len=len(encoded),
+            max_bin_len=len(encoded),
+            max_array_len=len(encoded),
+            max_map_len=len(encoded),
+            max_ext_len=len(encoded),
+        )
+    except (ValueError, msgpack.UnpackException, OverflowError) as error:
+        deep = isinstance(error, msgpack.StackError)
+        code, reason = ("too_deep", "nested too deep") if deep else ("bad_entry", "not MessagePack")
+        raise EntryError(code, reason) from error
+
+
+def _pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Make a map whose keys are text; of equal keys the last wins."""
+    return {key if isinstance(key, str) else key_text(key): value for key, value in pairs}
+
+
+def _event(stamp: Any, record: Any) -> Event:
+    metadata: dict[str, Any] = {}
+    nested = isinstance(stamp, list)
+    if nested:
+        if len(stamp) != 2 or not isinstance(stamp[1], dict):
+            raise EntryError("bad_time", "nested time is a list of time and metadata")
+        stamp, metadata = stamp
+    if not isinstance(record, dict):
+        raise EntryError("bad_record", "a record is a map")
+    time, claimed = _time(stamp)
+    mark = nested and isinstance(stamp, msgpack.ExtType) and time is not None and time[0] in GROUP_MARKS
+    return Event(time, record, metadata, claimed, mark and time is not None and time[1] == 0)
+
+
+def _time(stamp: Any) -> tuple[tuple[int, int] | None, str | None]:
+    """Return (second, nanosecond) or None, and the claim when it is out of range."""
+    if stamp is None:
+        return None, None
+    if isinstance(stamp, msgpack.ExtType):
+        if stamp.code != 0 or len(stamp.data) != 8:
+            raise EntryError("bad_time", "an extension that is no EventTime")
+        second, nanosecond = int.from_bytes(stamp.data[:4], "big"), int.from_bytes(stamp.data[4:], "big")
+    elif isinstance(stamp, msgpack.Timestamp):
+        second, nanosecond = stamp.seconds, stamp.nanoseconds
+    elif isinstance(stamp, float):
+        if not math.isfinite(stamp):
+            return None, str(stamp)
+        second = math.floor(stamp)
+        nanosecond = int((stamp - second) * 1_000_000_000)
+    elif isinstance(stamp, int) and not isinstance(stamp, bool):
+        second, nanosecond = stamp, 0
+    else:
+        raise EntryError("bad_time", f"a time cannot be of type {type(stamp).__name__}")
+    if not second and not nanosecond:
+        return None, None
+    if not 0 <= second <= LAST_SECOND or nanosecond >= 1_000_000_000:
+        return None, f"{second}.{nanosecond:09d}"
+    return (second, nanosecond), None

@@ -1,0 +1,1 @@
+"""From decoded records to ECS documents (version pinned in `pipelines.settings`)."""

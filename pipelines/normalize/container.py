@@ -1,0 +1,123 @@
+"""The document of a container's line, in two parts: what varies by record, and the tail that a stream shares.
+
+Canonical order: `event`, `@timestamp`, `message`, then the tail. The head is what the chunk path splices; the tail is
+made here for both paths.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from parsers.canonical import encode
+from parsers.flattened import flattened, plain, text_of
+from pipelines.batch import DataStream
+from pipelines.decode.forward import Event
+from pipelines.frame import Frame, Origin
+from pipelines.normalize.identity import IDENTITY_CONFLICT, container_of, driver_labels, kubernetes_of, take_text
+from pipelines.settings import ECS_VERSION, Settings
+
+LINE_KEYS: Final = ("log", "message", "MESSAGE")
+"""Where senders put the line: Docker and Fluent Bit's tail, Fluentd and many loggers, journald."""
+
+STREAM_KEYS: Final = ("source", "stream")
+"""Where senders put the stream: Docker's driver, Fluent Bit's container parsers."""
+
+PARTIAL_KEYS: Final = {
+    "partial_message": "message",
+    "partial_id": "id",
+    "partial_ordinal": "ordinal",
+    "partial_last": "last",
+}
+
+TIME_OUT_OF_RANGE: Final = "_time_out_of_range"
+INVALID_UTF8: Final = "_invalid_utf8"
+
+
+class Line(msgspec.Struct):
+    """A line ready for its document: text, time (second, nanosecond; None: unknown) and the tail."""
+
+    message: str
+    time: tuple[int, int] | None
+    tail: dict[str, Any]
+
+
+def normalise(event: Event, *, frame: Frame, origin: Origin, tag: bytes, settings: Settings) -> Line:
+    """Make the document's parts of one decoded event. The event's record is used up."""
+    record = event.record
+    tags: list[str] = []
+    message, damaged = _line(record)
+    if damaged:
+        tags.append(INVALID_UTF8)
+    own: dict[str, Any] = {}
+    if event.claimed_time is not None:
+        tags.append(TIME_OUT_OF_RANGE)
+        own["claimed"] = {"time": event.claimed_time}
+    tail = _tail(record, own=own, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
+    if event.metadata:
+        own["metadata"] = flattened(event.metadata)
+    tail.update(fixed_tail(frame, settings, settings.container_stream))
+    return Line(message, event.time, tail)
+
+
+def _line(record: dict[str, Any]) -> tuple[str, bool]:
+    for key in LINE_KEYS:
+        if key in record:
+            return text_of(record.pop(key))
+    return encode(plain(record)).decode(), False
+
+
+def _tail(
+    record: dict[str, Any], *, own: dict[str, Any], tags: list[str], tag: str, origin: Origin, settings: Settings
+) -> dict[str, Any]:
+    claims: dict[str, Any] = {}
+    from_driver = "container_id" in record and "source" in record
+    stream = next((take_text(record, key) for key in STREAM_KEYS if record.get(key) in ("stdout", "stderr")), None)
+    container = container_of(record, tag, claims)
+    orchestrator, node = kubernetes_of(record, container)
+    about: dict[str, Any] = {"stream": stream} if stream else {}
+    partial = {field: take_text(record, key) for key, field in PARTIAL_KEYS.items() if isinstance(record.get(key), str)}
+    if partial:
+        about["partial"] = partial
+    if from_driver and container:
+        marks = driver_labels(record)
+        if marks:
+            container["labels"] = marks
+    if claims:
+        tags.append(IDENTITY_CONFLICT)
+        own["claimed"] = {**own.get("claimed", {}), **claims}
+    if about:
+        own["container"] = about
+    own["origin"] = {"input": origin.input, "transport": origin.transport, "peer": origin.peer}
+    if origin.auth:
+        own["origin"]["auth"] = origin.auth
+    if tag:
+        own["tag"] = tag
+    if record:
+        own["fields"] = flattened(record)
+    tail: dict[str, Any] = {}
+    if container:
+        tail["container"] = container
+    tail["host"] = {"name": settings.hosts.get(origin.peer) or node or origin.peer}
+    if orchestrator:
+        tail["orchestrator"] = orchestrator
+    if tags:
+        tail["tags"] = tags
+    tail["tidewaiter"] = own
+    return tail
+
+
+def fixed_tail(frame: Frame, settings: Settings, stream: DataStream) -> dict[str, Any]:
+    """Return what every document of a journal and data stream carries at its end."""
+    journal = f"{frame.journal.id:06x}"
+    return {
+        "ecs": {"version": ECS_VERSION},
+        "data_stream": {"type": stream.type, "dataset": stream.dataset, "namespace": stream.namespace},
+        "agent": {
+            "type": "tidewaiter",
+            "version": settings.version,
+            "name": frame.journal.name,
+            "id": journal,
+            "ephemeral_id": f"{journal}-{frame.epoch}",
+        },
+        "observer": {"hostname": frame.journal.name},
+    }

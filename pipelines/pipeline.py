@@ -1,0 +1,44 @@
+"""Frame -> batches, and nothing a frame holds can stop it (P7)."""
+
+from collections.abc import Callable, Iterator
+
+from pipelines import reference
+from pipelines.batch import Batch
+from pipelines.books import Refused, close_batch
+from pipelines.chunk import ChunkPath
+from pipelines.frame import Frame
+from pipelines.settings import Settings
+
+
+class Pipeline:
+    """Runs the chunk path; where that fails the reference path; where both fail the rest of the frame is a dead letter.
+
+    `on_failure` is told which path failed and why: a failure is a bug of ours, found by a frame we hold as evidence.
+    """
+
+    def __init__(self, settings: Settings, on_failure: Callable[[str, Frame, Exception], None]) -> None:
+        self._settings = settings
+        self._chunk = ChunkPath(settings)
+        self._on_failure = on_failure
+
+    def __call__(self, frame: Frame) -> Iterator[Batch]:
+        """Yield the batches of a frame, at least one. Owns nothing of the frame afterwards."""
+        at = frame.position
+        paths = {"chunk": self._chunk.process, "reference": self._reference}
+        for name, path in paths.items():
+            try:
+                for batch in path(frame):
+                    if batch.position >= at:
+                        at = batch.next
+                        yield batch
+            except Exception as error:  # the boundary where a worker takes a chunk
+                self._on_failure(name, frame, error)
+            else:
+                return
+        origin = frame.origins[0]
+        whole = Refused("crash", "neither path could process it", bytes(frame.payload), f"{origin.input}/{origin.peer}")
+        record = at.record
+        yield close_batch(frame, (), [(record, whole)], records=range(record, record + 1), last=True)
+
+    def _reference(self, frame: Frame) -> Iterator[Batch]:
+        return reference.process(frame, self._settings)

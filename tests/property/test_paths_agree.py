@@ -1,0 +1,174 @@
+"""The chunk path gives the same bytes as the reference path, on everything."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from collector.testing.frames import ORIGIN, frame_of
+from pipelines import reference
+from pipelines.chunk import ChunkPath
+from pipelines.frame import Frame, Origin
+from pipelines.settings import Settings
+
+SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
+ORIGINS = (ORIGIN, Origin("socket", "unix", "unix:uid=0"), Origin("docker", "tcp", "192.0.2.9"))
+CASES = 10_000
+
+HOSTILE_TEXTS = ['{"delete":{"_id":"1"}}\n', "\n", "\x00", '"', "\\", "\u2028", "%s%b", ",\n  ", "web/" + "a" * 12]
+NO_ENTRIES = [b"\xc0", b"\x93\x01\x02\x03", b"\xc1", b"\xda\xff", b"\x91" * 2000 + b"\x01", b"\x92\x01\xdf\xff"]
+NO_RECORDS = [b"\xc0", b"\x01", b"\x90", b"\x81\x91\x01\x02", b"\x91" * 600 + b"\x01"]
+ODD_TIMES = [b"\xc0", b"\xa1x", b"\x80", b"\xd6\xff\x00\x00\x00\x01", b"\xd4\x00\x00", b"\xc2"]
+KNOWN_KEYS = ["log", "message", "container_id", "container_name", "source", "stream", "partial_id", "kubernetes", "a.b"]
+
+
+def _stamp(second: int, nanosecond: int) -> bytes:
+    return b"\xd7\x00" + struct.pack(">II", second, nanosecond)
+
+
+text = st.one_of(st.text(max_size=8), st.sampled_from(HOSTILE_TEXTS))
+good_time = st.builds(_stamp, st.integers(1, 2**32 - 3), st.integers(0, 999_999_999))
+edge_time = st.builds(_stamp, st.sampled_from([0, 1, 2**32 - 1, 2**32 - 2]), st.sampled_from([0, 999_999_999, 10**9]))
+event_time = st.one_of(good_time, edge_time)
+nested_time = event_time.map(lambda time: b"\x92" + time + b"\x80")
+second_signed = st.integers(1, 2**31 - 1).map(lambda second: b"\xd2" + struct.pack(">i", second))
+second_unsigned = st.integers(1, 2**32 - 3).map(lambda second: b"\xce" + struct.pack(">I", second))
+any_time = st.one_of(
+    event_time,
+    nested_time,
+    event_time.map(lambda time: b"\x92" + time + b"\x81\xa1a\x01"),
+    event_time.map(lambda time: b"\xc7\x08" + time[1:]),
+    st.integers(-(2**31), 2**63).map(msgpack.packb),
+    st.floats().map(msgpack.packb),
+    st.sampled_from(ODD_TIMES),
+)
+value = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), text, st.binary(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(text, inner, max_size=3)),
+    max_leaves=4,
+)
+docker_record = st.builds(
+    lambda *values: msgpack.packb(dict(zip(("container_id", "container_name", "source", "log"), values, strict=True))),
+    st.sampled_from(["a" * 64, "b" * 64, ""]),
+    st.sampled_from(["/web", "web", "/db-1"]),
+    st.sampled_from(["stdout", "stderr", "other"]),
+    text,
+)
+raw_text = st.binary(max_size=8).map(lambda data: bytes([0xA0 | len(data)]) + data)
+other_record = st.one_of(
+    st.dictionaries(st.one_of(text, st.sampled_from(KNOWN_KEYS)), value, max_size=6).map(msgpack.packb),
+    st.lists(st.tuples(raw_text, st.one_of(raw_text, st.just(b"\xc0"))), max_size=4).map(
+        lambda pairs: bytes([0x80 | len(pairs)]) + b"".join(key + item for key, item in pairs)
+    ),
+    st.sampled_from(NO_RECORDS),
+)
+
+
+def _entries(time: st.SearchStrategy[bytes], record: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.builds(lambda stamp, fields: b"\x92" + stamp + fields, time, record)
+
+
+uniform_entries = [
+    _entries(time, docker_record) for time in (good_time, event_time, nested_time, second_signed, second_unsigned)
+]
+any_entry = st.one_of(
+    _entries(any_time, st.one_of(docker_record, other_record)), uniform_entries[0], st.sampled_from(NO_ENTRIES)
+)
+tag = st.one_of(
+    st.sampled_from([b"app", b"", b"acme/web:1.2/web/" + b"a" * 12, b"a" * 12, b"\xff"]), st.binary(max_size=6)
+)
+
+
+def _whole(entry: bytes, name: bytes, option: bytes) -> bytes:
+    """Make a Message-mode object of an entry."""
+    return (b"\x94" if option else b"\x93") + bytes([0xA0 | len(name[:31])]) + name[:31] + entry[1:] + option
+
+
+docker_message = st.builds(_whole, uniform_entries[0], st.sampled_from([b"web", b""]), st.just(b"\x80"))
+any_message = st.builds(
+    _whole,
+    any_entry,
+    tag,
+    st.sampled_from([b"\x80", b"", b"\xc0", b"\x81\xa5chunk\xa1x", b"\x81\xa8metadata\x81\xa1k\x01"]),
+)
+
+
+def _payload(entries: list[bytes]) -> st.SearchStrategy[tuple[bytes, bytes, int]]:
+    claims = st.sampled_from([*[len(entries)] * 8, -1, 0, len(entries) + 1, 2**31])
+    return st.tuples(st.just(b"".join(entries)), tag, claims)
+
+
+def _messages(entry: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[tuple[bytes, bytes, int]]]:
+    return st.lists(st.lists(entry, max_size=6).flatmap(_payload), min_size=1, max_size=3)
+
+
+run = st.one_of(
+    *(st.tuples(st.just("forward"), _messages(entry)) for entry in uniform_entries),
+    st.tuples(st.just("forward-message"), _messages(docker_message)),
+    st.tuples(st.just("forward"), _messages(any_entry)),
+    st.tuples(st.just("forward-message"), _messages(any_message)),
+    st.tuples(
+        st.sampled_from(["forward-broken", "forward-metrics", "unheard-of", "audit"]),
+        st.lists(st.tuples(st.binary(max_size=20), tag, st.just(-1)), min_size=1, max_size=2),
+    ),
+)
+frames = st.lists(run, max_size=3).map(lambda runs: frame_of(*runs, origins=ORIGINS))
+
+
+def check(frame: Frame) -> list[dict[str, Any]]:
+    """Hold both paths against each other and every document against the promises; return the documents."""
+    expected = list(reference.process(frame, SETTINGS))
+
+    assert expected == list(ChunkPath(SETTINGS).process(frame))
+    documents = []
+    for batch in expected:
+        tally = batch.tally
+        assert tally.records == tally.documents + tally.dead + tally.control
+        for part in batch.documents:
+            lines = part.ndjson.split(b"\n")
+            assert lines.pop() == b""
+            assert len(lines) == len(part.ids)
+            for line, identifier in zip(lines, part.ids, strict=True):
+                assert line.startswith(b'{"event":{')
+                document = json.loads(line)
+                assert document["event"]["id"] == identifier.decode()
+                documents.append(document)
+    return documents
+
+
+@pytest.mark.timeout(900)
+@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(frames)
+@example(frame_of(("forward", [(b"\xc0" * 50_000, b"t", -1)])))
+@example(frame_of(("forward", [(b"\x92\x01\x80" * 40_000, b"t", 40_000)])))
+@example(frame_of())
+def test_generated_and_hostile_frames_give_the_same_batches_on_both_paths(frame: Frame) -> None:
+    """Whatever a sender puts into a frame, both paths make equal batches whose books balance."""
+    check(frame)
+
+
+def test_recorded_fluent_bit_streams_give_the_same_batches_on_both_paths(forward_streams: list[Frame]) -> None:
+    """What a real Fluent Bit sent gives equal batches on both paths, one document per record."""
+    documents = sum(len(check(frame)) for frame in forward_streams)
+
+    assert documents == 7 * 40
+
+
+@pytest.fixture
+def forward_streams() -> list[Frame]:
+    """Frames of the recorded Fluent Bit streams, by the wire decoder."""
+    from collector.wire.forward import ForwardDecoder
+
+    made: list[Frame] = []
+    for path in sorted((Path(__file__).parent.parent / "golden" / "forward").glob("*.bin")):
+        decoder = ForwardDecoder()
+        made += [
+            frame_of((message.encoding, [(b"".join(message.payload), message.tag, message.claimed)]))
+            for message in decoder.feed(path.read_bytes())
+        ]
+    return made

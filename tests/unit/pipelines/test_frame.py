@@ -1,0 +1,45 @@
+"""Ids and sequences come from the position and sort like it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.testing.frames import frame_of
+from pipelines.frame import INDEX_LIMIT, INDEXES_KEPT, document_ids, event_sequences, id_prefix
+
+frames = st.integers(0, 2**35 - 1).map(lambda sequence: frame_of(sequence=sequence))
+index = st.integers(0, INDEX_LIMIT - 2)
+
+
+@given(st.tuples(st.integers(0, 2**35 - 1), index), st.tuples(st.integers(0, 2**35 - 1), index))
+def test_ids_and_sequences_sort_like_positions(one: tuple[int, int], other: tuple[int, int]) -> None:
+    """Of two records the one that lies earlier has the smaller id and the smaller event.sequence."""
+    first, second = sorted([one, other])
+    texts, numbers = [], []
+    for sequence, record in (first, second):
+        frame = frame_of(sequence=sequence)
+        texts += document_ids(frame, record, 1)
+        shared, (digits,) = event_sequences(frame, record, 1)
+        numbers.append(int(shared + digits))
+
+    assert (first == second) == (texts[0] == texts[1]) == (numbers[0] == numbers[1])
+    assert texts == sorted(texts)
+    assert numbers == sorted(numbers)
+    assert numbers[1] < 2**63
+
+
+@given(frames)
+def test_an_id_is_24_characters_that_need_no_escape(frame: object) -> None:
+    """Ids are lower-case letters and digits only, so they can be selected, searched and put into a URL as they are."""
+    (text,) = document_ids(frame_of(), 7, 1)
+
+    assert len(text) == 24
+    assert text.decode().isalnum()
+    assert text.startswith(id_prefix(frame_of()))
+
+
+def test_ids_beyond_the_kept_ones_are_the_same_as_within() -> None:
+    """A slice across the bound of kept texts has no seam."""
+    frame = frame_of()
+    first = INDEXES_KEPT - 2
+
+    assert document_ids(frame, first, 4) == [document_ids(frame, first + step, 1)[0] for step in range(4)]
