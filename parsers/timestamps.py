@@ -28,3 +28,19 @@ def rfc3339(time_ns: int) -> str:
     """Render nanoseconds since the Unix epoch, 0 <= time_ns <= LAST_SECOND."""
     second, nanosecond = divmod(time_ns, 1_000_000_000)
     return f"{second_text[second].decode()}{nanosecond:09d}Z"
+
+
+def renders(text: str, second: int, nanosecond: int) -> bool:
+    """Tell whether `text` is this instant in RFC 3339, in UTC, with a fraction of up to nine digits.
+
+    Container runtimes write it so (`…Z` without trailing zeros, or `…+00:00`), and Fluent Bit's parsers keep it beside
+    the time that they made of it.
+    """
+    instant = text[:-6] if text.endswith("+00:00") else text.removesuffix("Z")
+    whole, _, fraction = instant.partition(".")
+    return (
+        len(instant) < len(text)
+        and f"{whole}." == second_text[second].decode()
+        and len(fraction) <= 9
+        and fraction.ljust(9, "0") == f"{nanosecond:09d}"
+    )

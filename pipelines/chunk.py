@@ -1,17 +1,16 @@
 """The chunk path: the same batches as the reference path, byte for byte, at a fraction of its cost.
 
-A message whose entries all have Docker's flat shape is decoded by one call, its times are unpacked by one call, its
-lines are escaped by one call, and the documents are one join of pieces that are constant for the frame, constant for
-the (container, stream), or made for all records at once. Nothing is spliced but what `parsers.canonical` encoded, ids
-and digits rendered from integers. All else goes record by record through `pipelines.reference`.
+A message whose records have one known shape (`pipelines.decode.columns`) is decoded by one call, its times are unpacked
+by one call, its lines are escaped by one call, and the documents are one join of pieces that are constant for the
+frame, constant for the (container, stream), or made for all records at once. Nothing is spliced but what
+`parsers.canonical` encoded, ids and digits rendered from integers. All else goes record by record through
+`pipelines.reference`.
 
 Measured by `make bench`; held equal to the reference by `tests/property/test_paths_agree.py`.
 """
 
 import itertools
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +20,8 @@ from parsers.timestamps import rfc3339, second_text
 from pipelines import reference
 from pipelines.batch import Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
-from pipelines.decode.forward import GROUP_MARKS, Event
+from pipelines.decode.columns import Decoded, decode_columns
+from pipelines.decode.forward import EntryError, Event
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
@@ -29,29 +29,13 @@ from pipelines.settings import Settings
 TAILS_KEPT: Final = 10_000
 """Bound of the cache of encoded tails, one per (origin, tag, container, stream); about 1 KB each."""
 
+FEW_STREAMS: Final = 64
+"""So many new tails a message may always bring; more must serve four records each, or making them gains nothing."""
+
+ENCODINGS: Final = ("forward", "forward-message")
+
 WHOLE_MESSAGE_LIMIT: Final = 8 << 20
 """Bytes of a message that may be decoded by one call; a larger one goes through the reference, slice by slice."""
-
-TailKey = tuple[str, str, str]
-
-
-class DockerRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """What Docker's `fluentd` driver sends when it is told to add nothing."""
-
-    container_id: str
-    container_name: str
-    source: str
-    log: str
-
-
-class _Options(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    chunk: str = ""
-
-
-_decode_entries = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, DockerRecord]]).decode
-_decode_messages = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw, DockerRecord, _Options]]).decode
-_identity = attrgetter("container_id", "container_name", "source")
-_line = attrgetter("log")
 
 
 class Columns(msgspec.Struct):
@@ -78,16 +62,16 @@ class ChunkPath:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stream = settings.container_stream
-        self._tails: dict[tuple[Origin, bytes], dict[TailKey, bytes]] = {}
-        self._tails_of: object = None
-        self._tails_kept = 0
+        self._tails: dict[tuple[Origin, bytes], dict[Hashable, bytes]] = {}
+        self._writer: object = None
+        self._kept = 0
 
     def process(self, frame: Frame) -> Iterator[Batch]:
         """Make the batches of a frame: one, or slices of RECORDS_LIMIT records."""
         writer = (frame.journal, frame.epoch)
-        if writer != self._tails_of or self._tails_kept > TAILS_KEPT:
+        if writer != self._writer or self._kept > TAILS_KEPT:
             self._tails.clear()
-            self._tails_of, self._tails_kept = writer, 0
+            self._writer, self._kept = writer, 0
         first = 0
         for (pieces, count), last in with_lookahead(_slices(self._pieces(frame))):
             yield self._assemble(frame, pieces, range(first, first + count), last=last)
@@ -104,48 +88,59 @@ class ChunkPath:
                 yield from reference.settle(frame, message, encoding, payload, self._settings)
 
     def _columns(self, frame: Frame, message: Message, encoding: str, payload: memoryview) -> Columns | None:
-        """Decode a message by one call, or return None where it is not of the flat shape through and through."""
+        """Decode a message by one call, or return None where that cannot be done."""
         count = message.claimed
-        if not 0 < count <= len(payload) or len(payload) > WHOLE_MESSAGE_LIMIT:
+        if encoding not in ENCODINGS or not 0 < count <= len(payload) <= WHOLE_MESSAGE_LIMIT:
             return None
-        counted = b"".join((b"\xdd", count.to_bytes(4, "big"), payload))
-        tags: Sequence[str] | None = None
-        try:
-            if encoding == "forward":
-                stamps, records = zip(*_decode_entries(counted), strict=True)
-            elif encoding == "forward-message":
-                tags, stamps, records, _ = zip(*_decode_messages(counted), strict=True)
-            else:
-                return None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        times = unpack_times(stamps)
-        if times is None:
+        decoded = decode_columns(encoding, payload, count)
+        if decoded is None:
             return None
         origin = frame.origins[message.origin]
-        if tags is None or len(set(tags)) == 1:
-            tails = self._tails_for(frame, origin, (tags[0].encode() if tags else b"") or message.tag, records)
-        else:
-            tails = [
-                self._tails_for(frame, origin, tag.encode() or message.tag, [record])[0]
-                for tag, record in zip(tags, records, strict=True)
-            ]
-        return Columns(*times, list(map(_line, records)), tails)
+        tags = set(decoded.tags) if decoded.tags is not None else {""}
+        try:
+            if len(tags) == 1:
+                tails = self._tails_of(frame, origin, tags.pop().encode() or message.tag, decoded, decoded.keys)
+            else:
+                tails = self._tails_by_tag(frame, origin, message.tag, decoded)
+        except EntryError:
+            return None
+        if tails is None:
+            return None
+        return Columns(decoded.seconds, decoded.nanoseconds, decoded.lines, tails)
 
-    def _tails_for(self, frame: Frame, origin: Origin, tag: bytes, records: Sequence[DockerRecord]) -> list[bytes]:
+    def _tails_of(
+        self, frame: Frame, origin: Origin, tag: bytes, decoded: Decoded, keys: Sequence[Hashable]
+    ) -> list[bytes] | None:
+        """Return each record's tail; None where nearly every record would need one of its own."""
         known = self._tails.setdefault((origin, tag), {})
         try:
-            return list(map(known.__getitem__, map(_identity, records)))
+            return list(map(known.__getitem__, keys))
         except KeyError:
-            for key in set(map(_identity, records)).difference(known):
-                known[key] = self._tail(frame, origin, tag, key)
-                self._tails_kept += 1
-        return list(map(known.__getitem__, map(_identity, records)))
+            missing = set(keys).difference(known)
+            if len(missing) > max(FEW_STREAMS, len(keys) // 4):
+                return None
+            for key in missing:
+                known[key] = self._tail(frame, origin, tag, decoded.record_of(key))
+            self._kept += len(missing)
+        return list(map(known.__getitem__, keys))
 
-    def _tail(self, frame: Frame, origin: Origin, tag: bytes, key: TailKey) -> bytes:
-        """Encode what all documents of this container, stream and origin end with, by the reference's own function."""
-        container_id, container_name, source = key
-        record = {"container_id": container_id, "container_name": container_name, "source": source, "log": ""}
+    def _tails_by_tag(self, frame: Frame, origin: Origin, fallback: bytes, decoded: Decoded) -> list[bytes] | None:
+        """Do the same for Message-mode objects of several tags, tag by tag."""
+        tails: list[bytes] = [b""] * len(decoded.keys)
+        places: dict[str, list[int]] = {}
+        for place, tag in enumerate(decoded.tags or ()):
+            places.setdefault(tag, []).append(place)
+        for tag, members in places.items():
+            keys = [decoded.keys[place] for place in members]
+            made = self._tails_of(frame, origin, tag.encode() or fallback, decoded, keys)
+            if made is None:
+                return None
+            for place, tail in zip(members, made, strict=True):
+                tails[place] = tail
+        return tails
+
+    def _tail(self, frame: Frame, origin: Origin, tag: bytes, record: dict[str, Any]) -> bytes:
+        """Encode what all documents of a stream end with, by the reference's own function."""
         line = normalise(Event((1, 0), record), frame=frame, origin=origin, tag=tag, settings=self._settings)
         return _encoded_tail(line.tail)
 
@@ -199,42 +194,6 @@ class ChunkPath:
         parts[6::8] = encode_texts(columns.lines)
         parts[7::8] = columns.tails
         return Documents(self._stream, b"".join(parts), ids)
-
-
-def unpack_times(stamps: Sequence[msgspec.Raw]) -> tuple[Sequence[int], Sequence[int]] | None:
-    """Unpack the times of a message into seconds and nanoseconds, or return None where they share no common form.
-
-    The forms are EventTime as fixext 8, the same with an empty metadata map, and 32-bit integers. That every stamp has
-    the form follows from its first bytes standing at each step: a stamp that begins with a form's first bytes is as
-    long as the form, so the next one begins where the step says.
-    """
-    joined = b"".join(stamps)
-    count = len(stamps)
-    size, rest = divmod(len(joined), count)
-    form = _FORMS.get((joined[:1], size))
-    if rest or form is None:
-        return None
-    marks, unpack = form
-    if any(joined[at::size] != mark * count for at, mark in marks):
-        return None
-    seconds, *fraction = zip(*unpack(joined), strict=True)
-    nanoseconds: Sequence[int] = fraction[0] if fraction else [0] * count
-    if min(seconds) <= 0 or max(seconds) >= min(GROUP_MARKS) or max(nanoseconds) >= 1_000_000_000:
-        return None
-    return seconds, nanoseconds
-
-
-_EVENT_TIME: Final = ((0, b"\xd7"), (1, b"\x00"))
-_FORMS: Final[dict[tuple[bytes, int], tuple[tuple[tuple[int, bytes], ...], Callable[[bytes], Iterator[Any]]]]] = {
-    (b"\xd7", 10): (_EVENT_TIME, struct.Struct(">2xII").iter_unpack),
-    (b"\x92", 12): (
-        ((0, b"\x92"), (1, b"\xd7"), (2, b"\x00"), (11, b"\x80")),
-        struct.Struct(">3xIIx").iter_unpack,
-    ),
-    (b"\xce", 5): (((0, b"\xce"),), struct.Struct(">xI").iter_unpack),
-    (b"\xd2", 5): (((0, b"\xd2"),), struct.Struct(">xi").iter_unpack),
-}
-"""(first byte, size) of a stamp -> the bytes that must stand at each place, and what unpacks all stamps."""
 
 
 def _slices(pieces: Iterator[Piece]) -> Iterator[tuple[list[Piece], int]]:

@@ -60,6 +60,12 @@ def decode_message(message: bytes | memoryview) -> Event:
     return event
 
 
+def decode_record(values: bytes, count: int) -> list[Any]:
+    """Decode `count` values that stand back to back, as `decode_entry` decodes those of a record."""
+    decoded: list[Any] = _unpack(b"\xdd" + count.to_bytes(4, "big") + values)
+    return decoded
+
+
 def _unpack(encoded: bytes | memoryview) -> Any:
     try:
         return msgpack.unpackb(

@@ -10,6 +10,7 @@ import msgspec
 
 from parsers.canonical import encode
 from parsers.flattened import flattened, plain, text_of
+from parsers.timestamps import renders
 from pipelines.batch import DataStream
 from pipelines.decode.forward import Event
 from pipelines.frame import Frame, Origin
@@ -28,6 +29,9 @@ PARTIAL_KEYS: Final = {
     "partial_ordinal": "ordinal",
     "partial_last": "last",
 }
+
+TIME_KEY: Final = "time"
+"""Where Fluent Bit's parsers keep the runtime's text of the time; left out where `@timestamp` says the same."""
 
 TIME_OUT_OF_RANGE: Final = "_time_out_of_range"
 INVALID_UTF8: Final = "_invalid_utf8"
@@ -49,6 +53,9 @@ def normalise(event: Event, *, frame: Frame, origin: Origin, tag: bytes, setting
     if damaged:
         tags.append(INVALID_UTF8)
     own: dict[str, Any] = {}
+    stated = record.get(TIME_KEY)
+    if event.time and isinstance(stated, str) and renders(stated, *event.time):
+        del record[TIME_KEY]
     if event.claimed_time is not None:
         tags.append(TIME_OUT_OF_RANGE)
         own["claimed"] = {"time": event.claimed_time}

@@ -1,4 +1,4 @@
-"""The chunk path gives the same bytes as the reference path, on everything."""
+"""The chunk path gives the same bytes as the reference path, on everything, and every document is valid ECS."""
 
 import json
 import struct
@@ -10,12 +10,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from collector.testing.ecs import Schema
 from collector.testing.frames import ORIGIN, frame_of
 from pipelines import reference
 from pipelines.chunk import ChunkPath
 from pipelines.frame import Frame, Origin
 from pipelines.settings import Settings
 
+SCHEMA = Schema(Path(__file__).parent.parent / "data")
 SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
 ORIGINS = (ORIGIN, Origin("socket", "unix", "unix:uid=0"), Origin("docker", "tcp", "192.0.2.9"))
 CASES = 10_000
@@ -24,7 +26,18 @@ HOSTILE_TEXTS = ['{"delete":{"_id":"1"}}\n', "\n", "\x00", '"', "\\", "\u2028", 
 NO_ENTRIES = [b"\xc0", b"\x93\x01\x02\x03", b"\xc1", b"\xda\xff", b"\x91" * 2000 + b"\x01", b"\x92\x01\xdf\xff"]
 NO_RECORDS = [b"\xc0", b"\x01", b"\x90", b"\x81\x91\x01\x02", b"\x91" * 600 + b"\x01"]
 ODD_TIMES = [b"\xc0", b"\xa1x", b"\x80", b"\xd6\xff\x00\x00\x00\x01", b"\xd4\x00\x00", b"\xc2"]
-KNOWN_KEYS = ["log", "message", "container_id", "container_name", "source", "stream", "partial_id", "kubernetes", "a.b"]
+KNOWN_KEYS = [
+    "log",
+    "time",
+    "message",
+    "container_id",
+    "container_name",
+    "source",
+    "stream",
+    "partial_id",
+    "kubernetes",
+    "a.b",
+]
 
 
 def _stamp(second: int, nanosecond: int) -> bytes:
@@ -76,6 +89,17 @@ def _entries(time: st.SearchStrategy[bytes], record: st.SearchStrategy[bytes]) -
 uniform_entries = [
     _entries(time, docker_record) for time in (good_time, event_time, nested_time, second_signed, second_unsigned)
 ]
+keyed_record = st.builds(
+    lambda line, stated, more: msgpack.packb({"stream": "stdout", "time": stated, "log": line, **more}),
+    text,
+    st.sampled_from(["2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20.500000000+00:00", "yesterday"]),
+    st.sampled_from(
+        [{}, {"team": "a"}, {"kubernetes": {"pod_name": "p", "labels": {"a.b": "c"}}}, {"n": [1, {"x": 2.5}]}]
+    ),
+)
+uniform_entries.append(
+    _entries(st.sampled_from([_stamp(1_700_000_000, 500_000_000), _stamp(1_700_000_000, 5)]), keyed_record)
+)
 any_entry = st.one_of(
     _entries(any_time, st.one_of(docker_record, other_record)), uniform_entries[0], st.sampled_from(NO_ENTRIES)
 )
@@ -137,6 +161,7 @@ def check(frame: Frame) -> list[dict[str, Any]]:
                 assert line.startswith(b'{"event":{')
                 document = json.loads(line)
                 assert document["event"]["id"] == identifier.decode()
+                assert SCHEMA.problems(document) == []
                 documents.append(document)
     return documents
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.timestamps import LAST_SECOND, SECONDS_KEPT, rfc3339, second_text
+from parsers.timestamps import LAST_SECOND, SECONDS_KEPT, renders, rfc3339, second_text
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,22 @@ def test_the_cache_of_seconds_is_bounded() -> None:
         rfc3339(second * 10**9)
 
     assert len(second_text) <= SECONDS_KEPT
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2023-11-14T22:13:20.12Z", True),
+        ("2023-11-14T22:13:20.120000000Z", True),
+        ("2023-11-14T22:13:20.12+00:00", True),
+        ("2023-11-14T22:13:20.12", False),
+        ("2023-11-14T22:13:20.12+01:00", False),
+        ("2023-11-14T22:13:20.1200000000Z", False),
+        ("2023-11-14T22:13:20Z", False),
+        ("2023-11-14T22:13:21.12Z", False),
+        ("", False),
+    ],
+)
+def test_a_text_renders_an_instant_or_not(text: str, *, expected: bool) -> None:
+    """Only RFC 3339 in UTC of the very instant counts; trailing zeros do not matter."""
+    assert expected == renders(text, 1_700_000_000, 120_000_000)

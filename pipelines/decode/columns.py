@@ -1,0 +1,189 @@
+"""Messages decoded by one call each: the shapes that the chunk path knows, and what it needs of their records.
+
+Two shapes. *Flat*: exactly the four keys that Docker's driver sends when told to add nothing. *Keyed*: any map with a
+line in it, such as Docker's with labels or Fluent Bit's with a `kubernetes` map; there all that stands beside the line
+is the key of the stream, compared as the bytes that came. Whatever fits neither is the reference path's.
+"""
+
+import struct
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from parsers.timestamps import renders
+from pipelines.decode.forward import GROUP_MARKS, decode_record
+from pipelines.normalize.container import LINE_KEYS, TIME_KEY
+
+LINE_KEY_SET: Final = frozenset(LINE_KEYS)
+
+
+class DockerRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What Docker's `fluentd` driver sends when it is told to add nothing."""
+
+    container_id: str
+    container_name: str
+    source: str
+    log: str
+
+
+class _Options(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """Options that say nothing about the record; with any other (`metadata`) the message is the reference path's."""
+
+    chunk: msgspec.Raw = msgspec.Raw()
+    size: msgspec.Raw = msgspec.Raw()
+    compressed: msgspec.Raw = msgspec.Raw()
+    fluent_signal: msgspec.Raw = msgspec.Raw()
+
+
+class _FlatMessage(msgspec.Struct, gc=False, array_like=True, forbid_unknown_fields=True):
+    tag: str
+    time: msgspec.Raw
+    record: DockerRecord
+    options: _Options | None = None
+
+
+class _KeyedMessage(msgspec.Struct, gc=False, array_like=True, forbid_unknown_fields=True):
+    tag: str
+    time: msgspec.Raw
+    record: dict[str, msgspec.Raw]
+    options: _Options | None = None
+
+
+class Decoded(msgspec.Struct):
+    """A message's records as columns. `keys` tell streams apart; `record_of` gives back what a key stands for.
+
+    `tags` is None where the tag stands in the message table.
+    """
+
+    seconds: Sequence[int]
+    nanoseconds: Sequence[int]
+    lines: list[str]
+    keys: Sequence[Hashable]
+    tags: Sequence[str] | None
+    record_of: Callable[[Any], dict[str, Any]]
+
+
+_flat_entries = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, DockerRecord]]).decode
+_keyed_entries = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, dict[str, msgspec.Raw]]]).decode
+_flat_messages = msgspec.msgpack.Decoder(list[_FlatMessage]).decode
+_keyed_messages = msgspec.msgpack.Decoder(list[_KeyedMessage]).decode
+_text = msgspec.msgpack.Decoder(str).decode
+_texts = msgspec.msgpack.Decoder(list[str]).decode
+_identity = attrgetter("container_id", "container_name", "source")
+_line = attrgetter("log")
+_message = attrgetter("tag", "time", "record")
+
+
+def decode_columns(encoding: str, payload: memoryview, count: int) -> Decoded | None:
+    """Decode `count` entries or Message-mode objects, or return None where they are not all of one known shape."""
+    counted = _counted(count, payload)
+    tags: Sequence[str] | None = None
+    try:
+        if encoding == "forward":
+            stamps, records = zip(*_flat_entries(counted), strict=True)
+        else:
+            tags, stamps, records = zip(*map(_message, _flat_messages(counted)), strict=True)
+    except _NOT_OF_THE_SHAPE:
+        return _decode_keyed(encoding, counted)
+    times = unpack_times(stamps)
+    if times is None:
+        return None
+    return Decoded(*times, list(map(_line, records)), list(map(_identity, records)), tags, _flat_record)
+
+
+def _decode_keyed(encoding: str, counted: bytes) -> Decoded | None:
+    tags: Sequence[str] | None = None
+    try:
+        if encoding == "forward":
+            stamps, records = zip(*_keyed_entries(counted), strict=True)
+        else:
+            tags, stamps, records = zip(*map(_message, _keyed_messages(counted)), strict=True)
+        lines = _texts(_counted(len(records), b"".join([record.pop(_line_key(record)) for record in records])))
+    except _NOT_OF_THE_SHAPE:
+        return None
+    times = unpack_times(stamps)
+    if times is None:
+        return None
+    if any(TIME_KEY in record for record in records):
+        _drop_stated_times(records, *times)
+    # MessagePack values end by themselves, so the joined values and the names say exactly what the record held.
+    keys = [(tuple(record), b"".join(record.values())) for record in records]
+    return Decoded(*times, lines, keys, tags, _keyed_record)
+
+
+def _drop_stated_times(
+    records: Sequence[dict[str, msgspec.Raw]], seconds: Sequence[int], nanoseconds: Sequence[int]
+) -> None:
+    """Take out what `@timestamp` says as well, as the reference does; else every record had a key of its own."""
+    for record, second, nanosecond in zip(records, seconds, nanoseconds, strict=True):
+        stated = record.get(TIME_KEY)
+        if stated is not None and _is_rendering(stated, second, nanosecond):
+            del record[TIME_KEY]
+
+
+def _is_rendering(stated: msgspec.Raw, second: int, nanosecond: int) -> bool:
+    try:
+        return renders(_text(stated), second, nanosecond)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _line_key(record: dict[str, msgspec.Raw]) -> str:
+    for key in LINE_KEYS:
+        if key in record:
+            return key
+    raise KeyError("no line")
+
+
+_NOT_OF_THE_SHAPE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError)
+
+
+def _counted(count: int, objects: memoryview | bytes) -> bytes:
+    """Put an array head before objects that stand back to back, so one call decodes them all."""
+    return b"".join((b"\xdd", count.to_bytes(4, "big"), objects))
+
+
+def _flat_record(key: tuple[str, str, str]) -> dict[str, Any]:
+    return dict(zip(("container_id", "container_name", "source", "log"), (*key, ""), strict=True))
+
+
+def _keyed_record(key: tuple[tuple[str, ...], bytes]) -> dict[str, Any]:
+    names, values = key
+    return {**dict(zip(names, decode_record(values, len(names)), strict=True)), LINE_KEYS[0]: ""}
+
+
+def unpack_times(stamps: Sequence[msgspec.Raw]) -> tuple[Sequence[int], Sequence[int]] | None:
+    """Unpack the times of a message into seconds and nanoseconds, or return None where they share no common form.
+
+    The forms are EventTime as fixext 8, the same with an empty metadata map, and 32-bit integers. That every stamp has
+    the form follows from its first bytes standing at each step: a stamp that begins with a form's first bytes is as
+    long as the form, so the next one begins where the step says.
+    """
+    joined = b"".join(stamps)
+    count = len(stamps)
+    size, rest = divmod(len(joined), count)
+    form = _FORMS.get((joined[:1], size))
+    if rest or form is None:
+        return None
+    marks, unpack = form
+    if any(joined[at::size] != mark * count for at, mark in marks):
+        return None
+    seconds, *fraction = zip(*unpack(joined), strict=True)
+    nanoseconds: Sequence[int] = fraction[0] if fraction else [0] * count
+    if min(seconds) <= 0 or max(seconds) >= min(GROUP_MARKS) or max(nanoseconds) >= 1_000_000_000:
+        return None
+    return seconds, nanoseconds
+
+
+_FORMS: Final[dict[tuple[bytes, int], tuple[tuple[tuple[int, bytes], ...], Callable[[bytes], Iterator[Any]]]]] = {
+    (b"\xd7", 10): (((0, b"\xd7"), (1, b"\x00")), struct.Struct(">2xII").iter_unpack),
+    (b"\x92", 12): (
+        ((0, b"\x92"), (1, b"\xd7"), (2, b"\x00"), (11, b"\x80")),
+        struct.Struct(">3xIIx").iter_unpack,
+    ),
+    (b"\xce", 5): (((0, b"\xce"),), struct.Struct(">xI").iter_unpack),
+    (b"\xd2", 5): (((0, b"\xd2"),), struct.Struct(">xi").iter_unpack),
+}
+"""(first byte, size) of a stamp -> the bytes that must stand at each place, and what unpacks all stamps."""
