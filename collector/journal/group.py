@@ -1,0 +1,79 @@
+"""From the entries that gathered during a sync to the frames of the next: tables, runs and order."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+import xxhash
+
+from collector.journal.entry import Entry
+from collector.journal.format import FrameHeader
+from collector.journal.state import message_digest
+from pipelines.frame import Message, Origin, Producer, Run
+
+MESSAGES_LIMIT: Final = 16_384
+"""Messages of one frame: its table is decoded whole."""
+
+
+class FrameParts(msgspec.Struct):
+    """A frame before it has a sequence and a time."""
+
+    origins: tuple[Origin, ...]
+    messages: tuple[Message, ...]
+    runs: tuple[Run, ...]
+    payload: list[memoryview]
+    producer: Producer | None
+
+    def header(self, *, epoch: int, sequence: int, journal_time: int) -> FrameHeader:
+        """Return the frame's header; checksums the payload."""
+        checksum = xxhash.xxh3_64()
+        for piece in self.payload:
+            checksum.update(piece)
+        return FrameHeader(
+            epoch, sequence, journal_time, self.origins, self.messages, self.runs, checksum.intdigest(), self.producer
+        )
+
+
+def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) -> Iterator[FrameParts]:
+    """Cut entries into frames of about `frame_bytes`; one of a producer stands alone."""
+    held: list[Entry] = []
+    size = 0
+    for entry in entries:
+        length = sum(map(len, entry.payload))
+        alone = entry.producer is not None
+        if held and (alone or size + length > frame_bytes or len(held) >= MESSAGES_LIMIT):
+            yield _parts(held, digest_key)
+            held, size = [], 0
+        held.append(entry)
+        size += length
+        if alone:
+            yield _parts(held, digest_key)
+            held, size = [], 0
+    if held:
+        yield _parts(held, digest_key)
+
+
+def _parts(entries: list[Entry], digest_key: bytes) -> FrameParts:
+    """Group entries by encoding, keeping their order within one."""
+    by_encoding: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_encoding.setdefault(entry.encoding, []).append(entry)
+    origins: dict[Origin, int] = {}
+    messages: list[Message] = []
+    payload: list[memoryview] = []
+    for run in by_encoding.values():
+        for entry in run:
+            pieces = [memoryview(piece) for piece in entry.payload if len(piece)]
+            payload += pieces
+            messages.append(
+                Message(
+                    origins.setdefault(entry.origin, len(origins)),
+                    sum(map(len, pieces)),
+                    entry.tag,
+                    entry.chunk,
+                    message_digest(digest_key, pieces) if entry.chunk else b"",
+                    entry.claimed,
+                )
+            )
+    runs = tuple(Run(encoding, len(run)) for encoding, run in by_encoding.items())
+    return FrameParts(tuple(origins), tuple(messages), runs, payload, entries[0].producer)
