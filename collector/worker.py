@@ -77,9 +77,7 @@ async def main(context: Context) -> None:
     settings = Settings(version=__version__, namespace=config.namespace, hosts=config.hosts)
     window = Window(journal, Pipeline(settings, _report_failure), _report_gap)
     cursors = Cursors(journal)
-    outputs: dict[str, Output] = {
-        name: make_output(name, options, context) for name, options in config.outputs.items()
-    }
+    outputs: dict[str, Output] = {name: make_output(name, options, context) for name, options in config.outputs.items()}
     outputs[DEAD_LETTERS] = DeadLettersOutput(context.data_dir)
     async with asyncio.TaskGroup() as tasks:
         background = [

@@ -1,0 +1,83 @@
+"""The contract between the intake and its inputs.
+
+The intake makes an input, starts it (again, while that fails), tells it when the journal is pressed, and drains it at
+the end. The input hands each message to the journal and answers its sender after the durable append, never before.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from collector.journal.entry import Entry, Receipt
+
+
+class Appender(Protocol):
+    """What an input needs of the journal."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the journal takes no more."""
+
+    def append(self, entry: Entry) -> asyncio.Future[Receipt]:
+        """Take the entry and its buffers; the future is done once the receipt is known."""
+
+
+class Counts(msgspec.Struct):
+    """What an input has seen since it was made; `connections` is the present number.
+
+    `broken` counts connections closed for broken framing by its code, `unfinished` those that ended within a message,
+    `refused` messages that the journal did not take, `failures` faults of our own that ended a connection.
+    """
+
+    connections: int = 0
+    connections_total: int = 0
+    connections_refused: int = 0
+    bytes: int = 0
+    messages: int = 0
+    claimed_records: int = 0
+    acks: int = 0
+    refused: int = 0
+    unfinished: int = 0
+    broken_payloads: int = 0
+    failures: int = 0
+    broken: dict[str, int] = {}
+
+
+class Input(Protocol):
+    """Listens for senders of one protocol."""
+
+    @property
+    def name(self) -> str:
+        """The name the configuration gives it."""
+
+    @property
+    def counts(self) -> Counts:
+        """What it has seen; read by the intake, changed by the input only."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that was chosen."""
+
+    async def start(self) -> None:
+        """Begin to listen; raise ListenError. May be tried again after that."""
+
+    def press(self, pressed: bool) -> None:
+        """Let all senders wait, or go on."""
+
+    async def stop_accepting(self) -> None:
+        """Listen no more; connections stay."""
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Stop listening and reading, wait for receipts, answer, close; after `timeout_s` close what is left."""
+
+
+def durable(receipt: asyncio.Future[Receipt]) -> bool:
+    """Tell whether a receipt that is done says so."""
+    return not receipt.cancelled() and receipt.exception() is None and receipt.result() is Receipt.DURABLE
+
+
+def size_of(payload: Sequence[bytes | bytearray | memoryview]) -> int:
+    """Return the bytes of a payload in pieces."""
+    return sum(map(len, payload))

@@ -1,0 +1,168 @@
+"""Listening sockets and the names of peers, for inputs that speak over TCP or a Unix socket."""
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from collector.errors import TidewaiterError
+
+BACKLOG: Final = 1024
+"""Connections the kernel keeps until we accept them."""
+
+SOCKET_MODE: Final = 0o660
+"""Owner and group may connect to a Unix socket."""
+
+KEEPALIVE_IDLE_S: Final = 60
+"""Silence after which the kernel asks whether a TCP peer is still there; half-open ones are gone after two minutes."""
+
+PROBE_TIMEOUT_S: Final = 1.0
+"""How long a socket file is asked whether somebody listens on it."""
+
+_UNIX: Final = "unix://"
+
+
+class ListenError(TidewaiterError):
+    """An input cannot listen where it should; the text says why."""
+
+    exit_code = 3
+
+
+class TcpAddress(NamedTuple):
+    """A host (name or address, empty for all) and a port (0: any free one)."""
+
+    host: str
+    port: int
+
+
+def parse_listen(listen: str) -> TcpAddress | Path:
+    """Read `host:port`, `[v6]:port` or `unix:///path`; raise ValueError with a sentence for the operator."""
+    if listen.startswith(_UNIX):
+        path = Path(listen.removeprefix(_UNIX))
+        if not path.is_absolute():
+            raise ValueError(f"{listen!r}: a Unix socket needs an absolute path, as in unix:///run/forward.sock")
+        return path
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 0xFFFF:
+        raise ValueError(f"{listen!r}: expected host:port, [address]:port or unix:///path")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{listen!r}: an IPv6 address stands in brackets, as in [::1]:24224")
+    return TcpAddress(host, int(port))
+
+
+async def serve(factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress | Path) -> asyncio.Server:
+    """Listen on `address`; raise ListenError. Each connection gets a protocol of its own from `factory`.
+
+    A socket file that nobody listens on is removed first.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        if isinstance(address, Path):
+            listener = await asyncio.to_thread(_bind_unix, address)
+            return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG)
+        if address.host == "::" and socket.has_dualstack_ipv6():
+            both = socket.create_server(address, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+            both.setblocking(False)
+            return await loop.create_server(factory, sock=both, backlog=BACKLOG)
+        return await loop.create_server(factory, address.host or None, address.port, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ListenError(f"cannot listen on {listening_name(address)}: {reason}") from error
+
+
+def listening_name(address: TcpAddress | Path) -> str:
+    """Return the address as the configuration writes it."""
+    if isinstance(address, Path):
+        return f"{_UNIX}{address}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
+
+
+def remove_socket_file(path: Path) -> None:
+    """Remove the socket file of a server that has stopped; blocking."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
+            path.unlink()
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """Return a listening socket at `path`; blocking."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "there is a file of that name, and it is no socket")
+        if _answers(path):
+            raise OSError(errno.EADDRINUSE, "another process listens on it")
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Linux gives the file the mode of the unbound socket, so there is no moment in which everybody may connect.
+        with contextlib.suppress(OSError):
+            os.fchmod(listener.fileno(), SOCKET_MODE)
+        listener.bind(str(path))
+        path.chmod(SOCKET_MODE)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_TIMEOUT_S)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def keep_alive(connection: Any) -> None:
+    """Let the kernel find out when the TCP peer has vanished."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, setting in (("TCP_KEEPIDLE", KEEPALIVE_IDLE_S), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), setting)
+
+
+def peer_name(transport: asyncio.BaseTransport) -> tuple[str, str]:
+    """Return the transport's kind (`tcp`, `unix`) and the peer: its address without the port, or `unix:uid=N`."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.family == socket.AF_UNIX:
+        return "unix", f"unix:uid={_peer_uid(connection)}"
+    peer = transport.get_extra_info("peername")
+    return "tcp", address_name(peer[0]) if peer else "unknown"
+
+
+def address_name(host: str) -> str:
+    """Return an address as text; an IPv4 address mapped into IPv6 is written as IPv4."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _peer_uid(connection: Any) -> str:
+    """Return the user id the kernel vouches for, `?` where it does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return "?"
+    try:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except OSError:
+        return "?"
+    return str(struct.unpack("3i", credentials)[1])

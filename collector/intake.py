@@ -1,0 +1,162 @@
+"""The intake role: ports on one side, the journal on the other, the internal socket between it and our own processes.
+
+It has no output's key. It opens the journal first, so nothing is accepted before it can be kept, and closes it last:
+inputs are drained, then internal producers, then what is pending is synced.
+"""
+
+import asyncio
+import contextlib
+import gc
+import resource
+from pathlib import Path
+from typing import Final
+
+from collector import telemetry
+from collector.errors import TidewaiterError
+from collector.inputs.forward import ForwardInput
+from collector.inputs.input import Input
+from collector.inputs.sockets import ListenError
+from collector.internal import InternalServer
+from collector.journal.writer import Journal, JournalOptions
+from collector.logs import get_logger
+from collector.role import Context
+from collector.wire.blocks import Blocks
+
+HOUSEKEEPING_S: Final = 1.0
+"""How often segments are reclaimed, metrics brought up to date and a failed input tried again."""
+
+DRAIN_TIMEOUT_S: Final = 5.0
+"""How long inputs may wait for receipts at a stop; half of the supervisor's limit."""
+
+CONSUMERS_BESIDE_OUTPUTS: Final = frozenset({"dead-letters"})
+
+logger = get_logger("intake")
+
+
+async def main(context: Context) -> None:
+    """Run the role until `context.stopping`, then drain."""
+    gc.freeze()
+    _raise_file_limit()
+    config = context.config
+    context.unhealthy("journal", "opening")
+    for name in config.inputs:
+        context.unhealthy(f"input {name}", "not listening yet")
+    journal = await asyncio.to_thread(_open_journal, context)
+    _tell_recovery(journal)
+    internal = InternalServer(journal, Path(context.data_dir) / "run" / "intake.sock")
+    blocks = Blocks()
+    inputs: list[Input] = [
+        ForwardInput(
+            name=name,
+            listen=options.listen,
+            journal=journal,
+            blocks=blocks,
+            message_limit_bytes=options.message_limit,
+            connection_limit=options.connections_limit,
+        )
+        for name, options in config.inputs.items()
+    ]
+    for each in inputs:
+        journal.on_pressure(each.press)
+    try:
+        await internal.start()
+        _tell_journal(context, journal)
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(_listen(context, each)) for each in inputs]
+            background.append(tasks.create_task(_keep_house(context, journal, inputs)))
+            await context.stopping.wait()
+            for task in background:
+                task.cancel()
+        await asyncio.gather(*(each.drain(timeout_s=DRAIN_TIMEOUT_S) for each in inputs))
+    finally:
+        # Producers last: the supervisor's record of the stop comes when everybody else has finished.
+        await internal.close()
+        await journal.close()
+        _count(journal, inputs)
+
+
+def _open_journal(context: Context) -> Journal:
+    config = context.config
+    consumers = CONSUMERS_BESIDE_OUTPUTS | frozenset(config.outputs)
+    options = JournalOptions(limit_bytes=config.journal.limit, consumers=consumers)
+    return Journal.open(Path(context.data_dir) / "journal", name=config.name, options=options)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system allows at all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _listen(context: Context, each: Input) -> None:
+    """Start an input; while that fails, the others work, and the operator is told."""
+    while True:
+        try:
+            await each.start()
+        except ListenError as error:
+            context.unhealthy(f"input {each.name}", str(error))
+            logger.error("input_not_listening", input=each.name, reason=str(error))  # noqa: TRY400 - a sentence
+            await asyncio.sleep(HOUSEKEEPING_S)
+        else:
+            context.healthy(f"input {each.name}")
+            logger.info("input_listening", input=each.name, address=each.address)
+            return
+
+
+async def _keep_house(context: Context, journal: Journal, inputs: list[Input]) -> None:
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_S)
+        try:
+            journal.reclaim()
+        except (OSError, TidewaiterError) as error:
+            logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
+        _tell_journal(context, journal)
+        _count(journal, inputs)
+
+
+def _tell_journal(context: Context, journal: Journal) -> None:
+    if journal.full:
+        context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
+    else:
+        context.healthy("journal")
+
+
+def _tell_recovery(journal: Journal) -> None:
+    recovered = journal.recovered
+    if recovered.cut_bytes or recovered.gaps or recovered.set_aside:
+        logger.warning(
+            "journal_recovered", cut_bytes=recovered.cut_bytes, gaps=recovered.gaps, set_aside=recovered.set_aside
+        )
+
+
+def _count(journal: Journal, inputs: list[Input]) -> None:
+    """Bring the metrics up to date; once a second, never per message."""
+    for each in inputs:
+        counts = each.counts
+        telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(counts.connections)
+        for counter, total in (
+            (telemetry.INPUT_CONNECTIONS_TOTAL, counts.connections_total),
+            (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
+            (telemetry.INPUT_UNFINISHED, counts.unfinished),
+            (telemetry.INPUT_BYTES, counts.bytes),
+            (telemetry.INPUT_MESSAGES, counts.messages),
+            (telemetry.INPUT_CLAIMED, counts.claimed_records),
+            (telemetry.INPUT_ACKS, counts.acks),
+            (telemetry.INPUT_REFUSED, counts.refused),
+            (telemetry.INPUT_BROKEN_PAYLOADS, counts.broken_payloads),
+            (telemetry.INPUT_FAILURES, counts.failures),
+        ):
+            telemetry.set_total(counter.labels(input=each.name), total)
+        for reason, total in counts.broken.items():
+            telemetry.set_total(telemetry.INPUT_BROKEN.labels(input=each.name, reason=reason), total)
+    appended = journal.appended
+    telemetry.set_total(telemetry.JOURNAL_FRAMES, appended.frames)
+    telemetry.set_total(telemetry.JOURNAL_BYTES, appended.bytes)
+    telemetry.set_total(telemetry.JOURNAL_SYNCS, appended.syncs)
+    telemetry.set_total(telemetry.JOURNAL_SYNC_SECONDS, appended.sync_seconds)
+    telemetry.set_total(telemetry.JOURNAL_FAILURES, appended.failures)
+    telemetry.JOURNAL_IN_FLIGHT.set(journal.in_flight_bytes)
+    telemetry.JOURNAL_DISK.set(journal.disk_bytes)
+    telemetry.JOURNAL_FULL.set(journal.full)

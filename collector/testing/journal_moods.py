@@ -1,0 +1,105 @@
+"""A journal in memory with moods, for the contract tests of inputs: it accepts, fails now and then, refuses, or mixes.
+
+Entries become durable when `sync` runs: by itself soon after an append, or, between `hold()` and `release()`, only when
+the test says so. What became durable is copied at that moment, so a buffer that was reused too early shows.
+"""
+
+import asyncio
+import enum
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from collector.journal.entry import Entry, Receipt
+from pipelines.frame import Origin
+
+SEED: Final = 20261123
+
+
+class Mood(enum.Enum):
+    """How a journal answers: each entry gets one of these receipts, drawn from a sequence with a fixed seed.
+
+    Taken in turn they could fall into step with a sender that repeats itself, for ever.
+    """
+
+    ACCEPTS = (Receipt.DURABLE,)
+    FAILS_NOW_AND_THEN = (*[Receipt.DURABLE] * 9, Receipt.RETRY)
+    REFUSES = (Receipt.REJECTED,)
+    MIXES = (*[Receipt.DURABLE] * 3, Receipt.RETRY, Receipt.REJECTED)
+
+
+class Durable(msgspec.Struct, frozen=True):
+    """What was kept of an entry."""
+
+    origin: Origin
+    encoding: str
+    payload: bytes
+    tag: bytes
+    chunk: bytes
+    claimed: int
+
+
+class MoodyJournal:
+    """Takes the place of `collector.journal`'s writer; `durable` is what it holds, in order."""
+
+    def __init__(self, mood: Mood = Mood.ACCEPTS) -> None:
+        self.durable: list[Durable] = []
+        self.full = False
+        self.appended = asyncio.Event()
+        self._receipts: tuple[Receipt, ...] = mood.value
+        self._chance = random.Random(SEED)  # noqa: S311 - nothing is secret here
+        self._pending: deque[tuple[Entry, asyncio.Future[Receipt]]] = deque()
+        self._held = False
+        self._pressure: list[Callable[[bool], None]] = []
+
+    @property
+    def pending_count(self) -> int:
+        """Entries whose receipt is not known yet."""
+        return len(self._pending)
+
+    def append(self, entry: Entry) -> asyncio.Future[Receipt]:
+        """Take an entry; its receipt comes with the next sync."""
+        loop = asyncio.get_running_loop()
+        receipt: asyncio.Future[Receipt] = loop.create_future()
+        self._pending.append((entry, receipt))
+        self.appended.set()
+        if not self._held:
+            loop.call_soon(self.sync)
+        return receipt
+
+    def hold(self) -> None:
+        """Let nothing become durable until `release` or `sync`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Sync what is pending, and again after every append."""
+        self._held = False
+        self.sync()
+
+    def sync(self, count: int | None = None) -> None:
+        """Give a receipt to the first `count` pending entries, or to all."""
+        for _ in range(len(self._pending) if count is None else count):
+            entry, receipt = self._pending.popleft()
+            outcome = self._chance.choice(self._receipts)
+            if outcome is Receipt.DURABLE:
+                self.durable.append(_kept(entry))
+            if not receipt.cancelled():
+                receipt.set_result(outcome)
+
+    def on_pressure(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback` when `press` is called."""
+        self._pressure.append(callback)
+
+    def press(self, *, pressed: bool) -> None:
+        """Ask senders to wait, or to go on."""
+        self.full = pressed
+        for callback in self._pressure:
+            callback(pressed)
+
+
+def _kept(entry: Entry) -> Durable:
+    payload = b"".join(entry.payload)
+    return Durable(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk), entry.claimed)

@@ -1,0 +1,400 @@
+"""The Fluent Forward protocol (v1 with the v1.5 additions) without I/O: bytes in, messages out.
+
+Operations: `writable()` gives memory to read into, `received(count)` returns the messages that became whole.
+
+Goals: constant Python work and no copy for a PackedForward message whatever its size; linear time for every message
+however it is cut; no more memory than the message limit and twice what has arrived. Entries are not decoded here:
+one that is malformed is the worker's business, only what delimits messages is checked.
+
+Plan: array head, tag and the head of element 1 are read by hand and tell the mode. A packed payload is jumped over;
+entries, records and options are walked by `element_walk`. Runs of Message-mode objects without options, which Docker
+sends one per line, are walked in one loop.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from collector.wire.blocks import BLOCK_BYTES, Block, Blocks
+from collector.wire.element_walk import ElementWalk
+from collector.wire.errors import WireError
+from collector.wire.forward_compression import InflateError, inflate
+from collector.wire.forward_heads import (
+    FORWARD,
+    IMPOSSIBLE,
+    MESSAGE,
+    MODES,
+    PACKED,
+    array_head,
+    raw_head,
+    run_of_messages,
+)
+from collector.wire.forward_options import NO_OPTIONS, Options, decode_options
+
+MESSAGE_LIMIT_BYTES: Final = 64 << 20
+"""Default limit of one message, on the wire and inflated."""
+
+TAG_LIMIT_BYTES: Final = 16 << 10
+OPTIONS_LIMIT_BYTES: Final = 256 << 10
+
+HANDOVER_SHARE: Final = 4
+"""A block is handed on when messages fill at least this part of it (one in four); less is copied, so that a few bytes
+never hold much memory."""
+
+SLACK_BYTES: Final = 4 << 10
+"""Room for head and options behind a payload of known length."""
+
+_heartbeats: Final = re.compile(rb"\xc0+")
+
+
+class ForwardMessage(msgspec.Struct):
+    """One message, or consecutive Message-mode objects that nobody wants acknowledged.
+
+    `encoding` is `forward`, `forward-message`, `forward-metrics` or `forward-broken`. `ack` is the whole reply to send
+    once the message is durable, empty when none is asked for. `payload` may lie in `block`: call `release()` when the
+    bytes are no longer needed. `wire_bytes` is the size it came in.
+    """
+
+    encoding: str
+    payload: Sequence[bytes | memoryview]
+    tag: bytes
+    chunk: bytes
+    ack: bytes
+    claimed: int
+    wire_bytes: int
+    compressed: str = ""
+    block: Block | None = None
+
+    def release(self) -> None:
+        """Let go of the block; once, and only when nobody reads the payload any more."""
+        block, self.block, self.payload = self.block, None, ()
+        if block is not None:
+            block.release()
+
+
+def inflated(message: ForwardMessage, *, limit_bytes: int) -> ForwardMessage:
+    """Return a compressed message with its payload inflated, any other as it is.
+
+    What cannot be inflated within `limit_bytes` becomes `forward-broken`, with its bytes as they came.
+    """
+    if not message.compressed:
+        return message
+    try:
+        pieces = inflate(memoryview(message.payload[0]), message.compressed, limit_bytes=limit_bytes)
+    except InflateError:
+        message.encoding = "forward-broken"
+    else:
+        message.release()
+        message.payload = pieces
+    message.compressed = ""
+    return message
+
+
+class BrokenStream(WireError):
+    """The framing broke; `messages` are those that were whole before, received like any other."""
+
+    def __init__(self, error: WireError, messages: list[ForwardMessage], offset: int) -> None:
+        self.messages = messages
+        super().__init__(error.code, error.reason, offset)
+
+
+class _Open(msgspec.Struct):
+    """A message whose head has been read. Offsets count from its first byte; `elements` is the array's length."""
+
+    mode: int
+    elements: int
+    tag_at: int
+    tag_end: int
+    body_at: int
+    body_end: int
+    walk: ElementWalk
+
+
+class _Found(msgspec.Struct):
+    """A whole message in the block: where it begins and ends, where its payload does, and what its options say."""
+
+    begin: int
+    end: int
+    payload_at: int
+    payload_end: int
+    encoding: str
+    tag: bytes
+    claimed: int
+    options: Options
+    compressed: str = ""
+
+
+class ForwardDecoder:
+    """Decodes one connection. Not to be used after it raised, or after `close()`."""
+
+    def __init__(self, blocks: Blocks, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> None:
+        self._blocks = blocks
+        self._limit = limit_bytes
+        self._block: Block | None = None
+        self._begin = 0
+        self._end = 0
+        self._passed = 0
+        self._open: _Open | None = None
+        self._lent = False
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """How much of a message has arrived that is not whole yet."""
+        return self._end - self._begin
+
+    def writable(self) -> memoryview:
+        """Return memory to read into; it is valid until the next call of any method. Never empty."""
+        if self._block is None:
+            self._block = self._blocks.take()
+        return self._block.view[self._end :]
+
+    def received(self, count: int) -> list[ForwardMessage]:
+        """Take note of `count` bytes written into `writable()`; return the messages that became whole, in order.
+
+        Raises BrokenStream when the bytes behind them cannot be delimited.
+        """
+        if self._block is None:
+            return []
+        self._end += count
+        found: list[_Found] = []
+        broken: WireError | None = None
+        try:
+            self._find(self._block.view, found)
+        except WireError as error:
+            broken = error
+        messages = self._handed_on(found)
+        if broken is None:
+            try:
+                self._make_room()
+            except WireError as error:
+                broken = error
+        if broken is not None:
+            offset = self._passed
+            self.close()
+            raise BrokenStream(broken, messages, offset) from broken
+        return messages
+
+    def close(self) -> None:
+        """Give the memory back. What is unfinished is gone; messages that were returned keep theirs."""
+        if self._block is not None:
+            self._blocks.received(self._block)
+            self._block.release()
+            self._block = None
+        self._begin = self._end = 0
+
+    def _find(self, view: memoryview, found: list[_Found]) -> None:
+        while self._begin < self._end:
+            window = view[self._begin : self._end]
+            if self._open is None:
+                if window[0] == 0xC0:
+                    beats = _heartbeats.match(window)
+                    self._pass(beats.end() if beats else 1)
+                    continue
+                self._open = self._opened(window)
+            if self._open is None or not self._walked(self._open, window):
+                if len(window) > self._limit:
+                    raise WireError("too_long", f"a message of more than {self._limit} bytes")
+                return
+            message, self._open = self._finished(self._open, window), None
+            self._pass(message.end - message.begin)
+            if message.encoding == "forward-message" and not message.options.ack:
+                message.claimed += self._run(view, message)
+                if found and _joins(found[-1], message):
+                    found[-1].end = found[-1].payload_end = message.end
+                    found[-1].claimed += message.claimed
+                    continue
+            found.append(message)
+
+    def _pass(self, count: int) -> None:
+        self._begin += count
+        self._passed += count
+
+    def _opened(self, window: memoryview) -> _Open | None:
+        """Read the head of a message up to the head of element 1; None while it is incomplete."""
+        size = len(window)
+        elements, at = self._outer(window)
+        if not at or at >= size:
+            return None
+        tag = raw_head(window, at)
+        if tag is None or window[at] in (0xC4, 0xC5, 0xC6):
+            raise WireError("tag", "the tag is not a string")
+        tag_at, tag_end = tag
+        if tag_end - tag_at > TAG_LIMIT_BYTES:
+            raise WireError("tag", f"a tag of more than {TAG_LIMIT_BYTES} bytes")
+        if not tag_at or tag_end >= size:
+            return None
+        mode = MODES[window[tag_end]]
+        if mode == IMPOSSIBLE:
+            raise WireError("mode", "element 1 is neither time nor entries")
+        if mode == MESSAGE:
+            walk = ElementWalk(tag_end, elements - 1)
+            return _Open(mode, elements, tag_at, tag_end, tag_end, 0, walk)
+        if mode == FORWARD:
+            entries = array_head(window, tag_end)
+            if entries is None:
+                return None
+            count, body_at = entries
+            if count > self._limit:
+                raise WireError("too_long", f"a message of more than {self._limit} bytes")
+            return _Open(mode, elements, tag_at, tag_end, body_at, count, ElementWalk(tag_end, elements - 1))
+        payload = raw_head(window, tag_end)
+        if payload is None or not payload[0]:
+            return None
+        body_at, body_end = payload
+        if body_end > self._limit:
+            raise WireError("too_long", f"a message of more than {self._limit} bytes")
+        return _Open(mode, elements, tag_at, tag_end, body_at, body_end, ElementWalk(body_end, elements - 2))
+
+    def _outer(self, window: memoryview) -> tuple[int, int]:
+        """Return the number of elements and the offset of the first; offset 0 while the head is incomplete."""
+        first = window[0]
+        if not (0x90 <= first <= 0x9F or first in (0xDC, 0xDD)):
+            raise self._not_an_array(first)
+        head = array_head(window, 0)
+        if head is None:
+            return 0, 0
+        if not 2 <= head[0] <= 4:
+            raise WireError("elements", "a message has two to four elements")
+        return head
+
+    def _not_an_array(self, first: int) -> WireError:
+        if not self._passed and first in b"{[":
+            return WireError("json", "the sender speaks JSON; only MessagePack is supported")
+        if not self._passed and first == 0x16:
+            return WireError("tls", "the sender speaks TLS; this input does not")
+        return WireError("not_an_array", "a message is an array")
+
+    def _walked(self, opened: _Open, window: memoryview) -> bool:
+        """Return whether the whole message is there."""
+        if opened.mode == PACKED and len(window) < opened.body_end:
+            return False
+        whole = opened.walk.advance(window)
+        options_at = _options_at(opened)
+        if options_at:
+            end = opened.walk.ends[-1] if whole else len(window)
+            if end - options_at > OPTIONS_LIMIT_BYTES:
+                raise WireError("options", f"options of more than {OPTIONS_LIMIT_BYTES} bytes")
+        return whole
+
+    def _finished(self, opened: _Open, window: memoryview) -> _Found:
+        ends = opened.walk.ends
+        end = ends[-1] if ends else opened.body_end
+        if end > self._limit:
+            raise WireError("too_long", f"a message of more than {self._limit} bytes")
+        options_at = _options_at(opened)
+        options = decode_options(window[options_at : _options_end(opened)]) if options_at else NO_OPTIONS
+        begin = self._begin
+        if opened.mode == MESSAGE:
+            return _Found(begin, begin + end, begin, begin + end, "forward-message", b"", 1, options)
+        tag = bytes(window[opened.tag_at : opened.tag_end])
+        encoding = "forward-metrics" if options.signal else "forward"
+        claimed, payload_end = options.size, opened.body_end
+        if opened.mode == FORWARD:
+            claimed, payload_end = opened.body_end if claimed < 0 else claimed, ends[0]
+        compressed = options.compressed if opened.mode == PACKED else ""
+        payload_at, payload_end = begin + opened.body_at, begin + payload_end
+        return _Found(begin, begin + end, payload_at, payload_end, encoding, tag, claimed, options, compressed)
+
+    def _run(self, view: memoryview, message: _Found) -> int:
+        """Extend `message` by the whole Message-mode objects without options behind it; return how many."""
+        end, count = run_of_messages(view, self._begin, self._end, self._limit)
+        message.end = message.payload_end = end
+        self._pass(end - self._begin)
+        return count
+
+    def _handed_on(self, found: list[_Found]) -> list[ForwardMessage]:
+        block = self._block
+        if not found or block is None:
+            return []
+        held = sum(message.payload_end - message.payload_at for message in found) * HANDOVER_SHARE >= len(block.view)
+        messages = []
+        for message in found:
+            payload: bytes | memoryview = block.view[message.payload_at : message.payload_end]
+            options = message.options
+            messages.append(
+                ForwardMessage(
+                    message.encoding,
+                    (payload if held else bytes(payload),),
+                    message.tag,
+                    options.chunk,
+                    options.ack,
+                    message.claimed,
+                    message.end - message.begin,
+                    message.compressed,
+                    block if held else None,
+                )
+            )
+        if held:
+            block.holders += len(found)
+            self._lent = True
+        return messages
+
+    def _move(self, target: Block | None) -> None:
+        """Move what is unfinished to `target` and let go of the block; None: nothing is unfinished."""
+        block, unfinished = self._block, self._end - self._begin
+        if block is None:
+            return
+        if target is not None:
+            target.view[:unfinished] = block.view[self._begin : self._end]
+        self._blocks.received(block)
+        block.release()
+        self._block, self._begin, self._end = target, 0, unfinished
+
+    def _make_room(self) -> None:
+        """See to it that `writable()` has room, and that many connections do not hold much memory for little."""
+        block, unfinished = self._block, self._end - self._begin
+        lent, self._lent = self._lent, False
+        if block is None:
+            return
+        size = len(block.view)
+        if not unfinished:
+            self._move(None)
+        elif lent:
+            self._move(self._sized(max(BLOCK_BYTES, self._grown(unfinished))))
+        elif self._begin and (size - self._end) * 2 < size:
+            block.view[:unfinished] = block.view[self._begin : self._end]
+            self._begin, self._end = 0, unfinished
+        elif self._end == size:
+            self._move(self._sized(self._grown(size)))
+        elif size == BLOCK_BYTES and not self._blocks.generous:
+            self._make_frugal(unfinished)
+
+    def _make_frugal(self, unfinished: int) -> None:
+        if unfinished * 2 <= BLOCK_BYTES:
+            self._move(self._sized(2 * unfinished))
+        elif self._blocks.exhausted:
+            raise _out_of_memory()
+
+    def _grown(self, size: int) -> int:
+        """Return the size to grow to from `size`: double it, or up to four times if the message is known to be long."""
+        wanted = self._open.body_end + SLACK_BYTES if self._open and self._open.mode == PACKED else 0
+        return min(max(2 * size, wanted), 4 * size, self._limit + SLACK_BYTES)
+
+    def _sized(self, size_bytes: int) -> Block:
+        block = self._blocks.take_sized(size_bytes)
+        if block is None:
+            raise _out_of_memory()
+        return block
+
+
+def _out_of_memory() -> WireError:
+    return WireError("memory", "all connections together hold too much of unfinished messages")
+
+
+def _joins(last: _Found, message: _Found) -> bool:
+    return last.encoding == "forward-message" and not last.options.ack and last.end == message.begin
+
+
+def _options_at(opened: _Open) -> int:
+    """Return where the options element begins, 0 when there is none or that is not known yet."""
+    ends = opened.walk.ends
+    if opened.mode == PACKED:
+        return opened.body_end if opened.elements > 2 else 0
+    place = 1 if opened.mode == MESSAGE else 0
+    return ends[place] if opened.elements > place + 2 and len(ends) > place else 0
+
+
+def _options_end(opened: _Open) -> int:
+    return opened.walk.ends[{PACKED: 0, FORWARD: 1, MESSAGE: 2}[opened.mode]]
