@@ -28,6 +28,9 @@ LISTEN: Final = Unit("listen address", '"127.0.0.1:24224", "[::1]:24224" or "uni
 LISTEN_TCP: Final = Unit("listen address", '"127.0.0.1:8686" or "[::1]:8686"')
 URL: Final = Unit("URL", '"https://es.example:9200"')
 
+INTERNAL: Final = Unit("internal", "")
+"""Marks what processes tell one another and no file may hold."""
+
 Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
 Listen = Annotated[str, LISTEN]
@@ -173,3 +176,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     console: ConsoleConfig = ConsoleConfig()
     """The console's port."""
+
+    consumers: Annotated[list[str], INTERNAL] = []
+    """Set by the supervisor for the intake: names of those whose cursors hold the journal's segments. Not for files."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from collector.config import DURATION, LISTEN, LISTEN_TCP, SIZE, URL, Config, ForwardInput, Secret, Unit
+from collector.config import DURATION, INTERNAL, LISTEN, LISTEN_TCP, SIZE, URL, Config, Secret, Unit
 from collector.errors import ConfigError, Problem
 
 FILES: Final = (Path("tidewaiter.yaml"), Path("/etc/tidewaiter/tidewaiter.yaml"))
@@ -63,8 +63,7 @@ def parse(text: str, source: str) -> Config:
         raise ConfigError(source, [Problem("(file)", None, f"not YAML: {error}")]) from error
     reader = _Reader()
     config = Config() if root is None else reader.struct(root, Config, "")
-    if isinstance(config, Config):
-        reader.check_whole(root, config)
+    reader.check_whole(root)
     if reader.problems or not isinstance(config, Config):
         raise ConfigError(source, sorted(reader.problems, key=lambda problem: problem.line or 0))
     return config
@@ -110,7 +109,9 @@ class _Reader:
     def struct(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
         """Make a struct; unknown keys are refused with the nearest known one."""
         hints = typing.get_type_hints(kind, include_extras=True)
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        fields = {
+            field.encode_name: field for field in msgspec.structs.fields(kind) if not _internal(hints[field.name])
+        }
         tag_field = kind.__struct_config__.tag_field
         given: dict[str, Any] = {}
         for name, key, value in self._pairs(node, path):
@@ -155,9 +156,7 @@ class _Reader:
         for name, key, value in self._pairs(node, path):
             here = _join(path, name)
             if tagged and not _name.fullmatch(name):
-                self._problem(
-                    key, here, "a name has at most 40 of a-z, 0-9, _ and -, and begins with a letter or digit"
-                )
+                self._problem(key, here, "a name is 1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit")
             made[name] = self._tagged(value, tagged, here) if tagged else self.value(value, hint, here)
         return _BAD if any(value is _BAD for value in made.values()) or not isinstance(node, yaml.MappingNode) else made
 
@@ -199,23 +198,24 @@ class _Reader:
             return self._problem(node, path, f"{shown} no {unit.name}; write for example {unit.example}")
         return made
 
-    def check_whole(self, root: yaml.Node | None, config: Config) -> None:
-        """Check what no single value shows."""
-        if not _namespace.fullmatch(config.namespace):
-            self._problem(_find(root, "namespace"), "namespace", "has at most 100 of a-z, 0-9, _ and .")
+    def check_whole(self, root: yaml.Node | None) -> None:
+        """Check what no single value shows; by nodes, so that it is told beside all other problems."""
+        namespace = _members(root).get("namespace")
+        if isinstance(namespace, yaml.ScalarNode) and not _namespace.fullmatch(namespace.value):
+            self._problem(namespace, "namespace", "has at most 100 of a-z, 0-9, _ and .")
         listening: dict[str, str] = {}
-        for name, options in config.inputs.items():
-            first = listening.setdefault(options.listen, name)
-            if first != name:
-                path = f"inputs.{name}.listen"
-                self._problem(_find(root, path), path, f"{options.listen} is taken by input {first}")
-        for name, output in config.outputs.items():
-            if isinstance(output, msgspec.Struct) and hasattr(output, "username"):
-                path = f"outputs.{name}"
-                if (output.username is None) != (output.password is None):
-                    self._problem(_find(root, path), path, "username and password go together")
-                if output.api_key is not None and output.username is not None:
-                    self._problem(_find(root, path), path, "give api_key, or username and password, not both")
+        for name, options in _members(_members(root).get("inputs")).items():
+            listen = _members(options).get("listen")
+            if isinstance(listen, yaml.ScalarNode):
+                first = listening.setdefault(listen.value, name)
+                if first != name:
+                    self._problem(listen, f"inputs.{name}.listen", f"{listen.value} is taken by input {first}")
+        for name, options in _members(_members(root).get("outputs")).items():
+            given = _members(options)
+            if ("username" in given) != ("password" in given):
+                self._problem(options, f"outputs.{name}", "username and password go together")
+            if "api_key" in given and "username" in given:
+                self._problem(options, f"outputs.{name}", "give api_key, or username and password, not both")
 
 
 def _measure(text: str, unit: Unit) -> Any:
@@ -247,7 +247,7 @@ def _is_address(text: str) -> bool:
 
 def _warnings(config: Config) -> Iterator[str]:
     for name, options in config.inputs.items():
-        if isinstance(options, ForwardInput) and not _is_private(options.listen):
+        if not _is_private(options.listen):
             yield (
                 f"input {name} listens on {options.listen}, beyond loopback, without TLS or a shared key: "
                 "whoever reaches the port can send records"
@@ -263,6 +263,10 @@ def _is_private(listen: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _internal(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Annotated and typing.get_args(hint)[1] is INTERNAL
 
 
 def _structs(hint: Any) -> list[type[msgspec.Struct]]:
@@ -294,9 +298,5 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _find(root: yaml.Node | None, path: str) -> yaml.Node | None:
-    node = root
-    for name in path.split("."):
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        node = next((value for key, value in pairs if key.value == name), node)
-    return node
+def _members(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}

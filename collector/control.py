@@ -9,8 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
+from collector.telemetry import Family
+
 LINE_LIMIT_BYTES: Final = 16 << 20
 """A configuration with its rules, or the reports of all roles, on one line."""
+
+UNREAD_LIMIT_BYTES: Final = 1 << 20
+"""Reports are left out while the other end has this much unread: a later one says all that they said."""
 
 
 class Configure(msgspec.Struct, tag="configure", frozen=True):
@@ -23,23 +28,26 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """Drain and exit."""
 
 
-class Reports(msgspec.Struct, tag="reports", frozen=True):
-    """To the console: the newest report of every role, and what keeps the whole from being ready."""
-
-    reports: list["Report"]
-    problems: dict[str, str]
-
-
 class Report(msgspec.Struct, tag="report", frozen=True):
-    """From a child, once a second and when its health changes.
+    """From a child, once a second and at once when its health changes.
 
-    `health` maps a component to what is wrong with it, empty when nothing is. `metrics` are samples as
-    `collector.telemetry` makes them.
+    `health` maps a component to what is wrong with it, empty when nothing is.
     """
 
     role: str
     health: dict[str, str]
-    metrics: list[Any]
+    metrics: list[Family]
+
+
+class Reports(msgspec.Struct, tag="reports", frozen=True):
+    """To the console: the newest report of every role.
+
+    `problems` is what keeps the whole from being ready, `degraded` what is wrong beside that, both by component.
+    """
+
+    reports: list[Report]
+    problems: dict[str, str]
+    degraded: dict[str, str] = {}
 
 
 Message = Configure | Stop | Reports | Report
@@ -64,17 +72,26 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send without waiting; what a dead peer does not read is gone with it."""
-        if not self._writer.is_closing():
-            self._writer.write(_encode(message) + b"\n")
+        if self._writer.is_closing():
+            return
+        unread = self._writer.transport.get_write_buffer_size()
+        if isinstance(message, Report | Reports) and unread > UNREAD_LIMIT_BYTES:
+            return
+        self._writer.write(_encode(message) + b"\n")
 
     async def receive(self) -> Message | None:
-        """Return the next message, None when the other end is gone."""
+        """Return the next message, None when the other end is gone or says what is no message."""
         try:
             line = await self._reader.readline()
+            return _decode(line) if line.endswith(b"\n") else None
         except (ConnectionError, ValueError):
             return None
-        return _decode(line) if line.endswith(b"\n") else None
 
-    def close(self) -> None:
-        """Hang up."""
-        self._writer.close()
+    async def close(self) -> None:
+        """Send what is left, as far as the other end reads it, and hang up."""
+        try:
+            await self._writer.drain()
+            self._writer.close()
+            await self._writer.wait_closed()
+        except ConnectionError:
+            return

@@ -28,8 +28,6 @@ HOUSEKEEPING_S: Final = 1.0
 DRAIN_TIMEOUT_S: Final = 5.0
 """How long inputs may wait for receipts at a stop; half of the supervisor's limit."""
 
-CONSUMERS_BESIDE_OUTPUTS: Final = frozenset({"dead-letters"})
-
 logger = get_logger("intake")
 
 
@@ -77,7 +75,7 @@ async def main(context: Context) -> None:
 
 def _open_journal(context: Context) -> Journal:
     config = context.config
-    consumers = CONSUMERS_BESIDE_OUTPUTS | frozenset(config.outputs)
+    consumers = frozenset(config.consumers)
     options = JournalOptions(limit_bytes=config.journal.limit, consumers=consumers)
     return Journal.open(Path(context.data_dir) / "journal", name=config.name, options=options)
 

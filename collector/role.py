@@ -1,6 +1,7 @@
 """What every child process is: a role with a context, told by the supervisor what to do and never outliving it.
 
-Started as `python -P -m collector.role ROLE FD`, FD being its end of the control channel.
+Started as `python -P -m collector.role ROLE --control-fd N`, N being its end of the control channel. The interrupt of a
+terminal is ignored, for the supervisor decides; SIGTERM drains, like the supervisor's word.
 """
 
 import asyncio
@@ -10,41 +11,59 @@ import importlib
 import os
 import signal
 import socket
+import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol
 
 import msgspec
 
-from collector import telemetry
 from collector.config import Config
-from collector.control import Channel, Configure, Report, Reports, Stop
-from collector.logs import configure, get_logger
+from collector.control import Channel, Configure, Message, Report, Reports, Stop
+from collector.errors import TidewaiterError
+from collector.logs import get_logger, set_up, tell_left_out
+from collector.telemetry import Telemetry
 
 ROLES: Final = {
     "intake": "collector.intake",
     "worker": "collector.worker",
-    "console": "collector.console.server",
+    "console": "collector.console.role",
 }
 """Role -> the module whose `main` it runs; imported only by that process, so each loads just what it needs."""
 
 REPORT_INTERVAL_S: Final = 1.0
+EXIT_WRONG_USE: Final = 2
 PR_SET_PDEATHSIG: Final = 1
+
+RoleMain = Callable[["Context"], Awaitable[None]]
 
 logger = get_logger("role")
 
 
-class Context:
-    """What a role knows and may say. Belongs to the event loop's thread."""
+class Sender(Protocol):
+    """What a context needs of the control channel."""
 
-    def __init__(self, role: str, config: Config, channel: Channel) -> None:
+    def send(self, message: Message) -> None:
+        """Send without waiting."""
+
+
+class Context:
+    """What a role knows and may say. Belongs to the event loop's thread.
+
+    `config` is the role's part of the configuration: the intake knows outputs by name only, the worker no inputs.
+    `stopping` is set when the drain begins. `reports` is for the console: the newest of all roles.
+    """
+
+    def __init__(self, role: str, config: Config, channel: Sender) -> None:
         self.role = role
         self.config = config
+        self.telemetry = Telemetry(role)
         self.stopping = asyncio.Event()
         self.reports: Reports | None = None
         self._channel = channel
         self._health: dict[str, str] = {}
+        self._report_due = False
 
     @property
     def data_dir(self) -> Path:
@@ -57,54 +76,72 @@ class Context:
 
     def unhealthy(self, component: str, reason: str) -> None:
         """Say what is wrong with a component, for an operator to read."""
-        self._set(component, reason)
+        self._set(component, reason or "unhealthy")
 
     def _set(self, component: str, reason: str) -> None:
-        if self._health.get(component) != reason:
-            self._health[component] = reason
-            self.report()
+        if self._health.get(component) == reason:
+            return
+        self._health[component] = reason
+        if not self._report_due:
+            # What changes in one turn of the loop is one report.
+            self._report_due = True
+            asyncio.get_running_loop().call_soon(self.report)
 
     def report(self) -> None:
         """Send health and metrics to the supervisor."""
-        self._channel.send(Report(self.role, dict(self._health), msgspec.to_builtins(telemetry.samples(self.role))))
+        self._report_due = False
+        self._channel.send(Report(self.role, dict(self._health), self.telemetry.families()))
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill us when the supervisor dies, however it dies; elsewhere the channel's end does it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+def die_with_parent(end: socket.socket) -> None:
+    """Have the kernel kill us when the supervisor dies, however it dies; elsewhere the channel's end does it.
+
+    `end` knows who made the channel: when that is not our parent any more, the supervisor died before the kernel
+    was asked.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    supervisor, _, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    if os.getppid() != supervisor:
         os._exit(1)
 
 
-async def run(role: str, end: socket.socket, main: Callable[[Context], Awaitable[None]]) -> int:
+async def run(role: str, end: socket.socket, main: RoleMain) -> int:
     """Run a role to its end; return its exit code."""
     channel = await Channel.over(end)
     first = await channel.receive()
     if not isinstance(first, Configure):
         return 1
     context = Context(role, msgspec.convert(first.config, Config), channel)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, context.stopping.set)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal's reaches us too; the supervisor decides
-    listening = asyncio.create_task(_listen(channel, context))
-    reporting = asyncio.create_task(_report(context))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, context.stopping.set)
+    background = (asyncio.create_task(_listen(channel, context)), asyncio.create_task(_report(context)))
+    code = 1
     try:
         await main(context)
+        code = 0
+    except TidewaiterError as error:
+        logger.error("role ended", role=role, reason=str(error))  # noqa: TRY400 - an operator's error needs no traceback
+        context.unhealthy("process", str(error))
+    except Exception as error:
+        # The process boundary: the supervisor starts us again, and what happened is in the log and in the health.
+        logger.exception("role failed", role=role)
+        context.unhealthy("process", f"{type(error).__name__}: {error}")
     finally:
-        context.report()
-        for task in (listening, reporting):
+        for task in background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        channel.close()
-    return 0
+        context.report()
+        await channel.close()
+    return code
 
 
 async def _listen(channel: Channel, context: Context) -> None:
     while True:
         message = await channel.receive()
         if message is None:
+            # At once, as if killed: another supervisor may be starting another intake on the same journal.
             os._exit(1)
         if isinstance(message, Stop):
             context.stopping.set()
@@ -114,24 +151,27 @@ async def _listen(channel: Channel, context: Context) -> None:
 
 async def _report(context: Context) -> None:
     while True:
-        await asyncio.sleep(REPORT_INTERVAL_S)
         context.report()
+        await asyncio.sleep(REPORT_INTERVAL_S)
 
 
-def main() -> None:
-    """Entry of a child process: role, file descriptor, pid of the supervisor."""
-    role, descriptor, parent = sys.argv[1:4]
-    die_with_parent(int(parent))
-    configure()
-    code = 1
+def main(arguments: Sequence[str]) -> int:
+    """Entry of a child process; return its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    match arguments:
+        case [role, "--control-fd", descriptor] if role in ROLES and descriptor.isdecimal():
+            end = socket.socket(fileno=int(descriptor))
+        case _:
+            sys.stderr.write(f"usage: python -m collector.role {'|'.join(ROLES)} --control-fd N\n")
+            return EXIT_WRONG_USE
+    end.set_inheritable(False)
+    die_with_parent(end)
+    set_up()
     try:
-        entry = cast("Callable[[Context], Awaitable[None]]", importlib.import_module(ROLES[role]).main)
-        code = asyncio.run(run(role, socket.socket(fileno=int(descriptor)), entry))
-    except Exception:
-        # The process boundary: the supervisor starts us again; what happened must be in the log.
-        logger.exception("role failed", role=role)
-    sys.exit(code)
+        return asyncio.run(run(role, end, importlib.import_module(ROLES[role]).main))
+    finally:
+        tell_left_out()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """Every metric of the collector, declared once: type, meaning, and what to do when it rises.
 
-    telemetry.FRAMES.inc()
+    telemetry.WORKER_FRAMES.inc()
     telemetry.OUTPUT_DOCUMENTS.labels(output=name, outcome="delivered").inc(len(ids))
 
 Names are `tidewaiter_<role>_<what>_<unit>`; a metric belongs to the role whose process counts it. Count per chunk,
@@ -44,59 +44,59 @@ _supervisor: Final = _Role("supervisor")
 _process: Final = _Role("process")
 _ROLES: Final = {"intake": _intake, "worker": _worker, "console": _console, "supervisor": _supervisor}
 
-CONNECTIONS_OPEN: Final = _intake.gauge(
+INPUT_CONNECTIONS: Final = _intake.gauge(
     "connections_open",
     "Connections that senders hold open. Near the limit: raise it, or look for senders that never close.",
     "input",
 )
-CONNECTIONS: Final = _intake.counter(
+INPUT_CONNECTIONS_TOTAL: Final = _intake.counter(
     "connections",
     "Connections accepted. Rising fast without new hosts: a sender reconnects all the time; see its log.",
     "input",
 )
-CONNECTIONS_REFUSED: Final = _intake.counter(
+INPUT_CONNECTIONS_REFUSED: Final = _intake.counter(
     "connections_refused",
     "Connections closed at once because too many were open. Raise the input's limit or add a collector.",
     "input",
 )
-CONNECTIONS_BROKEN: Final = _intake.counter(
+INPUT_BROKEN: Final = _intake.counter(
     "connections_broken",
     "Connections closed because their bytes were not the protocol. The log names peer and reason.",
     "input",
     "reason",
 )
-CONNECTIONS_UNFINISHED: Final = _intake.counter(
+INPUT_UNFINISHED: Final = _intake.counter(
     "connections_unfinished",
     "Connections that ended within a message. A sender that asks for acks sends it again, any other lost it.",
     "input",
 )
-CONNECTION_FAILURES: Final = _intake.counter(
+INPUT_FAILURES: Final = _intake.counter(
     "connection_failures",
     "Connections ended by a fault of ours. Never expected: report it with the traceback from the log.",
     "input",
 )
-MESSAGES: Final = _intake.counter(
+INPUT_MESSAGES: Final = _intake.counter(
     "messages",
     "Messages taken from senders. No longer rising: senders stopped, or wait because the journal is full.",
     "input",
 )
-RECEIVED_BYTES: Final = _intake.counter("received_bytes", "Bytes read from senders, as they came.", "input")
-CLAIMED_RECORDS: Final = _intake.counter(
+INPUT_BYTES: Final = _intake.counter("received_bytes", "Bytes read from senders, as they came.", "input")
+INPUT_CLAIMED: Final = _intake.counter(
     "claimed_records",
     "Records that senders say their messages hold. The worker counts what decoding finds.",
     "input",
 )
-ACKS: Final = _intake.counter(
+INPUT_ACKS: Final = _intake.counter(
     "acks",
     "Acknowledgements sent after the durable append. Far below messages: those senders do not ask for acks.",
     "input",
 )
-MESSAGES_REFUSED: Final = _intake.counter(
+INPUT_REFUSED: Final = _intake.counter(
     "messages_refused",
     "Messages the journal did not take; not acknowledged, their senders send them again. Look at disk and log.",
     "input",
 )
-PAYLOADS_BROKEN: Final = _intake.counter(
+INPUT_BROKEN_PAYLOADS: Final = _intake.counter(
     "payloads_broken",
     "Payloads in good frames that could not be decompressed. They are kept as dead letters.",
     "input",
@@ -104,19 +104,23 @@ PAYLOADS_BROKEN: Final = _intake.counter(
 JOURNAL_FRAMES: Final = _intake.counter(
     "journal_frames", "Frames appended to the journal. Bytes divided by frames is the size of a group commit."
 )
-JOURNAL_APPENDED_BYTES: Final = _intake.counter("journal_appended_bytes", "Bytes appended to the journal.")
-JOURNAL_SYNC_SECONDS: Final = _intake.histogram(
-    "journal_sync_seconds",
+JOURNAL_BYTES: Final = _intake.counter("journal_appended_bytes", "Bytes appended to the journal.")
+JOURNAL_SYNCS: Final = _intake.counter("journal_syncs", "Groups made durable, by one sync each.")
+JOURNAL_SYNC_SECONDS: Final = _intake.counter(
+    "journal_sync_seconds", "Time spent writing and syncing. Divided by syncs, it is what an ack waits at least."
+)
+JOURNAL_SYNC_DURATION: Final = _intake.histogram(
+    "journal_sync_duration_seconds",
     "Time of one sync; every ack waits for one. Rising: the disk is slow, or shared with something busy.",
     (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
 )
 JOURNAL_FAILURES: Final = _intake.counter(
     "journal_failures", "Groups whose write or sync failed; nothing of them was acknowledged. Check the disk now."
 )
-JOURNAL_IN_FLIGHT_BYTES: Final = _intake.gauge(
+JOURNAL_IN_FLIGHT: Final = _intake.gauge(
     "journal_in_flight_bytes", "Bytes taken from senders and not durable yet. At its limit senders wait for the disk."
 )
-JOURNAL_DISK_BYTES: Final = _intake.gauge(
+JOURNAL_DISK: Final = _intake.gauge(
     "journal_disk_bytes", "Bytes of the journal on disk. Rising: an output lags; see the worker's lag."
 )
 JOURNAL_FULL: Final = _intake.gauge(
@@ -125,20 +129,20 @@ JOURNAL_FULL: Final = _intake.gauge(
     "output that lags back, or raise journal.limit.",
 )
 
-FRAMES: Final = _worker.counter(
+WORKER_FRAMES: Final = _worker.counter(
     "frames", "Frames read from the journal and processed; an output that lags reads frames a second time."
 )
-FRAME_BYTES: Final = _worker.counter("frame_bytes", "Payload bytes of the processed frames.")
-CLAIMS: Final = _worker.counter(
+WORKER_BYTES: Final = _worker.counter("frame_bytes", "Payload bytes of the processed frames.")
+WORKER_CLAIMED: Final = _worker.counter(
     "claimed_records", "Records that the processed messages claim. Differs from records: a sender miscounts."
 )
-RECORDS: Final = _worker.counter("records", "Records that decoding found.")
-DOCUMENTS: Final = _worker.counter("documents", "Documents made.")
-DEAD_RECORDS: Final = _worker.counter(
+WORKER_RECORDS: Final = _worker.counter("records", "Records that decoding found.")
+WORKER_DOCUMENTS: Final = _worker.counter("documents", "Documents made.")
+WORKER_DEAD: Final = _worker.counter(
     "dead_records", "Records that could not be processed; kept with their bytes: `tidewaiter dead-letters list`."
 )
-CONTROL_RECORDS: Final = _worker.counter("control_records", "Records that steer the collector and become no document.")
-BATCHES: Final = _worker.counter("batches", "Batches that the pipeline made.")
+WORKER_CONTROL: Final = _worker.counter("control_records", "Records that steer the collector and become no document.")
+WORKER_BATCHES: Final = _worker.counter("batches", "Batches that the pipeline made.")
 PIPELINE_FAILURES: Final = _worker.counter(
     "pipeline_failures",
     "Frames on which a path of the pipeline failed by a fault of ours. Never expected: report it with the traceback.",
@@ -160,19 +164,19 @@ OUTPUT_REQUESTS: Final = _worker.counter(
     "output",
     "status",
 )
-OUTPUT_SENT_BYTES: Final = _worker.counter("output_sent_bytes", "Bytes sent or written, after compression.", "output")
+OUTPUT_BYTES: Final = _worker.counter("output_sent_bytes", "Bytes sent or written, after compression.", "output")
 OUTPUT_FAILURES: Final = _worker.counter(
     "output_failures", "Times an output failed and was started again. The log names the reason.", "output"
 )
-LAG_FRAMES: Final = _worker.gauge(
+OUTPUT_LAG_FRAMES: Final = _worker.gauge(
     "lag_frames", "Frames between an output's cursor and the journal's durable end, both of one epoch.", "output"
 )
-LAG_BYTES: Final = _worker.gauge(
+OUTPUT_LAG_BYTES: Final = _worker.gauge(
     "lag_bytes",
     "Bytes between an output's cursor and the journal's durable end. Rising: the output is down or too slow.",
     "output",
 )
-LAG_SECONDS: Final = _worker.gauge(
+OUTPUT_LAG_SECONDS: Final = _worker.gauge(
     "lag_seconds",
     "Age of the oldest frame that an output has not settled; 0: none waits. Rising: the output is down or too slow.",
     "output",

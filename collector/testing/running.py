@@ -111,7 +111,7 @@ class RunningCollector:
 
     def command(self, *arguments: str) -> list[str]:
         """The argument list of a `tidewaiter` command with this configuration."""
-        return [str(Path(sys.executable).with_name("tidewaiter")), *arguments, "--config", str(self.config_file)]
+        return [str(Path(sys.executable).with_name("tidewaiter")), "--config", str(self.config_file), *arguments]
 
     @property
     def pid(self) -> int:
