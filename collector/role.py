@@ -22,13 +22,13 @@ import msgspec
 from collector.config import Config
 from collector.control import Channel, Configure, Message, Report, Reports, Stop
 from collector.errors import TidewaiterError
-from collector.logs import get_logger, set_up, tell_left_out
+from collector.logs import configure, get_logger, tell_left_out
 from collector.telemetry import Telemetry
 
 ROLES: Final = {
     "intake": "collector.intake",
     "worker": "collector.worker",
-    "console": "collector.console.role",
+    "console": "collector.console.server",
 }
 """Role -> the module whose `main` it runs; imported only by that process, so each loads just what it needs."""
 
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
             return EXIT_WRONG_USE
     end.set_inheritable(False)
     die_with_parent(end)
-    set_up()
+    configure()
     try:
         return asyncio.run(run(role, end, importlib.import_module(ROLES[role]).main))
     finally:

@@ -57,6 +57,7 @@ DRAIN_TIMEOUT_S: Final = 5.0
 """How long a stop waits for receipts."""
 
 logger = get_logger("intake")
+_discarded: Final = memoryview(bytearray(64 << 10))
 
 
 class _InFlight(msgspec.Struct):
@@ -141,7 +142,8 @@ class ForwardInput:
         for connection in tuple(self.connections):
             connection.finish()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         for connection in tuple(self.connections):
             connection.abort()
 
@@ -198,7 +200,7 @@ class _Connection(asyncio.BufferedProtocol):
         self.flow()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._decoder.writable()
+        return self._decoder.writable() if self._linger is None else _discarded
 
     def buffer_updated(self, count: int) -> None:
         if self._linger is not None:

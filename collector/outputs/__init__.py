@@ -11,7 +11,7 @@ def make_output(name: str, options: OutputConfig, context: Context) -> Output:
     if isinstance(options, LocalOutput):
         from collector.outputs.local import LocalStore
 
-        return LocalStore(name, options, context)
+        return LocalStore(name, options, context.data_dir)
     from collector.outputs.elasticsearch import ElasticsearchSink
 
     return ElasticsearchSink(name, options, context)

@@ -190,7 +190,9 @@ class ForwardSender:
     async def _read_acks(self, reader: asyncio.StreamReader) -> None:
         unpacker = msgpack.Unpacker(raw=False)
         while self._queue or self._in_flight:
-            received = await asyncio.wait_for(reader.read(READ_BYTES), self.options.ack_timeout_s)
+            # Not wait_for: until Python 3.12 it may swallow a cancellation.
+            async with asyncio.timeout(self.options.ack_timeout_s):
+                received = await reader.read(READ_BYTES)
             if not received:
                 raise EOFError("the server closed the connection")
             unpacker.feed(received)

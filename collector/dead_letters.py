@@ -1,0 +1,164 @@
+"""Dead letters: what could not be decoded or was refused for good, with its bytes and the reason.
+
+    dead-letters/<source>.ndjson    one JSON object a line; <source> is `pipeline` or an output's name
+
+A letter is on disk before the cursor passes its record. At a start every letter at or beyond the cursor is cut, since
+its record will be met again; so a crash loses none and doubles none.
+"""
+
+import asyncio
+import base64
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from collector.errors import DataDirError
+from collector.journal.files import sync_directory
+from collector.outputs.output import BatchSource, Stopped
+from parsers.timestamps import rfc3339
+from pipelines.batch import Batch
+from pipelines.frame import Position
+
+DEAD_LETTERS: Final = "dead-letters"
+"""Name of the folder, and of the built-in output that writes the pipeline's letters."""
+
+PIPELINE: Final = "pipeline"
+
+LIMIT_BYTES: Final = 1 << 30
+"""Bound of one source's file; when it is reached the output waits, and nothing is deleted silently."""
+
+
+class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One dead letter. `time` is journal time; `payload` the bytes as they came, or the refused document, in Base64."""
+
+    id: str
+    position: Position
+    time: str
+    stage: str
+    code: str
+    reason: str
+    origin: str
+    payload: str
+    records: int = 1
+    document_id: str | None = None
+
+    @property
+    def payload_bytes(self) -> bytes:
+        """The bytes themselves."""
+        return base64.b64decode(self.payload)
+
+
+class DeadLettersFullError(Exception):
+    """The file has reached its limit: an operator has to look at it."""
+
+
+class DeadLetterFile:
+    """The letters of one source. Blocking; one thread at a time."""
+
+    def __init__(self, data_dir: Path, source: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.path = data_dir / DEAD_LETTERS / f"{source}.ndjson"
+        self._limit_bytes = limit_bytes
+
+    def open(self, cursor: Position | None) -> None:
+        """Make the folder; cut letters at or beyond the cursor, and a torn last line."""
+        if not self.path.parent.exists():
+            self.path.parent.mkdir(mode=0o700, parents=True)
+        if not self.path.exists():
+            return
+        kept = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                letter = _decoded(line)
+                if letter is None or (cursor is not None and letter.position >= cursor) or cursor is None:
+                    break
+                kept += len(line)
+        if kept < self.path.stat().st_size:
+            os.truncate(self.path, kept)
+
+    def append(self, letters: Sequence[Letter]) -> None:
+        """Write letters durably; raise DeadLettersFullError or OSError."""
+        content = b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters)
+        is_new = not self.path.exists()
+        if not is_new and self.path.stat().st_size + len(content) > self._limit_bytes:
+            raise DeadLettersFullError(f"{self.path} has reached {self._limit_bytes} bytes: move it away to go on")
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            sync_directory(self.path.parent)
+
+
+def read_letters(data_dir: Path, source: str) -> Iterator[Letter]:
+    """Yield the letters of a source, oldest first; raise DataDirError on a damaged line that is not the last."""
+    path = data_dir / DEAD_LETTERS / f"{source}.ndjson"
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            letter = _decoded(line)
+            if letter is None:
+                if line.endswith(b"\n"):
+                    raise DataDirError(f"{path}:{number}: damaged")
+                return
+            yield letter
+
+
+def letter_id(source: str, position: Position) -> str:
+    """Return an id that the same refusal gets again after a crash."""
+    return f"{source}-{position.partition}-{position.epoch}-{position.sequence}-{position.record}"
+
+
+def letters_of(batch: Batch) -> list[Letter]:
+    """Return the letters of a batch's refused records."""
+    return [
+        Letter(
+            id=letter_id(PIPELINE, dead.position),
+            position=dead.position,
+            time=rfc3339(batch.journal_time),
+            stage=dead.stage,
+            code=dead.code,
+            reason=dead.reason,
+            origin=dead.origin,
+            payload=base64.b64encode(dead.payload).decode(),
+            records=dead.records,
+        )
+        for dead in batch.dead_letters
+    ]
+
+
+class DeadLettersOutput:
+    """The built-in output that keeps what the pipeline refused; it follows the journal like any other."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._file = DeadLetterFile(data_dir, PIPELINE)
+
+    def resume(self, cursor: Position | None) -> Position | None:
+        """Cut what will be met again."""
+        self._file.open(cursor)
+        return cursor
+
+    async def run(self, source: BatchSource) -> None:
+        """Write letters until the source stops."""
+        try:
+            while True:
+                batch = await source.next()
+                if batch.dead_letters:
+                    await asyncio.to_thread(self._file.append, letters_of(batch))
+                source.settle(batch.position)
+        except Stopped:
+            return
+
+
+def _decoded(line: bytes) -> Letter | None:
+    try:
+        return msgspec.json.decode(line, type=Letter) if line.endswith(b"\n") else None
+    except msgspec.DecodeError:
+        return None
