@@ -42,9 +42,9 @@ class Backoff(msgspec.Struct):
 
 
 class Child:
-    """Keeps one role running until it is told to stop. Belongs to the event loop's thread, which must be the main one:
-    the kernel ends a child when the *thread* that started it ends.
+    """Keeps one role running until it is told to stop.
 
+    Belongs to the event loop, in the main thread: the kernel ends a child with the *thread* that started it.
     `on_change` is called when it comes up, goes down, or its health changes. `held` are descriptors that it inherits.
     """
 
@@ -75,6 +75,7 @@ class Child:
         self._channel: Channel | None = None
         self._retired = asyncio.Event()
         self._told_to_stop = False
+        self._killed = False
 
     async def keep(self) -> None:
         """Run the role, again and again, until it is retired."""
@@ -116,6 +117,7 @@ class Child:
     def kill(self) -> bool:
         """End it at once; tell whether there was something to end."""
         self.retire()
+        self._killed = True
         if self._process is None or self._process.returncode is not None:
             return False
         self._process.kill()
@@ -140,6 +142,8 @@ class Child:
             except OSError as error:
                 ours.close()
                 return f"cannot be started: {error.strerror}"
+        if self._killed:
+            process.kill()
         self.down = "starting"
         self._channel = channel = await Channel.over(ours)
         channel.send(Configure(self._config))

@@ -45,22 +45,26 @@ async def lock_data_dir(data_dir: Path) -> int:
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise DataDirError(f"{data_dir}: cannot be locked: {error.strerror}") from error
-    deadline = time.monotonic() + LOCK_WAIT_S
     try:
-        while not _locked(lock):
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-            if time.monotonic() > deadline or _lives(holder):
-                raise DataDirError(f"{data_dir}: in use by another tidewaiter (pid {holder or 'unknown'})")
-            await asyncio.sleep(POLL_S)
+        await _take(lock, data_dir)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except OSError as error:
         os.close(lock)
         raise DataDirError(f"{data_dir}: cannot be locked: {error.strerror}") from error
-    except DataDirError:
+    except (DataDirError, asyncio.CancelledError):
         os.close(lock)
         raise
     return lock
+
+
+async def _take(lock: int, data_dir: Path) -> None:
+    deadline_s = time.monotonic() + LOCK_WAIT_S
+    while not _locked(lock):
+        holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        if time.monotonic() > deadline_s or _lives(holder):
+            raise DataDirError(f"{data_dir}: in use by another tidewaiter (pid {holder or 'unknown'})")
+        await asyncio.sleep(POLL_S)
 
 
 def _locked(lock: int) -> bool:
@@ -73,7 +77,7 @@ def _locked(lock: int) -> bool:
 
 def _lives(holder: str) -> bool:
     """Tell whether the process named in the lock lives; of one that has not written its name yet we cannot know."""
-    if not holder.isdecimal():
+    if not holder.isdecimal() or int(holder) == os.getpid():
         return False
     try:
         os.kill(int(holder), 0)

@@ -67,7 +67,7 @@ async def main(context: Context) -> None:
                 task.cancel()
         await asyncio.gather(*(each.drain(timeout_s=DRAIN_TIMEOUT_S) for each in inputs))
     finally:
-        # Producers last: the supervisor's record of the stop comes when everybody else has finished.
+        # Producers last: what they append while senders are drained is kept too.
         await internal.close()
         await journal.close()
         _count(journal, inputs)

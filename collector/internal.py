@@ -1,12 +1,14 @@
 """The intake's internal socket: producers append through it, and workers hear what has become durable.
 
 Unix stream socket `run/intake.sock` in the data folder, mode 0600. Each message is a 32-bit big-endian length and a
-MessagePack array whose first element names it. A subscriber that reads slowly is told the newest end only.
+MessagePack array whose first element names it. A subscriber that reads slowly is told the newest end only; at a close
+every subscriber is told the last one before the connection ends.
 """
 
 import asyncio
 import contextlib
 import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,7 +22,20 @@ from collector.journal.format import DurableEnd
 from pipelines.frame import Origin, Producer
 
 MESSAGE_LIMIT_BYTES: Final = 16 << 20
+"""Largest message; a longer one ends the connection unread."""
+
+CONNECTION_LIMIT: Final = 64
+"""Connections at once: a few of the supervisor, the worker and each watcher."""
+
+CLOSE_LIMIT_S: Final = 1.0
+"""How long a close waits for replies that are due and for subscribers to be told the last end."""
+
+FEED_BUFFER_BYTES: Final = 4 << 10
+"""What the operating system keeps for a subscriber that does not read."""
+
 SUN_PATH_BYTES: Final = 107
+"""What the operating system takes as a socket's path."""
+
 _length = struct.Struct(">I")
 
 
@@ -85,40 +100,54 @@ class InternalServer:
         self._server: asyncio.Server | None = None
         self._news: set[asyncio.Event] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
         journal.on_durable(self._tell)
 
     async def start(self) -> None:
         """Listen; a socket file left by a killed intake is replaced (the data folder's lock says it is dead)."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         self._path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with _short_path(self._path) as path:
-            self._server = await asyncio.start_unix_server(self._serve, path)
+            listening.bind(path)
         self._path.chmod(0o600)
+        self._server = await asyncio.start_server(self._serve, sock=listening)
 
     async def close(self) -> None:
-        """Hang up on everybody."""
+        """Answer what was asked, tell every subscriber the last end, and hang up."""
         if self._server is not None:
             self._server.close()
+        self._closing.set()
+        self._wake()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_LIMIT_S)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._path.unlink(missing_ok=True)
 
     def _tell(self, _end: DurableEnd) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
         for news in self._news:
             news.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if task is None or len(self._tasks) >= CONNECTION_LIMIT:
+            writer.close()
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        closing = asyncio.create_task(self._closing.wait())
         try:
-            while True:
-                await self._answer(_decode_request(await _receive(reader)), writer)
+            while (received := await _received_before(closing, reader)) is not None:
+                await self._answer(_decode_request(received), writer)
         except (InternalClosed, msgspec.DecodeError, ConnectionError):
             return
         finally:
+            closing.cancel()
             writer.close()
 
     async def _answer(self, request: _Request, writer: asyncio.StreamWriter) -> None:
@@ -132,15 +161,35 @@ class InternalServer:
             await _send(writer, _Receipt(await self._journal.append(entry)))
 
     async def _feed(self, writer: asyncio.StreamWriter) -> None:
+        """Send the durable end, and again whenever it moved; what moved while a slow reader read is one message."""
         news = asyncio.Event()
         self._news.add(news)
+        # Small buffers, so that what a slow reader has not read yet is few old ends and then the newest.
+        writer.transport.set_write_buffer_limits(high=0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEED_BUFFER_BYTES)
+        sent: DurableEnd | None = None
         try:
             while True:
                 news.clear()
-                await _send(writer, _Durable(self._journal.durable))
-                await news.wait()
+                if (end := self._journal.durable) != sent:
+                    await _send(writer, _Durable(end))
+                    sent = end
+                elif self._closing.is_set():
+                    return
+                else:
+                    await news.wait()
         finally:
             self._news.discard(news)
+
+
+async def _received_before(closing: asyncio.Task[bool], reader: asyncio.StreamReader) -> bytes | None:
+    """Return the next request, None when the server closes and none is being read."""
+    receiving = asyncio.create_task(_receive(reader))
+    try:
+        await asyncio.wait({closing, receiving}, return_when=asyncio.FIRST_COMPLETED)
+        return await receiving if receiving.done() else None
+    finally:
+        receiving.cancel()
 
 
 class InternalClient:
@@ -180,18 +229,26 @@ class InternalClient:
         """Yield the journal's durable end, now and whenever it moved; the connection serves nothing else then."""
         await _send(self._writer, _Subscribe())
         while True:
-            reply = _decode_reply(await _receive(self._reader))
+            reply = await self._reply()
             if isinstance(reply, _Durable):
                 yield reply.end
 
     async def _ask(self, request: _Request) -> _Reply:
         await _send(self._writer, request)
-        reply: _Reply = _decode_reply(await _receive(self._reader))
+        return await self._reply()
+
+    async def _reply(self) -> _Reply:
+        try:
+            reply: _Reply = _decode_reply(await _receive(self._reader))
+        except msgspec.DecodeError as error:
+            raise InternalClosed("the other end does not speak our protocol") from error
         return reply
 
 
 async def _send(writer: asyncio.StreamWriter, message: _Request | _Reply) -> None:
     encoded = _encode(message)
+    if len(encoded) > MESSAGE_LIMIT_BYTES:
+        raise ValueError(f"a message of {len(encoded)} bytes is over the limit of {MESSAGE_LIMIT_BYTES}")
     writer.write(_length.pack(len(encoded)) + encoded)
     try:
         await writer.drain()

@@ -22,7 +22,7 @@ import msgspec
 from collector.config import Config
 from collector.control import Channel, Configure, Message, Report, Reports, Stop
 from collector.errors import TidewaiterError
-from collector.logs import configure, get_logger, tell_left_out
+from collector.logs import configure, get_logger, log_uncaught, tell_left_out
 from collector.telemetry import Telemetry
 
 ROLES: Final = {
@@ -167,6 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     end.set_inheritable(False)
     die_with_parent(end)
     configure()
+    log_uncaught(logger)
     try:
         return asyncio.run(run(role, end, importlib.import_module(ROLES[role]).main))
     finally:

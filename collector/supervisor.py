@@ -1,274 +1,282 @@
 """`tidewaiter run`: starts intake, worker and console, watches them, starts a dead one again, and stops them in order.
 
-A child is a fresh interpreter that gets only its part of the configuration: the intake no outputs (nor their secrets),
-the worker no inputs, the console neither. Order of a stop: the intake first, so that what senders were promised is in
-the journal, then the worker, which settles what it has in hand, then the console.
+Each role gets only its part of the configuration: the intake no outputs (nor their secrets), the worker no inputs, the
+console neither. It is ready while every input listens, the journal takes appends and every role is up; an output that
+fails makes it degraded, never unready, for senders lose nothing by it.
+
+Order of a stop: our own record of it into the journal; then the intake, so that what senders were promised is kept and
+the worker hears of its last frame; then worker and console, which finish what they have in hand.
 """
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
-import socket
-import stat
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final
 
 import msgspec
 
 from collector import __version__, telemetry
-from collector.config import Config
-from collector.control import Channel, Configure, Report, Reports, Stop
-from collector.errors import DataDirError
-from collector.internal import InternalClient, InternalClosed
-from collector.logs import get_logger
-from pipelines.frame import Producer
+from collector.audit import AuditTrail
+from collector.child import Backoff, Child, Command, inherited_environment
+from collector.config import Config, Secret
+from collector.control import Report, Reports
+from collector.data_dir import lock_data_dir, make_data_dir
+from collector.logs import get_logger, tell_left_out
+from collector.systemd import notify
 
-START_ORDER: Final = ("intake", "worker", "console")
-STOP_ORDER: Final = ("intake", "worker", "console")
+DEAD_LETTERS: Final = "dead-letters"
+"""The built-in output for dead letters; it holds the journal like every configured one."""
 
-DRAIN_LIMIT_S: Final = 10.0
-"""A stop takes at most this long in all; who has not finished by then is killed. Nothing acknowledged is lost by it."""
+TICK_S: Final = 1.0
+AUDIT_LIMIT_S: Final = 2.0
+"""How long a stop waits for its own record to become durable."""
 
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 10.0
-STABLE_S: Final = 30.0
-"""A role that lived this long starts again without a pause."""
+LAST_S: Final = 2.0
+"""Part of the drain limit that the intake leaves to the roles behind it."""
 
-AUDIT_PRODUCER: Final = "supervisor"
-AUDIT_TIMEOUT_S: Final = 2.0
+EXIT_KILLED: Final = 1
 
 logger = get_logger("supervisor")
 
-Command = Callable[[str, int], list[str]]
+
+class Limits(msgspec.Struct, frozen=True):
+    """Times of the supervisor. `drain_s` bounds a stop in all; who has not ended by then is killed.
+
+    Nothing acknowledged is lost by that: it is in the journal, and outputs begin again at their cursors.
+    """
+
+    drain_s: float = 10.0
+    first_pause_s: float = 0.1
+    longest_pause_s: float = 10.0
+    stable_s: float = 30.0
 
 
-def role_command(role: str, descriptor: int) -> list[str]:
+def role_command(role: str, descriptor: int) -> Sequence[str]:
     """Return the command line of a role's process; -P keeps the current folder off the import path."""
-    return [sys.executable, "-P", "-m", "collector.role", role, str(descriptor), str(os.getpid())]
+    return [sys.executable, "-P", "-m", "collector.role", role, "--control-fd", str(descriptor)]
 
 
 def config_for(role: str, config: Config) -> Config:
     """Return what a role may know."""
     if role == "intake":
-        return msgspec.structs.replace(config, outputs={}, consumers=sorted([*config.outputs, "dead-letters"]))
+        consumers = sorted({*config.outputs, DEAD_LETTERS})
+        return msgspec.structs.replace(config, outputs={}, consumers=consumers)
     if role == "worker":
         return msgspec.structs.replace(config, inputs={})
-    return msgspec.structs.replace(config, inputs={}, outputs={})
+    return msgspec.structs.replace(config, inputs={}, outputs={}, hosts={})
 
 
-def lock_data_dir(data_dir: Path) -> IO[str]:
-    """Make the data folder if need be and hold it; raise DataDirError when it is another's, or held."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = data_dir.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise DataDirError(f"{data_dir}: must be a folder of the user who runs tidewaiter, not a link")
-        data_dir.chmod(0o700)
-        lock = (data_dir / "lock").open("a+", encoding="ascii")
-    except OSError as error:
-        raise DataDirError(f"{data_dir}: cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "another process"
-        raise DataDirError(f"{data_dir}: in use by tidewaiter with pid {holder}") from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
+def secret_variables(config: Config) -> frozenset[str]:
+    """Return the environment variables that hold secrets of outputs: only the worker inherits them."""
+    options = (value for output in config.outputs.values() for value in msgspec.structs.asdict(output).values())
+    return frozenset(value.env for value in options if isinstance(value, Secret) and value.env)
 
 
-class Child:
-    """One role's process, started again whenever it ends before its time."""
-
-    def __init__(self, role: str, config: Config, command: Command, on_report: Callable[[Report], None]) -> None:
-        self.role = role
-        self.report: Report | None = None
-        self.stopping = False
-        self._config = config
-        self._command = command
-        self._on_report = on_report
-        self._process: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
-
-    async def keep(self) -> None:
-        """Run the role until it is stopped."""
-        pause_s = FIRST_PAUSE_S
-        while not self.stopping:
-            started = time.monotonic()
-            code = await self._live()
-            self.report = None
-            if self.stopping:
-                return
-            lived_s = time.monotonic() - started
-            pause_s = FIRST_PAUSE_S if lived_s > STABLE_S else pause_s
-            telemetry.RESTARTS.labels(role=self.role).inc()
-            logger.error("role died", role=self.role, code=code, lived_s=round(lived_s, 1), again_in_s=pause_s)
-            self._on_report(Report(self.role, {"process": "died; starting again"}, []))
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    async def _live(self) -> int:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptor = theirs.fileno()
-            self._process = process = subprocess.Popen(
-                self._command(self.role, descriptor), pass_fds=(descriptor,), stdin=subprocess.DEVNULL
-            )
-        self._channel = channel = await Channel.over(ours)
-        channel.send(Configure(msgspec.to_builtins(self._config)))
-        if self.stopping:
-            channel.send(Stop())
-        while True:
-            message = await channel.receive()
-            if message is None:
-                break
-            if isinstance(message, Report):
-                self.report = message
-                self._on_report(message)
-        channel.close()
-        return await _reaped(process)
-
-    def send(self, message: Reports) -> None:
-        """Tell the role something, if it lives."""
-        if self._channel is not None:
-            self._channel.send(message)
-
-    def stop(self) -> None:
-        """Ask the role to drain and exit."""
-        self.stopping = True
-        if self._channel is not None:
-            self._channel.send(Stop())
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self.stopping = True
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-
-
-async def _reaped(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process whose channel has closed; one that closed it and lives on is killed."""
-    deadline = time.monotonic() + 1.0
-    while process.poll() is None and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-    if process.poll() is None:
-        process.kill()
-    return process.wait()
+def required_components(config: Config) -> dict[str, frozenset[str]]:
+    """Return by role the components that it must have spoken of before it counts as up."""
+    return {
+        "intake": frozenset({"journal", *(f"input {name}" for name in config.inputs)}),
+        "worker": frozenset({"journal"}),
+        "console": frozenset({"console"}),
+    }
 
 
 class Supervisor:
     """The roles of one collector, and what is wrong with them."""
 
-    def __init__(self, config: Config, command: Command = role_command) -> None:
+    def __init__(self, config: Config, *, lock: int, command: Command, limits: Limits, search: str) -> None:
         self._config = config
-        self._children = {
-            role: Child(role, config_for(role, config), command, self._take) for role in START_ORDER
-        }
-        self._ready = False
+        self._limits = limits
+        self._search = search
+        self._required = required_components(config)
+        self._telemetry = telemetry.Telemetry("supervisor")
+        self._audit = AuditTrail(Path(config.data_dir) / "run" / "intake.sock")
         self._stop = asyncio.Event()
-        self._audit = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._ready = False
+        self._announced = False
+        self._started_at_s = time.monotonic()
+        self._children = {role: self._child(role, lock, command) for role in self._required}
+        telemetry.BUILD.labels(version=__version__).set(1)
 
-    async def run(self) -> int:
-        """Run until SIGTERM or SIGINT; a second one kills. Return the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
-        loop.add_signal_handler(signal.SIGHUP, lambda: logger.warning("reload is not built yet; restart instead"))
-        tasks = {role: asyncio.create_task(child.keep()) for role, child in self._children.items()}
-        recorded = asyncio.create_task(self._record_start())
-        await self._stop.wait()
-        _notify("STOPPING=1")
-        recorded.cancel()
-        await self._stop_all(tasks)
-        logger.info("stopped")
-        return 0
+    def _child(self, role: str, lock: int, command: Command) -> Child:
+        secrets = frozenset() if role == "worker" else secret_variables(self._config)
+        return Child(
+            role,
+            config=msgspec.to_builtins(config_for(role, self._config)),
+            command=command,
+            environment=inherited_environment(secrets | {"NOTIFY_SOCKET"}),
+            # The lock is theirs too: it ends with the last of them, never while an old intake may still write.
+            held=(lock,),
+            backoff=Backoff(self._limits.first_pause_s, self._limits.longest_pause_s, self._limits.stable_s),
+            on_change=self._changed.set,
+        )
 
-    def _signalled(self) -> None:
+    def signalled(self) -> None:
+        """Begin to drain; when that has begun, end at once."""
         if self._stop.is_set():
-            for child in self._children.values():
-                child.kill()
+            self._hurry.set()
         self._stop.set()
 
-    async def _stop_all(self, tasks: dict[str, asyncio.Task[None]]) -> None:
-        deadline = time.monotonic() + DRAIN_LIMIT_S
-        if self._ready:
-            await self._record("stop", {})
-        for role in STOP_ORDER:
-            self._children[role].stop()
-            left_s = max(deadline - time.monotonic(), 0.5)
-            done, _ = await asyncio.wait([tasks[role]], timeout=left_s)
-            if not done:
-                logger.error("role did not stop in time", role=role, limit_s=DRAIN_LIMIT_S)
-                self._children[role].kill()
-                tasks[role].cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+    async def run(self) -> int:
+        """Run until signalled; return the exit code."""
+        keeping = {role: asyncio.create_task(child.keep()) for role, child in self._children.items()}
+        watching = asyncio.create_task(self._watch())
+        recording = asyncio.create_task(self._record_start())
+        try:
+            await self._stop.wait()
+            recording.cancel()
+            killed = await self._drain(keeping)
+        finally:
+            for child in self._children.values():
+                child.kill()
+            for task in (watching, recording):
+                task.cancel()
+            await asyncio.gather(watching, recording, *keeping.values(), return_exceptions=True)
+        logger.info("stopped", killed=killed, took_s=round(time.monotonic() - self._started_at_s, 1))
+        tell_left_out()
+        return EXIT_KILLED if killed else 0
 
-    def _take(self, _report: Report) -> None:
-        """Judge the whole anew, tell the console, and say once when it is ready."""
-        problems = self.problems()
+    async def _watch(self) -> None:
+        """Judge the whole whenever something changed, and once a second, and tell the console."""
+        while True:
+            self._changed.clear()
+            self._judge()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), TICK_S)
+
+    def _judge(self) -> None:
+        problems, degraded = self.problems(), self.degraded()
+        telemetry.READY.set(not problems)
+        for role, child in self._children.items():
+            telemetry.ROLE_UP.labels(role=role).set(not child.problem())
+        own = Report("supervisor", {}, self._telemetry.families())
         reports = [child.report for child in self._children.values() if child.report is not None]
-        own = Report("supervisor", {}, msgspec.to_builtins(telemetry.samples("supervisor")))
-        self._children["console"].send(Reports([*reports, own], problems))
-        if not problems and not self._ready:
-            self._ready = True
-            _notify("READY=1")
+        self._children["console"].send(Reports([*reports, own], problems, degraded))
+        if self._stop.is_set() or (not problems) == self._ready:
+            return
+        self._ready = not problems
+        if problems and self._announced:
+            logger.warning("not_ready", **problems)
+        elif self._announced:
+            logger.info("ready_again")
+        else:
+            self._announced = True
+            notify("READY=1")
             self._announce()
 
     def problems(self) -> dict[str, str]:
         """Return what keeps the collector from being ready, by component; empty when it is."""
+        if self._stop.is_set():
+            return {"supervisor": "stopping"}
         found = {}
         for role, child in self._children.items():
-            if child.report is None:
-                found[role] = "not running yet"
-                continue
-            found |= {f"{role}: {component}": reason for component, reason in child.report.health.items() if reason}
-        return {
-            component: reason for component, reason in found.items() if not component.startswith("worker: output ")
-        }
+            health = child.report.health if child.report is not None else {}
+            if problem := child.problem():
+                found[role] = problem
+            elif missing := self._required[role] - health.keys():
+                found[role] = f"starting: {', '.join(sorted(missing))}"
+            elif role == "intake":
+                found |= dict(_unhealthy(child))
+        return found
+
+    def degraded(self) -> dict[str, str]:
+        """Return what is wrong beside that: outputs, and the console itself."""
+        return {name: reason for role in ("worker", "console") for name, reason in _unhealthy(self._children[role])}
 
     def _announce(self) -> None:
-        listening = {f"input_{name}": options.listen for name, options in self._config.inputs.items()}
-        logger.info("ready", version=__version__, console=f"http://{self._config.console.listen}", **listening)
+        """Say where it listens, how to send to it, and how to search."""
+        inputs = self._config.inputs
+        logger.info(
+            "ready",
+            version=__version__,
+            listening=", ".join(f"{name} {options.listen}" for name, options in inputs.items()) or "nowhere",
+            console=f"http://{self._config.console.listen}",
+            send=next((_how_to_send(options.listen) for options in inputs.values()), "no input is configured"),
+            search=self._search,
+        )
 
     async def _record_start(self) -> None:
         details = {"version": __version__, "pid": os.getpid(), "inputs": sorted(self._config.inputs)}
-        while not await self._record("start", details):
-            await asyncio.sleep(FIRST_PAUSE_S)
+        await self._audit.record("start", details)
 
-    async def _record(self, action: str, details: dict[str, object]) -> bool:
-        """Append an audit record of our own; False when the intake does not take it now."""
-        record = {"action": action, "outcome": "success", "time_ns": time.time_ns(), "details": details}
-        try:
-            async with asyncio.timeout(AUDIT_TIMEOUT_S), self._audit:
-                async with InternalClient(Path(self._config.data_dir) / "run" / "intake.sock") as client:
-                    last = await client.last_produced(AUDIT_PRODUCER)
-                    producer = Producer(AUDIT_PRODUCER, last.sequence + 1 if last else 1)
-                    receipt = await client.append(producer, "audit", msgspec.json.encode(record))
-                    return receipt.value == "durable"
-        except (InternalClosed, TimeoutError):
-            return False
+    async def _drain(self, keeping: Mapping[str, asyncio.Task[None]]) -> list[str]:
+        """Stop all roles in order, within the limit; return those that had to be killed."""
+        notify("STOPPING=1")
+        self._changed.set()
+        deadline_s = time.monotonic() + self._limits.drain_s
+        for child in self._children.values():
+            child.retire()
+        if self._children["intake"].report is not None:
+            limit_s = min(AUDIT_LIMIT_S, self._limits.drain_s / 4)
+            recording = asyncio.create_task(self._record_stop())
+            await self._within(limit_s, recording)
+            recording.cancel()
+        killed = []
+        last_s = min(LAST_S, self._limits.drain_s / 4)
+        for roles, until_s in ((("intake",), deadline_s - last_s), (("worker", "console"), deadline_s)):
+            for role in roles:
+                self._children[role].stop()
+            await self._within(until_s - time.monotonic(), *(keeping[role] for role in roles))
+            for role in roles:
+                if not keeping[role].done() and self._children[role].kill():
+                    logger.error("role_killed", role=role, drain_limit_s=self._limits.drain_s)
+                    killed.append(role)
+        return killed
+
+    async def _record_stop(self) -> None:
+        seconds = round(time.monotonic() - self._started_at_s, 3)
+        await self._audit.record("stop", {"version": __version__, "pid": os.getpid(), "ran_seconds": seconds})
+
+    async def _within(self, limit_s: float, *tasks: asyncio.Task[None]) -> None:
+        """Wait for tasks, but no longer than this, and not when told to hurry."""
+        hurry = asyncio.create_task(self._hurry.wait())
+        waited: set[asyncio.Future[Any]] = {hurry, asyncio.gather(*tasks, return_exceptions=True)}
+        await asyncio.wait(waited, timeout=max(limit_s, 0.0), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
 
 
-async def supervise(config: Config, command: Command = role_command) -> int:
-    """Hold the data folder and run all roles; raise DataDirError."""
-    lock = lock_data_dir(Path(config.data_dir))
-    with contextlib.closing(lock):
-        return await Supervisor(config, command).run()
+def _unhealthy(child: Child) -> Iterator[tuple[str, str]]:
+    health: Mapping[str, Any] = child.report.health if child.report is not None else {}
+    return ((f"{child.role}: {component}", reason) for component, reason in health.items() if reason)
 
 
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
-        notify.connect("\0" + address[1:] if address.startswith("@") else address)
-        notify.sendall(state.encode())
+def _how_to_send(listen: str) -> str:
+    if not listen.startswith("unix:"):
+        host, _, port = listen.rpartition(":")
+        listen = f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{port}"  # noqa: S104 - compared, not bound
+    return f"docker run --log-driver fluentd --log-opt fluentd-address={listen} hello-world"
+
+
+async def supervise(
+    config: Config,
+    *,
+    command: Command = role_command,
+    limits: Limits | None = None,
+    search: str = "tidewaiter search '*'",
+) -> int:
+    """Hold the data folder and run all roles until SIGTERM or SIGINT; return the exit code. Raises DataDirError.
+
+    The first signal drains, a second one ends at once. `command` makes a role's command line of its name and control
+    descriptor; `search` is what the ready message shows. Belongs into the main thread.
+    """
+    data_dir = Path(config.data_dir)
+    make_data_dir(data_dir)
+    lock = await lock_data_dir(data_dir)
+    loop = asyncio.get_running_loop()
+    supervisor = Supervisor(config, lock=lock, command=command, limits=limits or Limits(), search=search)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.signalled)
+    loop.add_signal_handler(signal.SIGHUP, lambda: logger.warning("reload_not_supported", instead="restart"))
+    try:
+        return await supervisor.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+        os.close(lock)

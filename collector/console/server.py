@@ -1,6 +1,12 @@
-"""The console role: `/health/live`, `/health/ready` and `/metrics` on one port."""
+"""The console role: `/health/live`, `/health/ready` and `/metrics` on one port, for machines and for curl.
+
+Live is 200 as long as this process answers. Ready is 200 only while every input listens, the journal takes appends and
+every role is up, else 503; its body names what is wrong. What does not keep senders from sending, such as an output
+that is down, stands under `degraded` and leaves it at 200.
+"""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -11,55 +17,91 @@ from collector.console.exposition import exposition
 from collector.control import Reports
 from collector.logs import get_logger
 from collector.role import Context
+from collector.telemetry import CONSOLE_REQUESTS
 
-RETRY_S: Final = 2.0
+RETRY_S: Final = 1.0
 """Pause before a busy port is tried again."""
 
+SHUTDOWN_S: Final = 1.0
+"""How long a stop waits for answers that are being sent."""
+
+REQUEST_LIMIT_BYTES: Final = 16 << 10
+"""Largest request body; nothing here takes one."""
+
+PATHS: Final = ("/", "/health/live", "/health/ready", "/metrics")
 CONTEXT: Final = web.AppKey("context", Context)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 logger = get_logger("console")
 
 
 async def main(context: Context) -> None:
     """Serve until told to stop; a busy port is a problem that is shown and tried again."""
-    runner = web.AppRunner(application(context), access_log=None)
+    runner = web.AppRunner(application(context), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
-    host, _, port = context.config.console.listen.rpartition(":")
-    while not context.stopping.is_set():
-        try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        except OSError as error:
-            context.unhealthy("console", f"cannot listen on {context.config.console.listen}: {error.strerror}")
-            logger.warning("console cannot listen", address=context.config.console.listen, reason=error.strerror)
-            try:
-                await asyncio.wait_for(context.stopping.wait(), RETRY_S)
-            except TimeoutError:
-                continue
-        else:
-            context.healthy("console")
-            break
-    await context.stopping.wait()
-    await runner.cleanup()
+    try:
+        while not context.stopping.is_set() and not await _listen(runner, context):
+            await _pause(context)
+        await context.stopping.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, context: Context) -> bool:
+    address = context.config.console.listen
+    host, _, port = address.rpartition(":")
+    site = web.TCPSite(runner, host.strip("[]") or None, int(port))
+    try:
+        await site.start()
+    except OSError as error:
+        await site.stop()
+        context.unhealthy("console", f"cannot listen on {address}: {error.strerror}")
+        logger.warning("console_not_listening", address=address, reason=error.strerror, again_in_s=RETRY_S)
+        return False
+    context.healthy("console")
+    return True
+
+
+async def _pause(context: Context) -> None:
+    try:
+        await asyncio.wait_for(context.stopping.wait(), RETRY_S)
+    except TimeoutError:
+        return
 
 
 def application(context: Context) -> web.Application:
     """Return the web application."""
-    app = web.Application()
+    app = web.Application(middlewares=[_counted], client_max_size=REQUEST_LIMIT_BYTES)
     app[CONTEXT] = context
-    app.router.add_get("/", _index)
-    app.router.add_get("/health/live", _live)
-    app.router.add_get("/health/ready", _ready)
-    app.router.add_get("/metrics", _metrics)
+    for path, handler in zip(PATHS, (_index, _live, _ready, _metrics), strict=True):
+        app.router.add_get(path, handler)
     return app
 
 
-def _problems(context: Context) -> dict[str, str]:
-    reports: Reports | None = context.reports
-    return {"supervisor": "no report yet"} if reports is None else reports.problems
+@web.middleware
+async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    path = request.path if request.path in PATHS else "other"
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:
+        CONSOLE_REQUESTS.labels(path=path, status=str(refusal.status)).inc()
+        raise
+    CONSOLE_REQUESTS.labels(path=path, status=str(response.status)).inc()
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 async def _index(_request: web.Request) -> web.Response:
-    return web.Response(text=f"Tidewaiter {__version__}\n\n/health/live\n/health/ready\n/metrics\n")
+    lines = (
+        f"Tidewaiter {__version__}",
+        "",
+        "/health/live   200 while the process answers",
+        "/health/ready  200 while every input listens and the journal takes appends, else 503 and what is wrong",
+        "/metrics       metrics of all roles, in Prometheus' text format",
+    )
+    return web.Response(text="\n".join(lines) + "\n")
 
 
 async def _live(_request: web.Request) -> web.Response:
@@ -67,9 +109,16 @@ async def _live(_request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    problems = _problems(request.app[CONTEXT])
-    body = msgspec.json.encode({"status": "unready" if problems else "ready", "problems": problems})
-    return web.Response(body=body, status=503 if problems else 200, content_type="application/json")
+    reports: Reports | None = request.app[CONTEXT].reports
+    problems = {"supervisor": "no report yet"} if reports is None else reports.problems
+    body = {
+        "status": "unready" if problems else "ready",
+        "problems": problems,
+        "degraded": {} if reports is None else reports.degraded,
+    }
+    return web.Response(
+        body=msgspec.json.encode(body), status=503 if problems else 200, content_type="application/json"
+    )
 
 
 async def _metrics(request: web.Request) -> web.Response:

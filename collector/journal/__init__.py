@@ -1,40 +1,73 @@
 r"""The journal: what was acknowledged stands here, framed, checksummed and linked, until every consumer has passed it.
 
 `writer.Journal` appends (the intake), `follow.Follower` reads (workers, search, verify), `cursors` say how far each
-consumer is. The format of a segment file, version 1, integers little-endian:
+consumer is. This page is the format on disk, version 1, and enough to write a reader from.
 
-    segment  = segment-head body frame*
-    segment-head (24 bytes)
-        8   magic "TWSEGMT\n"
-        2   version (1)
-        2   zero
-        4   length of body
-        8   XXH3-64 of the 16 bytes before and of body
-    body     = MessagePack array, `format.SegmentHeader`: [[journal id, collector's name], partition, epoch,
-               sequence of the first frame, created (ns), link before, number of the chain's key, seed,
-               [[producer, sequence, cursor], …], "xxh3-64", "blake3-keyed"]
+**Conventions.** Integers are little-endian and unsigned. `xxh(seed, bytes)` is XXH3-64 with a 64-bit seed. MessagePack
+arrays may have more elements than named here: readers ignore them. A higher version is refused, an older one read.
 
-    frame    = frame-head header link payload
-    frame-head (28 bytes)
-        4   magic 0x89 "TWF"
-        2   version (1)
-        2   zero
-        4   length of header
-        8   length of payload
-        8   XXH3-64, seeded with the segment's seed, of the 20 bytes before, of header and of link
-    header   = MessagePack array, `format.FrameHeader`: [epoch, sequence, journal time (ns), origins, messages, runs,
-               XXH3-64 of payload, producer triple or nil, compression (0)]
-               origins [[input, transport, peer, auth], …]; messages [[origin, length, tag, chunk, digest, claimed], …];
-               runs [[encoding, messages], …]
-    link     = 32 bytes: keyed BLAKE3 over the link before, the first 20 bytes of frame-head, header and payload
-    payload  = the messages' bytes in the order of the table
+**Segment file** `PARTITION-EPOCH-SEQUENCE.segment`: decimal, padded to 2, 10 and 11 digits, the position of its first
+frame, so that names sort like positions. One epoch per file; files are never recycled. It is a header and frames:
 
-A message's digest is keyed BLAKE3, 16 bytes, over its bytes as they came. Segments are named
-`PARTITION-EPOCH-SEQUENCE.segment` (decimal, padded) so that names sort like positions; each holds one epoch. Readers
-ignore array elements behind those they know; a higher version is refused.
+    at  bytes
+    0   8     magic "TWSEGMT\n"
+    8   2     version
+    10  2     zero
+    12  4     L, length of the body
+    16  8     xxh(0, bytes 0-15, body, link); these 24 bytes and this rule are the same in every version
+    24  L     body: MessagePack array (`format.SegmentHeader`)
+    +L  32    link of the header: keyed BLAKE3 with the segment's key over link before, bytes 0-15, body
+    +32       first frame
 
-The seed is random and never leaves the machine, so no sender can put bytes into a payload that pass for a frame when a
-reader looks for the next valid one behind damage.
+    body = [[journal id (24 bits, random), collector's name], partition, epoch, sequence of the first frame,
+            created (ns), link before (32 bytes; zeros for the first segment), key number, seed (64 bits),
+            before, producers, checksum algorithm "xxh3-64", link algorithm "blake3-keyed"]
+    before = nil, or [segment, offset, [partition, epoch, sequence, 0]]: the newest segment with frames when this one was
+            opened, where its valid bytes end, and the position behind its last frame. What lies in that file beyond
+            the offset was never acknowledged (a failed sync) and is not read.
+    producers = [[name, sequence, cursor], …]: the last triple of each internal producer before this segment
+
+**Frame**, H = length of its header, P = of its payload:
+
+    at  bytes
+    0   4     magic 0x89 "TWF"
+    4   4     marker: the low 32 bits of the seed
+    8   2     version
+    10  2     zero
+    12  4     H, at most 64 MiB
+    16  8     P, at most 1 GiB
+    24  8     xxh(seed, header, link)
+    32  8     xxh(seed, bytes 0-31)
+    40  H     header: MessagePack array (`format.FrameHeader`)
+    +H  32    link: keyed BLAKE3 with the segment's key over link before, bytes 0-23, header, payload
+    +32 P     payload: the messages' bytes in the order of the table
+
+    header = [epoch, sequence, journal time (ns since 1970), origins, messages, runs, xxh(0, payload),
+              producer or nil, compression of the payload (0: none)]
+    origins = [[input, transport, peer, auth], …]
+    messages = [[index of origin, length, tag, chunk, digest, claimed or -1], …]
+    runs = [[encoding, number of messages], …]: consecutive messages of one encoding
+    producer = [name, sequence, cursor]
+
+Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame that
+of the segment's header; the link before a segment's header is that of the last valid frame before it.
+
+**Damage.** A reader checks, in this order: magic and marker, the head's checksum, version, the header's checksum, epoch,
+the table, the payload's checksum. Where a head is sound and its payload is not, one frame is lost and the next begins
+behind it. Else the next frame is where magic, marker and both header checksums are right again; its sequence tells how
+many are lost. Where no frame follows, `before` of the next segment tells. A segment whose own header is damaged is read
+with journal and seed of any other segment and the epoch of its name. The seed is random, one per journal, and never
+leaves the machine, so no sender can put bytes into a payload that pass for a frame, or that make the search slow.
+
+**Keys.** `state.json` (0600) holds the chain's key, the number of the key and the digest key, checksummed. Each segment
+has a key of its own: k' = BLAKE3.derive_key("tidewaiter 2026-11 journal chain ratchet", k); the file is replaced, so k is
+gone. Numbers may be skipped, never used twice. Key 0 is exported at the first start, once, as
+`../evidence/verification.key`: keep it elsewhere. A message's digest, by which a resend is known, is keyed BLAKE3 with the
+digest key over its bytes, 16 bytes long, and given where the client gave a chunk id; that key never changes.
+
+**Beside the segments**: `cursors/NAME.json` (`cursors`), `writer.lock`. Files that begin with a dot are half-written and
+may be removed. A segment set aside at a start (`.damaged`) had neither a header nor a frame that could be read. Later
+additions (index of chunk ids, checkpoints, anchors, sealed segments compressed as whole files) are files of their own.
 
 Measured on the project's machine, 800 KB messages: keyed BLAKE3 9.3 GB/s, keyed BLAKE2b 1.3, HMAC-SHA-256 2.0.
 """

@@ -1,71 +1,51 @@
 """The segment being written: frames are linked, written and synced here, by the writer's one thread."""
 
+import contextlib
 import os
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from collector.journal.files import sync_directory
 from collector.journal.format import DurableEnd, SegmentHeader, encode_frame_head, encode_segment_header
 from collector.journal.group import FrameParts
-from collector.journal.state import State
-from pipelines.frame import JournalIdentity, Position, Producer
+from pipelines.frame import Position
 
 WRITEV_PIECES: Final = 512
 """Buffers per system call; Linux takes 1,024."""
+
+Write = Callable[[int, Sequence[memoryview]], int]
+Sync = Callable[[int], None]
 
 
 class ActiveSegment:
     """An open segment. After any failed write or sync it must be abandoned: what the kernel kept is unknown."""
 
-    def __init__(
-        self,
-        directory: Path,
-        state: State,
-        *,
-        name: str,
-        first_sequence: int,
-        created_ns: int,
-        link_before: bytes,
-        producers: tuple[Producer, ...],
-        sync: Callable[[int], None],
-    ) -> None:
+    def __init__(self, directory: Path, header: SegmentHeader, *, key: bytes, write: Write, sync: Sync) -> None:
         """Create the file with its header, durably; raise OSError."""
-        self.header = SegmentHeader(
-            journal=JournalIdentity(state.journal_id, name),
-            partition=0,
-            epoch=state.epoch,
-            first_sequence=first_sequence,
-            created_ns=created_ns,
-            link_before=link_before,
-            key_number=state.key_number,
-            seed=secrets.randbits(64),
-            producers=producers,
-        )
-        self.link = link_before
-        self.sequence = first_sequence
-        self._key = bytes.fromhex(state.key)
-        self._sync = sync
-        self._path = directory / self.header.file_name
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self.header = header
+        self.sequence = header.first_sequence
         self.size = 0
+        self._key = key
+        self._write_pieces = write
+        self._sync = sync
+        head, self.link = encode_segment_header(header, key=key)
+        path = directory / header.file_name
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            self._write([memoryview(encode_segment_header(self.header))])
-            self.sync()
+            self._write([memoryview(head)])
+            self._sync(self._descriptor)
             sync_directory(directory)
         except OSError:
-            self.abandon()
-            self._path.unlink()
+            self.close()
+            with contextlib.suppress(OSError):  # a start removes it too
+                path.unlink()
             raise
+        self.durable = self._end()
+        self.durable_link = self.link
 
-    @property
-    def end(self) -> DurableEnd:
-        """Return the present end; durable only after `sync`."""
-        return DurableEnd(self.header.file_name, self.size, Position(0, self.header.epoch, self.sequence))
-
-    def append(self, frames: list[FrameParts], times: list[int]) -> int:
-        """Write frames, unsynced; return their bytes."""
+    def append(self, frames: Sequence[FrameParts], times: Sequence[int]) -> int:
+        """Write frames and make them durable; return their bytes. Raises OSError."""
         pieces: list[memoryview] = []
         for parts, journal_time in zip(frames, times, strict=True):
             header = parts.header(epoch=self.header.epoch, sequence=self.sequence, journal_time=journal_time)
@@ -74,14 +54,20 @@ class ActiveSegment:
             )
             pieces += [memoryview(head), *parts.payload]
             self.sequence += 1
-        return self._write(pieces)
+        written = self._write(pieces)
+        self._sync(self._descriptor)
+        self.durable, self.durable_link = self._end(), self.link
+        return written
+
+    def _end(self) -> DurableEnd:
+        position = Position(self.header.partition, self.header.epoch, self.sequence)
+        return DurableEnd(self.header.file_name, self.size, position)
 
     def _write(self, pieces: list[memoryview]) -> int:
         before = self.size
         waiting = pieces[::-1]
         while waiting:
-            batch = waiting[: -WRITEV_PIECES - 1 : -1]
-            written = os.writev(self._descriptor, batch)
+            written = self._write_pieces(self._descriptor, waiting[: -WRITEV_PIECES - 1 : -1])
             self.size += written
             while waiting and written >= len(waiting[-1]):
                 written -= len(waiting.pop())
@@ -89,20 +75,16 @@ class ActiveSegment:
                 waiting[-1] = waiting[-1][written:]
         return self.size - before
 
-    def sync(self) -> None:
-        """Make what was written durable; raise OSError."""
-        self._sync(self._descriptor)
-
     def close(self) -> None:
         """Let go of the file; it is sealed."""
         os.close(self._descriptor)
 
-    def abandon(self, durable_bytes: int | None = None) -> None:
-        """Close after a failure, cutting what nobody was promised where the disk still lets us."""
-        try:
-            if durable_bytes is not None:
-                os.ftruncate(self._descriptor, durable_bytes)
-        except OSError:
-            pass  # the next start cuts the tail
-        finally:
+    def abandon(self) -> None:
+        """Close after a failure, cutting what nobody was promised where the disk still lets us.
+
+        Where it does not, the header of the next segment tells readers where this one ends.
+        """
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, self.durable.offset)
+        with contextlib.suppress(OSError):
             os.close(self._descriptor)

@@ -1,17 +1,16 @@
 """Reading the journal in order, by another process than the one that writes it, never beyond what is durable."""
 
-import mmap
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from collector.journal.format import DamageError, DurableEnd, FrameHead, check_payload, decode_frame_head, next_frame
-from collector.journal.segments import Mapped, first_position, segment_files
-from pipelines.frame import Frame, Position
+from collector.journal.format import DamageError, DurableEnd
+from collector.journal.segments import FrameHead, Identity, Segment, find_identity, first_position, segment_files
+from pipelines.frame import Frame, JournalIdentity, Position
 
-RELEASE_BYTES: Final = 16 << 20
-"""So much of a mapped segment is read before its pages are let go; else all of it would count as our memory."""
+OLDEST_EPOCH: Final = 0
+"""No frame has it: a position of this epoch means the oldest frame there is, and nothing is missing before that."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -25,121 +24,192 @@ class Gap(msgspec.Struct, frozen=True):
 class Follower:
     """Yields frames from a position on. Blocking file reads; never writes; not for more than one thread.
 
-    A frame's payload is a view of the mapped segment and keeps it mapped.
+    A frame's payload is a view of a block that was read, and keeps the block alive.
     """
 
     def __init__(self, directory: Path, *, partition: int = 0) -> None:
         self._directory = directory
-        self._next = Position(partition, 0, 0)
-        self._name = ""
-        self._mapped: Mapped | None = None
+        self._next = Position(partition, OLDEST_EPOCH, 0)
+        self._segment: Segment | None = None
+        self._following: Segment | None = None
+        self._sealed_at: int | None = None
         self._at = 0
-        self._released = 0
+        self._identity: Identity | None = None
 
     def seek(self, position: Position | None) -> None:
         """Go on with the first frame at or behind `position`; None: the oldest there is."""
-        self._next = (position or Position(self._next.partition, 0, 0))._replace(record=0)
-        self._mapped = None
+        self.close()
+        self._next = (position or Position(self._next.partition, OLDEST_EPOCH, 0))._replace(record=0)
 
     def close(self) -> None:
-        """Let go of the mapped segment."""
-        self._mapped = None
+        """Let go of the files; frames handed out stay valid, and the next read goes on behind them."""
+        for segment in (self._segment, self._following):
+            if segment is not None:
+                segment.close()
+        self._segment = self._following = self._sealed_at = None
 
     def read(self, end: DurableEnd) -> Frame | Gap | None:
-        """Return the next frame before `end`, a gap that stands in its place, or None when there is none yet."""
+        """Return the next frame before `end`, a gap that stands in its place, or None when there is none yet.
+
+        Raises DataDirError for a newer format, OSError when the folder itself cannot be read.
+        """
         while True:
-            if self._mapped is None:
+            segment = self._segment
+            if segment is None:
                 names = [name for name in segment_files(self._directory) if name <= end.segment]
-                name = _holding(names, self._next)
-                if name is None:
+                opened = self._find(_holding(names, self._next))
+                if opened is None:
                     return None
-                gap = self._open(name)
+                gap = self._enter(opened)
                 if gap is not None:
                     return gap
                 continue
-            found = self._read_here(self._mapped, end)
+            if segment.name > end.segment:
+                return None
+            limit = end.offset if segment.name == end.segment else self._seal(segment, end)
+            found = self._read_here(segment, limit, end)
             if found is not None:
                 return found
-            following = self._following(end)
-            if following is None:
+            if segment.name == end.segment:
                 return None
-            gap = self._open(following)
+            if self._following is None:
+                self._sealed_at = None
+                return None
+            following, self._following = self._following, None
+            segment.close()
+            gap = self._enter(following)
             if gap is not None:
                 return gap
 
-    def _following(self, end: DurableEnd) -> str | None:
-        names = (name for name in segment_files(self._directory) if self._name < name <= end.segment)
-        return next(names, None)
-
-    def _open(self, name: str) -> Gap | None:
-        """Map a segment; return what is missing before it, or the segment itself where its header is damaged."""
-        first = first_position(name)
-        expected, self._next = self._next, max(self._next, first)
-        self._name = name
-        try:
-            self._mapped = Mapped(self._directory / name)
-        except (DamageError, FileNotFoundError) as error:
-            self._mapped = None
-            self._next = first._replace(sequence=first.sequence + 1)
-            return Gap(first, first, f"{name}: {error}")
-        self._at, self._released = self._mapped.frames_at, 0
-        if expected.epoch == first.epoch and expected < first:
-            return Gap(expected, first._replace(sequence=first.sequence - 1), "the segment is gone")
-        return None
-
-    def _read_here(self, mapped: Mapped, end: DurableEnd) -> Frame | Gap | None:
-        """Return the next frame or gap of the open segment, None at its end."""
-        size = (self._directory / self._name).stat().st_size if self._name < end.segment else end.offset
-        if size > len(mapped.view):
-            mapped = self._mapped = Mapped(self._directory / self._name)
-            self._released = 0
-        segment = mapped.view[:size]
-        while self._at < size:
+    def _find(self, names: list[str]) -> Segment | None:
+        """Open the first of these that was not deleted in between."""
+        for name in names:
             try:
-                head = decode_frame_head(segment, self._at, mapped.header)
-                position = Position(self._next.partition, head.header.epoch, head.header.sequence)
-                if position < self._next:
-                    self._at = head.end
-                    continue
-                payload = check_payload(segment, head)
-            except DamageError as error:
-                return self._gap(mapped, segment, end, str(error))
-            self._pass(mapped, head, position)
-            return _frame(mapped, head, position, payload)
+                segment = Segment(self._directory, name)
+            except FileNotFoundError:
+                continue
+            if segment.identity is None:
+                segment.identity = self._identity or find_identity(
+                    self._directory, segment_files(self._directory)[::-1]
+                )
+            self._identity = segment.identity or self._identity
+            return segment
         return None
 
-    def _pass(self, mapped: Mapped, head: FrameHead, position: Position) -> None:
-        self._at = head.end
-        self._next = position._replace(sequence=position.sequence + 1)
-        if self._at - self._released > RELEASE_BYTES and isinstance(mapped.map, mmap.mmap):
-            behind = head.payload_at // mmap.PAGESIZE * mmap.PAGESIZE
-            if behind > self._released:
-                mapped.map.madvise(mmap.MADV_DONTNEED, self._released, behind - self._released)
-                self._released = behind
-
-    def _gap(self, mapped: Mapped, segment: memoryview, end: DurableEnd, reason: str) -> Gap:
-        first = self._next
-        found = next_frame(segment, self._at + 1, mapped.header)
-        if found is not None:
-            sequence = decode_frame_head(segment, found, mapped.header).header.sequence
-            self._at, self._next = found, first._replace(sequence=sequence)
+    def _enter(self, segment: Segment) -> Gap | None:
+        """Go on in `segment`; return what is missing before it."""
+        self._segment, self._sealed_at = segment, None
+        self._at = segment.frames_at
+        expected, first = self._next, segment.first
+        if first <= expected:
+            return None
+        self._next = first
+        if expected.epoch == OLDEST_EPOCH:
+            return None
+        if segment.header is not None and segment.header.before is not None:
+            missing_to = segment.header.before.position
+        elif expected.epoch == first.epoch:
+            missing_to = first
         else:
-            self._at = len(segment)
-            self._next = end.position if self._name == end.segment else first._replace(sequence=first.sequence + 1)
-        last = self._next._replace(sequence=max(self._next.sequence - 1, first.sequence), record=0)
-        return Gap(first, last, reason)
+            return None
+        if expected >= missing_to:
+            return None
+        return Gap(expected, _before(missing_to, expected), "the end of a segment, or whole segments, are missing")
+
+    def _seal(self, segment: Segment, end: DurableEnd) -> int:
+        """Return where a segment that has a successor ends."""
+        if self._sealed_at is None:
+            names = segment_files(self._directory)
+            self._following = self._find([name for name in names if segment.name < name <= end.segment])
+            self._sealed_at = segment.size
+            header = self._following.header if self._following else None
+            if header is not None and header.before is not None and header.before.segment == segment.name:
+                self._sealed_at = min(header.before.offset, self._sealed_at)
+        return self._sealed_at
+
+    def _read_here(self, segment: Segment, limit: int, end: DurableEnd) -> Frame | Gap | None:
+        """Return the next frame or gap of the open segment, None at its end."""
+        while self._at < limit:
+            try:
+                head = segment.head(self._at, limit)
+            except DamageError as error:
+                gap = self._resume(segment, limit, end, str(error))
+                if gap is not None:
+                    return gap
+                continue
+            position = _position(segment, head)
+            if position < self._next:
+                self._at = head.end
+                continue
+            if position > self._next:
+                return self._skip_to(position, "frames are missing")
+            self._at, self._next = head.end, _after(position)
+            try:
+                payload = segment.payload(head)
+            except DamageError as error:
+                return Gap(position, position, str(error))
+            return _frame(self._journal(segment), head, position, payload)
+        return None
+
+    def _resume(self, segment: Segment, limit: int, end: DurableEnd, reason: str) -> Gap | None:
+        """Find the next sound frame behind damage; None when nothing is known to be missing."""
+        found = segment.search(self._at + 1, limit)
+        while found is not None and _position(segment, found) < self._next:
+            found = segment.search(found.end, limit)
+        if found is not None:
+            self._at = found.at
+            position = _position(segment, found)
+        else:
+            self._at = limit
+            position = self._end_of(segment, end)
+        return self._skip_to(position, reason) if position > self._next else None
+
+    def _end_of(self, segment: Segment, end: DurableEnd) -> Position:
+        """Return the position behind the last frame of a segment, as far as anything tells it."""
+        if segment.name == end.segment:
+            return end.position
+        following = self._following
+        if following is not None and following.header is not None and following.header.before is not None:
+            before = following.header.before
+            if before.segment == segment.name:
+                return before.position
+        if following is not None and following.first.epoch == segment.first.epoch:
+            return following.first
+        return _after(self._next) if self._next.epoch == segment.first.epoch else self._next
+
+    def _skip_to(self, position: Position, reason: str) -> Gap:
+        first, self._next = self._next, position
+        return Gap(first, _before(position, first), reason)
+
+    def _journal(self, segment: Segment) -> JournalIdentity:
+        if segment.identity is None:
+            raise DamageError(segment.damage)
+        return segment.identity.journal
 
 
-def _holding(names: list[str], position: Position) -> str | None:
-    """Return the newest segment that begins at or before `position`, else the oldest."""
-    before = [name for name in names if first_position(name) <= position]
-    return before[-1] if before else next(iter(names), None)
+def _position(segment: Segment, head: FrameHead) -> Position:
+    return Position(segment.first.partition, head.header.epoch, head.header.sequence)
 
 
-def _frame(mapped: Mapped, head: FrameHead, position: Position, payload: memoryview) -> Frame:
+def _after(position: Position) -> Position:
+    return position._replace(sequence=position.sequence + 1, record=0)
+
+
+def _before(position: Position, first: Position) -> Position:
+    """Return the position of the frame before `position`, and not one before `first`."""
+    return max(position._replace(sequence=max(position.sequence - 1, 0)), first)
+
+
+def _holding(names: list[str], position: Position) -> list[str]:
+    """Return the newest segment that begins at or before `position`, or the oldest, and those behind it."""
+    before = sum(1 for name in names if first_position(name) <= position)
+    return names[max(before - 1, 0) :]
+
+
+def _frame(journal: JournalIdentity, head: FrameHead, position: Position, payload: memoryview) -> Frame:
     header = head.header
     return Frame(
-        journal=mapped.header.journal,
+        journal=journal,
         partition=position.partition,
         epoch=position.epoch,
         sequence=position.sequence,

@@ -1,7 +1,9 @@
 """The bytes of a segment: its header, and the frames behind it. `collector.journal` has the normative description."""
 
+import re
 import struct
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 import xxhash
@@ -14,20 +16,28 @@ VERSION: Final = 1
 SEGMENT_MAGIC: Final = b"TWSEGMT\n"
 FRAME_MAGIC: Final = b"\x89TWF"
 LINK_BYTES: Final = 32
+FIRST_LINK: Final = bytes(LINK_BYTES)
 
 HEADER_LIMIT_BYTES: Final = 64 << 20
-"""A longer frame header is damage: the writer bounds the messages of a frame."""
+"""A longer header is damage: the writer bounds what it puts into one."""
 
 PAYLOAD_LIMIT_BYTES: Final = 1 << 30
+"""A longer payload is damage; the writer refuses such a message."""
+
+EPOCH_LIMIT: Final = 1 << 32
+SEQUENCE_LIMIT: Final = 1 << 35
+"""Document ids have so much room (`pipelines.frame.id_prefix`)."""
 
 CHECKSUM_ALGORITHM: Final = "xxh3-64"
 LINK_ALGORITHM: Final = "blake3-keyed"
 
 _segment_head = struct.Struct("<8sHHI")
-_frame_head = struct.Struct("<4sHHIQ")
+_frame_head = struct.Struct("<4sIHHIQ")
 _checksum = struct.Struct("<Q")
+_two_checksums = struct.Struct("<QQ")
 SEGMENT_HEAD_BYTES: Final = _segment_head.size + _checksum.size
-FRAME_HEAD_BYTES: Final = _frame_head.size + _checksum.size
+FRAME_HEAD_BYTES: Final = _frame_head.size + _two_checksums.size
+_segment_name = re.compile(r"(\d{2})-(\d{10})-(\d{11})\.segment", re.ASCII)
 
 
 class DamageError(ValueError):
@@ -46,10 +56,10 @@ class DurableEnd(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
-    """What every segment says of itself. `seed` is random: no sender can make bytes that pass for a frame.
+    """What every segment says of itself.
 
-    `producers` are the last triples before this segment; `link_before` is the link of the frame before its first;
-    `key_number` says how often the chain's key was ratcheted.
+    `link_before` is the link of the last valid frame before this segment, `before` where that frame ends; `key_number`
+    says how often the chain's key was ratcheted; `seed` is the journal's; `producers` are the last triples before.
     """
 
     journal: JournalIdentity
@@ -60,6 +70,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, array_like=True):
     link_before: bytes
     key_number: int
     seed: int
+    before: DurableEnd | None = None
     producers: tuple[Producer, ...] = ()
     checksum_algorithm: str = CHECKSUM_ALGORITHM
     link_algorithm: str = LINK_ALGORITHM
@@ -89,13 +100,12 @@ class FrameHeader(msgspec.Struct, frozen=True, array_like=True):
     compression: int = 0
 
 
-class FrameHead(msgspec.Struct, frozen=True):
-    """Where a frame's parts lie; `payload_at` and `end` are offsets in the segment."""
+class Lengths(NamedTuple):
+    """What a frame's first bytes say of the rest; `checksum` is that of header and link."""
 
-    header: FrameHeader
-    link: bytes
-    payload_at: int
-    end: int
+    header_bytes: int
+    payload_bytes: int
+    checksum: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -103,101 +113,126 @@ _decode_segment = msgspec.msgpack.Decoder(SegmentHeader).decode
 _decode_frame = msgspec.msgpack.Decoder(FrameHeader).decode
 
 
-def encode_segment_header(header: SegmentHeader) -> bytes:
-    """Return the bytes a segment begins with."""
+def position_of(name: str) -> Position | None:
+    """Return the position of a segment's first frame from its file name; None for any other file."""
+    match = _segment_name.fullmatch(name)
+    return Position(int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def marker_of(seed: int) -> bytes:
+    """Return what every frame of a journal begins with."""
+    return FRAME_MAGIC + (seed & 0xFFFF_FFFF).to_bytes(4, "little")
+
+
+def encode_segment_header(header: SegmentHeader, *, key: bytes) -> tuple[bytes, bytes]:
+    """Return the bytes a segment begins with, and their link."""
     body = _encode(header)
     head = _segment_head.pack(SEGMENT_MAGIC, VERSION, 0, len(body))
-    return b"".join((head, _checksum.pack(xxhash.xxh3_64_intdigest(head + body)), body))
-
-
-def decode_segment_header(segment: memoryview, file: str) -> tuple[SegmentHeader, int]:
-    """Return the header and the offset behind it; raise DamageError, or DataDirError for a newer version."""
-    if len(segment) < SEGMENT_HEAD_BYTES:
-        raise DamageError("the segment ends inside its header")
-    magic, version, _, length = _segment_head.unpack_from(segment)
-    if magic != SEGMENT_MAGIC:
-        raise DamageError("the segment does not begin with its magic")
-    if version > VERSION:
-        raise DataDirError(f"{file}: journal format {version} is newer than this program's ({VERSION})")
-    end = SEGMENT_HEAD_BYTES + length
-    (checksum,) = _checksum.unpack_from(segment, _segment_head.size)
-    body = segment[SEGMENT_HEAD_BYTES:end]
-    if len(body) != length or checksum != xxhash.xxh3_64_intdigest(bytes(segment[: _segment_head.size]) + bytes(body)):
-        raise DamageError("the segment's header is damaged")
-    try:
-        return _decode_segment(body), end
-    except msgspec.DecodeError as error:
-        raise DamageError("the segment's header cannot be decoded") from error
-
-
-def encode_frame_head(
-    header: FrameHeader, payload: list[memoryview], *, key: bytes, link_before: bytes, seed: int
-) -> tuple[bytes, bytes]:
-    """Return all of a frame but its payload, and its link."""
-    body = _encode(header)
-    length = sum(len(piece) for piece in payload)
-    head = _frame_head.pack(FRAME_MAGIC, VERSION, 0, len(body), length)
-    link = frame_link(key, link_before, head + body, payload)
-    checksum = xxhash.xxh3_64_intdigest(head + body + link, seed=seed)
+    link = link_of(key, header.link_before, head, body)
+    checksum = xxhash.xxh3_64_intdigest(head + body + link)
     return b"".join((head, _checksum.pack(checksum), body, link)), link
 
 
-def frame_link(key: bytes, link_before: bytes, head: bytes, payload: list[memoryview]) -> bytes:
-    """Return the keyed hash over the link before and the frame."""
-    state = blake3(link_before, key=key)
-    state.update(head)
-    for piece in payload:
+def measure_segment_header(head: memoryview) -> int:
+    """Return the length of the whole header from its first SEGMENT_HEAD_BYTES; raise DamageError."""
+    if len(head) < SEGMENT_HEAD_BYTES:
+        raise DamageError("the segment ends inside its header")
+    magic, _, _, length = _segment_head.unpack_from(head)
+    if magic != SEGMENT_MAGIC or length > HEADER_LIMIT_BYTES:
+        raise DamageError("the segment does not begin with its magic and a possible length")
+    return SEGMENT_HEAD_BYTES + int(length) + LINK_BYTES
+
+
+def decode_segment_header(whole: memoryview, file: str) -> tuple[SegmentHeader, bytes]:
+    """Return header and link; raise DamageError, or DataDirError for a newer version."""
+    length = measure_segment_header(whole[:SEGMENT_HEAD_BYTES])
+    _, version, zero, _ = _segment_head.unpack_from(whole)
+    (checksum,) = _checksum.unpack_from(whole, _segment_head.size)
+    covered = bytes(whole[: _segment_head.size]) + bytes(whole[SEGMENT_HEAD_BYTES:])
+    if len(whole) != length or checksum != xxhash.xxh3_64_intdigest(covered):
+        raise DamageError("the segment's header is damaged")
+    if version > VERSION or zero:
+        raise DataDirError(f"{file}: journal format {version} is newer than this program's ({VERSION})")
+    try:
+        header = _decode_segment(whole[SEGMENT_HEAD_BYTES : length - LINK_BYTES])
+    except msgspec.DecodeError as error:
+        raise DamageError("the segment's header cannot be decoded") from error
+    if (header.checksum_algorithm, header.link_algorithm) != (CHECKSUM_ALGORITHM, LINK_ALGORITHM):
+        raise DataDirError(f"{file}: algorithms {header.checksum_algorithm}, {header.link_algorithm} are not known here")
+    if len(header.link_before) != LINK_BYTES or not 0 <= header.seed < 1 << 64:
+        raise DamageError("the segment's header holds impossible values")
+    return header, bytes(whole[length - LINK_BYTES :])
+
+
+def encode_frame_head(
+    header: FrameHeader, payload: Sequence[memoryview], *, key: bytes, link_before: bytes, seed: int
+) -> tuple[bytes, bytes]:
+    """Return all of a frame but its payload, and its link."""
+    body = _encode(header)
+    length = sum(map(len, payload))
+    head = _frame_head.pack(FRAME_MAGIC, seed & 0xFFFF_FFFF, VERSION, 0, len(body), length)
+    link = link_of(key, link_before, head, body, *payload)
+    head += _checksum.pack(xxhash.xxh3_64_intdigest(body + link, seed=seed))
+    return b"".join((head, _checksum.pack(xxhash.xxh3_64_intdigest(head, seed=seed)), body, link)), link
+
+
+def link_of(key: bytes, *pieces: bytes | memoryview) -> bytes:
+    """Return the keyed hash over the link before and what it links."""
+    state = blake3(key=key)
+    for piece in pieces:
         state.update(piece)
     return state.digest()
 
 
-def decode_frame_head(segment: memoryview, at: int, segment_header: SegmentHeader) -> FrameHead:
-    """Return what the header of the frame at `at` says; raise DamageError. The payload is not looked at."""
-    if len(segment) - at < FRAME_HEAD_BYTES:
+def measure_frame(head: memoryview, seed: int) -> Lengths:
+    """Check a frame's first FRAME_HEAD_BYTES; raise DamageError, or DataDirError for a newer version."""
+    if len(head) < FRAME_HEAD_BYTES:
         raise DamageError("the segment ends inside a frame's head")
-    magic, version, _, length, payload_length = _frame_head.unpack_from(segment, at)
-    if magic != FRAME_MAGIC or version > VERSION:
+    magic, marker, version, zero, header_bytes, payload_bytes = _frame_head.unpack_from(head)
+    checksum, own_checksum = _two_checksums.unpack_from(head, _frame_head.size)
+    if magic != FRAME_MAGIC or marker != seed & 0xFFFF_FFFF:
         raise DamageError("no frame begins here")
-    if length > HEADER_LIMIT_BYTES or payload_length > PAYLOAD_LIMIT_BYTES:
+    if own_checksum != xxhash.xxh3_64_intdigest(head[: FRAME_HEAD_BYTES - _checksum.size], seed=seed):
+        raise DamageError("a frame's head is damaged")
+    if version > VERSION or zero:
+        raise DataDirError(f"the journal holds a frame of format {version}, newer than this program's ({VERSION})")
+    if header_bytes > HEADER_LIMIT_BYTES or payload_bytes > PAYLOAD_LIMIT_BYTES:
         raise DamageError("a frame's lengths are impossible")
-    body_at = at + FRAME_HEAD_BYTES
-    payload_at = body_at + length + LINK_BYTES
-    end = payload_at + payload_length
-    if end > len(segment):
-        raise DamageError("the segment ends inside a frame")
-    (checksum,) = _checksum.unpack_from(segment, at + _frame_head.size)
-    covered = bytes(segment[at : at + _frame_head.size]) + bytes(segment[body_at:payload_at])
-    if checksum != xxhash.xxh3_64_intdigest(covered, seed=segment_header.seed):
+    return Lengths(header_bytes, payload_bytes, checksum)
+
+
+def decode_frame_header(header_and_link: memoryview, lengths: Lengths, *, seed: int, epoch: int) -> FrameHeader:
+    """Return the header behind a frame's head, every value checked; raise DamageError or DataDirError."""
+    if lengths.checksum != xxhash.xxh3_64_intdigest(header_and_link, seed=seed):
         raise DamageError("a frame's header is damaged")
     try:
-        header = _decode_frame(segment[body_at : payload_at - LINK_BYTES])
+        header = _decode_frame(header_and_link[: lengths.header_bytes])
     except msgspec.DecodeError as error:
         raise DamageError("a frame's header cannot be decoded") from error
-    if header.epoch != segment_header.epoch:
+    if header.epoch != epoch:
         raise DamageError("a frame of another epoch")
-    return FrameHead(header, bytes(segment[payload_at - LINK_BYTES : payload_at]), payload_at, end)
+    if header.compression:
+        raise DataDirError(f"the journal holds a frame of compression {header.compression}, not known here")
+    if not 0 <= header.sequence < SEQUENCE_LIMIT or not 0 <= header.journal_time < 1 << 63:
+        raise DamageError("a frame's header holds impossible values")
+    _check_table(header, lengths.payload_bytes)
+    return header
 
 
-def check_payload(segment: memoryview, head: FrameHead) -> memoryview:
-    """Return the frame's payload; raise DamageError when it is not what was written."""
-    payload = segment[head.payload_at : head.end]
-    if xxhash.xxh3_64_intdigest(payload) != head.header.payload_checksum:
-        raise DamageError("a frame's payload is damaged")
-    if sum(message.length for message in head.header.messages) != len(payload):
+def _check_table(header: FrameHeader, payload_bytes: int) -> None:
+    origins = len(header.origins)
+    total = 0
+    for message in header.messages:
+        if message.length < 0 or not 0 <= message.origin < origins:
+            raise DamageError("a frame's table holds impossible values")
+        total += message.length
+    if total != payload_bytes:
         raise DamageError("a frame's messages do not fill its payload")
-    return payload
+    if any(run.messages < 1 for run in header.runs) or sum(run.messages for run in header.runs) != len(header.messages):
+        raise DamageError("a frame's runs do not cover its messages")
 
 
-def next_frame(segment: memoryview, at: int, segment_header: SegmentHeader) -> int | None:
-    """Return where the next whole, valid frame begins at or behind `at`, or None."""
-    whole = segment.obj
-    while True:
-        at = whole.find(FRAME_MAGIC, at, len(segment))  # type: ignore[attr-defined]
-        if at < 0:
-            return None
-        try:
-            check_payload(segment, decode_frame_head(segment, at, segment_header))
-        except DamageError:
-            at += 1
-        else:
-            return at
+def check_payload(header: FrameHeader, payload: memoryview) -> None:
+    """Raise DamageError when a payload is not what was written."""
+    if xxhash.xxh3_64_intdigest(payload) != header.payload_checksum:
+        raise DamageError("a frame's payload is damaged")

@@ -7,12 +7,21 @@ import msgspec
 import xxhash
 
 from collector.journal.entry import Entry
-from collector.journal.format import FrameHeader
+from collector.journal.format import PAYLOAD_LIMIT_BYTES, FrameHeader
 from collector.journal.state import message_digest
 from pipelines.frame import Message, Origin, Producer, Run
 
 MESSAGES_LIMIT: Final = 16_384
 """Messages of one frame: its table is decoded whole."""
+
+RECORDS_LIMIT: Final = 1 << 20
+"""Claimed records of one frame, unless one message claims more: a worker holds the documents of a frame at once."""
+
+TABLE_LIMIT_BYTES: Final = 4 << 20
+"""Bytes of tags, chunk ids and the like in one frame's table, unless one entry has more."""
+
+ENTRY_TABLE_LIMIT_BYTES: Final = 1 << 20
+"""An entry with more than this beside its payload is rejected: no sender means it."""
 
 
 class FrameParts(msgspec.Struct):
@@ -34,21 +43,42 @@ class FrameParts(msgspec.Struct):
         )
 
 
+def payload_bytes(entry: Entry) -> int:
+    """Return the length of an entry's payload."""
+    return sum(map(len, entry.payload))
+
+
+def fits(entry: Entry) -> bool:
+    """Whether an entry can be kept at all."""
+    return payload_bytes(entry) <= PAYLOAD_LIMIT_BYTES and _table_bytes(entry) <= ENTRY_TABLE_LIMIT_BYTES
+
+
+def _table_bytes(entry: Entry) -> int:
+    produced = 0 if entry.producer is None else len(entry.producer.name) + len(entry.producer.cursor)
+    return len(entry.tag) + len(entry.chunk) + produced
+
+
 def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) -> Iterator[FrameParts]:
     """Cut entries into frames of about `frame_bytes`; one of a producer stands alone."""
     held: list[Entry] = []
-    size = 0
+    size = records = table = 0
     for entry in entries:
-        length = sum(map(len, entry.payload))
+        length, claimed, beside = payload_bytes(entry), max(entry.claimed, 0), _table_bytes(entry)
         alone = entry.producer is not None
-        if held and (alone or size + length > frame_bytes or len(held) >= MESSAGES_LIMIT):
+        over = (
+            size + length > frame_bytes
+            or records + claimed > RECORDS_LIMIT
+            or table + beside > TABLE_LIMIT_BYTES
+            or len(held) >= MESSAGES_LIMIT
+        )
+        if held and (alone or over):
             yield _parts(held, digest_key)
-            held, size = [], 0
-        held.append(entry)
-        size += length
+            held, size, records, table = [], 0, 0, 0
         if alone:
-            yield _parts(held, digest_key)
-            held, size = [], 0
+            yield _parts([entry], digest_key)
+            continue
+        held.append(entry)
+        size, records, table = size + length, records + claimed, table + beside
     if held:
         yield _parts(held, digest_key)
 

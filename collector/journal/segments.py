@@ -1,45 +1,174 @@
-"""Segment files: listing, reading, and what a start finds at the end of the newest."""
+"""Segment files: listing them, and reading one, whatever became of its bytes."""
 
-import mmap
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from collector.errors import DataDirError
 from collector.journal.format import (
+    FRAME_HEAD_BYTES,
+    LINK_BYTES,
+    SEGMENT_HEAD_BYTES,
     DamageError,
-    FrameHead,
+    FrameHeader,
     SegmentHeader,
     check_payload,
-    decode_frame_head,
+    decode_frame_header,
     decode_segment_header,
-    next_frame,
+    marker_of,
+    measure_frame,
+    measure_segment_header,
+    position_of,
 )
-from pipelines.frame import Position, Producer
+from pipelines.frame import JournalIdentity, Position
+
+BLOCK_BYTES: Final = 1 << 20
+"""What is read at once. Reads, not a mapping: a bad sector or a file cut short is an error here, there a SIGBUS."""
+
+UNREADABLE_STEP_BYTES: Final = 4096
+"""A search goes on so far behind bytes that the disk does not give."""
 
 
 def segment_files(directory: Path) -> list[str]:
     """Names of all segments, oldest first."""
-    return sorted(path.name for path in directory.glob("*.segment"))
+    return sorted(name for name in os.listdir(directory) if position_of(name))
 
 
 def first_position(name: str) -> Position:
     """Position of a segment's first frame, from its file name."""
-    partition, epoch, sequence = name.removesuffix(".segment").split("-")
-    return Position(int(partition), int(epoch), int(sequence))
+    position = position_of(name)
+    if position is None:
+        raise DataDirError(f"{name}: no name of a segment")
+    return position
 
 
-class Mapped:
-    """A segment mapped for reading. Frames handed out keep the mapping alive."""
+class UnreadableError(DamageError):
+    """Bytes that the disk does not give."""
 
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            self.map = mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) if size else b""
-        self.view = memoryview(self.map)
-        self.header, self.frames_at = decode_segment_header(self.view, str(path))
+
+class Identity(NamedTuple):
+    """What all segments of a journal have in common."""
+
+    journal: JournalIdentity
+    seed: int
+
+
+class FrameHead(msgspec.Struct, frozen=True):
+    """A frame whose header is sound; `at`, `payload_at` and `end` are offsets in the segment."""
+
+    header: FrameHeader
+    at: int
+    payload_at: int
+    end: int
+
+
+class Segment:
+    """One segment file, open for reading. Frames' payloads are views of the blocks that were read.
+
+    `header` is None when it is damaged; the frames can be read all the same once `identity` is known from elsewhere.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        """Open and read the header; raise FileNotFoundError, OSError, or DataDirError for a newer version."""
+        self.name = name
+        self.first = first_position(name)
+        self.header: SegmentHeader | None = None
+        self.identity: Identity | None = None
+        self.link = b""
+        self.frames_at = 0
+        self.damage = ""
+        self._block = b""
+        self._block_at = 0
+        self._descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._read_header(str(directory / name))
+        except DamageError as error:
+            self.damage = str(error)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _read_header(self, file: str) -> None:
+        size = self.size
+        length = measure_segment_header(self._view(0, min(SEGMENT_HEAD_BYTES, size), size))
+        header, self.link = decode_segment_header(self._view(0, length, size), file)
+        if header.position != self.first:
+            raise DamageError("the segment's header is that of another file")
+        self.header, self.frames_at = header, length
+        self.identity = Identity(header.journal, header.seed)
+
+    @property
+    def size(self) -> int:
+        """Present length of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Let go of the file; payloads handed out stay valid."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def head(self, at: int, limit: int) -> FrameHead:
+        """Return the frame whose head is at `at` and which ends at or before `limit`; raise DamageError."""
+        if self.identity is None:
+            raise DamageError(self.damage)
+        seed = self.identity.seed
+        lengths = measure_frame(self._view(at, min(FRAME_HEAD_BYTES, limit - at), limit), seed)
+        header_at = at + FRAME_HEAD_BYTES
+        payload_at = header_at + lengths.header_bytes + LINK_BYTES
+        end = payload_at + lengths.payload_bytes
+        if end > limit:
+            raise DamageError("the segment ends inside a frame")
+        header_and_link = self._view(header_at, payload_at - header_at, limit)
+        header = decode_frame_header(header_and_link, lengths, seed=seed, epoch=self.first.epoch)
+        return FrameHead(header, at, payload_at, end)
+
+    def link_of(self, head: FrameHead) -> bytes:
+        """Return a frame's link."""
+        return bytes(self._view(head.payload_at - LINK_BYTES, LINK_BYTES, head.end))
+
+    def payload(self, head: FrameHead) -> memoryview:
+        """Return a frame's payload; raise DamageError when it is not what was written."""
+        payload = self._view(head.payload_at, head.end - head.payload_at, head.end)
+        check_payload(head.header, payload)
+        return payload
+
+    def search(self, at: int, limit: int) -> FrameHead | None:
+        """Return the first frame with a sound header at or behind `at`, None when there is none before `limit`."""
+        if self.identity is None:
+            return None
+        marker = marker_of(self.identity.seed)
+        while limit - at >= FRAME_HEAD_BYTES:
+            try:
+                self._view(at, FRAME_HEAD_BYTES, limit)
+                found = self._block.find(marker, at - self._block_at)
+                if found < 0:
+                    at = self._block_at + len(self._block) - len(marker) + 1
+                    continue
+                at = self._block_at + found
+                return self.head(at, limit)
+            except UnreadableError:
+                at += UNREADABLE_STEP_BYTES
+            except DamageError:
+                at += 1
+        return None
+
+    def _view(self, at: int, length: int, limit: int) -> memoryview:
+        """Return bytes of the file, reading ahead but never beyond `limit`; raise DamageError where they are missing."""
+        start = at - self._block_at
+        if start < 0 or start + length > len(self._block):
+            try:
+                self._block = os.pread(self._descriptor, min(max(length, BLOCK_BYTES), max(limit - at, 0)), at)
+            except OSError as error:
+                raise UnreadableError(f"{self.name} cannot be read at {at}: {error.strerror}") from error
+            self._block_at, start = at, 0
+            if len(self._block) < length:
+                raise DamageError("the segment ends too early")
+        return memoryview(self._block)[start : start + length]
 
 
 class Bad(NamedTuple):
@@ -50,51 +179,32 @@ class Bad(NamedTuple):
     reason: str
 
 
-def walk(segment: memoryview, header: SegmentHeader, at: int, end: int) -> Iterator[FrameHead | Bad]:
-    """Yield each valid frame from `at` up to `end`, and what is damaged between; a bad tail comes last as Bad."""
-    whole = segment[:end]
-    while at < end:
+def walk(segment: Segment, limit: int) -> Iterator[FrameHead | Bad]:
+    """Yield each valid frame up to `limit`, and what is damaged between; a bad tail comes last. Raises UnreadableError."""
+    at = segment.frames_at
+    while at < limit:
+        resume_at = at + 1
         try:
-            head = decode_frame_head(whole, at, header)
-            check_payload(whole, head)
+            head = segment.head(at, limit)
+            resume_at = head.end
+            segment.payload(head)
+        except UnreadableError:
+            raise
         except DamageError as error:
-            found = next_frame(whole, at + 1, header)
-            yield Bad(at, end if found is None else found, str(error))
-            if found is None:
-                return
-            at = found
+            following = segment.search(resume_at, limit)
+            yield Bad(at, limit if following is None else following.at, str(error))
+            at = limit if following is None else following.at
         else:
             yield head
             at = head.end
 
 
-class Tail(msgspec.Struct):
-    """The end of the newest segment: where its valid frames end, and what continues from there."""
-
-    header: SegmentHeader
-    end: int
-    frames: int
-    link: bytes
-    journal_time: int
-    producers: dict[str, Producer]
-    gaps: list[Bad]
-
-
-def read_tail(path: Path) -> Tail:
-    """Walk the newest segment; raise DamageError when its header is damaged."""
-    mapped = Mapped(path)
-    header = mapped.header
-    tail = Tail(header, mapped.frames_at, 0, header.link_before, header.created_ns, {}, [])
-    tail.producers = {producer.name: producer for producer in header.producers}
-    for found in walk(mapped.view, header, mapped.frames_at, len(mapped.view)):
-        if isinstance(found, Bad):
-            tail.gaps.append(found)
-            continue
-        tail.frames += 1
-        tail.end, tail.link = found.end, found.link
-        tail.journal_time = max(tail.journal_time, found.header.journal_time)
-        producer = found.header.producer
-        if producer is not None:
-            tail.producers[producer.name] = producer
-    tail.gaps = [gap for gap in tail.gaps if gap.end <= tail.end]
-    return tail
+def find_identity(directory: Path, names: list[str]) -> Identity | None:
+    """Return journal and seed from the first of these segments that still says them."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            segment = Segment(directory, name)
+            segment.close()
+            if segment.identity is not None:
+                return segment.identity
+    return None

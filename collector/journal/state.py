@@ -4,30 +4,40 @@ The key ratchets with every segment, k' = derive(k), and the file is replaced, s
 forge the segments of yesterday. The first key is exported once, for whoever verifies; keep it elsewhere.
 """
 
-import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import xxhash
 from blake3 import blake3
 
 from collector.errors import DataDirError
 from collector.journal.files import replace_file
+from collector.journal.format import LINK_ALGORITHM, position_of
 
 STATE_FILE: Final = "state.json"
+VERIFICATION_FILE: Final = "verification.key"
 RATCHET_CONTEXT: Final = "tidewaiter 2026-11 journal chain ratchet"
 DIGEST_BYTES: Final = 16
+STATE_VERSION: Final = 1
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`key` and `digest_key` are 32 bytes as hex; `digest_key` never changes, so resends are known across restarts."""
+    """`key` and `digest_key` are 32 bytes as hex; `digest_key` never changes, so resends are known across restarts.
 
+    `seed` is that of all segments. `checksum` is over the other values, so that a flipped bit is no other key.
+    """
+
+    version: int
     journal_id: int
+    seed: int
     epoch: int
     key_number: int
     key: str
     digest_key: str
+    checksum: str = ""
 
     def ratcheted(self, *, epoch: int) -> "State":
         """Return the state for the next segment."""
@@ -52,31 +62,56 @@ def load_state(directory: Path, *, export_to: Path) -> State:
     except FileNotFoundError:
         return _first_state(directory, export_to)
     try:
-        return msgspec.json.decode(content, type=State)
+        state = msgspec.json.decode(content, type=State)
     except msgspec.DecodeError as error:
         raise DataDirError(f"{path}: damaged: {error}") from error
+    if state.version > STATE_VERSION:
+        raise DataDirError(f"{path}: version {state.version} is newer than this program's ({STATE_VERSION})")
+    if state.checksum != _checksum(state):
+        raise DataDirError(f"{path}: damaged: its checksum is wrong")
+    return state
 
 
 def save_state(directory: Path, state: State) -> None:
     """Replace the state durably; the key before is gone."""
-    replace_file(directory / STATE_FILE, msgspec.json.format(msgspec.json.encode(state)) + b"\n")
+    whole = msgspec.structs.replace(state, checksum=_checksum(state))
+    replace_file(directory / STATE_FILE, _readable(whole))
 
 
-def message_digest(state_key: bytes, pieces: list[memoryview]) -> bytes:
+def message_digest(digest_key: bytes, pieces: Sequence[memoryview]) -> bytes:
     """Return the keyed hash of a message's bytes as they came, by which a resend is known."""
-    digest = blake3(key=state_key)
+    digest = blake3(key=digest_key)
     for piece in pieces:
         digest.update(piece)
     return digest.digest(length=DIGEST_BYTES)
 
 
+def _checksum(state: State) -> str:
+    bare = msgspec.structs.replace(state, checksum="")
+    return xxhash.xxh3_64_hexdigest(msgspec.json.encode(bare))
+
+
+def _readable(content: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+
+
 def _first_state(directory: Path, export_to: Path) -> State:
-    if any(directory.glob("*.segment")):
+    if any(position_of(path.name) for path in directory.iterdir()):
         raise DataDirError(f"{directory / STATE_FILE}: missing, although the journal has segments")
-    state = State(secrets.randbits(24), 0, 0, secrets.token_hex(32), secrets.token_hex(32))
+    state = State(
+        version=STATE_VERSION,
+        journal_id=secrets.randbits(24),
+        seed=secrets.randbits(64),
+        epoch=0,
+        key_number=0,
+        key=secrets.token_hex(32),
+        digest_key=secrets.token_hex(32),
+    )
     export_to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    exported = VerificationKey(state.journal_id, 0, state.key, "blake3-keyed")
-    replace_file(export_to / "verification.key", msgspec.json.format(msgspec.json.encode(exported)) + b"\n")
+    exported = export_to / VERIFICATION_FILE
+    if exported.exists():
+        # The key of a journal that was here before still verifies what was archived of it.
+        exported.rename(exported.with_suffix(f".{secrets.token_hex(4)}.key"))
+    replace_file(exported, _readable(VerificationKey(state.journal_id, 0, state.key, LINK_ALGORITHM)))
     save_state(directory, state)
-    os.chmod(directory / STATE_FILE, 0o600)
     return state

@@ -170,8 +170,8 @@ class ForwardSender:
             await self._read_acks(reader)
         finally:
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
             writer.close()
+            await asyncio.gather(sending, return_exceptions=True)
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 

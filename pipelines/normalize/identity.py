@@ -69,8 +69,10 @@ def kubernetes_of(record: dict[str, Any], container: dict[str, Any]) -> tuple[di
     resource: dict[str, Any] = {"type": "pod"}
     _put(resource, "name", take_text(rest, "pod_name"))
     _put(resource, "id", take_text(rest, "pod_id"))
-    if _is_address(rest.get("pod_ip")):
-        resource["ip"] = [rest.pop("pod_ip")]
+    address = _address(rest.get("pod_ip"))
+    if address:
+        resource["ip"] = [address]
+        del rest["pod_ip"]
     for key, field in (("labels", "label"), ("annotations", "annotation")):
         pairs = rest.get(key)
         if isinstance(pairs, dict):
@@ -114,11 +116,12 @@ def _complete(container: dict[str, Any], kubernetes: dict[str, Any]) -> None:
         container["image"].setdefault("hash", {"all": [digest.rpartition("@")[2]]})
 
 
-def _is_address(value: Any) -> bool:
+def _address(value: Any) -> str | None:
+    """Return an address in its canonical form."""
     try:
-        return isinstance(value, str) and str(ipaddress.ip_address(value)) != ""
+        return str(ipaddress.ip_address(value)) if isinstance(value, str) else None
     except ValueError:
-        return False
+        return None
 
 
 def _put(target: dict[str, Any], key: str, value: Any) -> None:
