@@ -153,7 +153,7 @@ def get_logger(component: str, output: Output | None = None) -> Logger:
 def tell_left_out() -> None:
     """Write one line for each event of which lines were left out and none came later. Called at a process's end."""
     for event, count in _output.rate.left_out().items():
-        fields = {"event": "left out", "component": "logs", "of": event, "suppressed": count}
+        fields = {"event": "left_out", "component": "logs", "of": event, "suppressed": count}
         _output.write(lambda terminal, fields=fields: _line(fields, "info", _output, terminal))  # type: ignore[misc]
 
 
@@ -242,6 +242,6 @@ def log_uncaught(logger: Logger) -> None:
     """Let exceptions that end the process be logged like everything else, instead of printed raw."""
 
     def hook(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-        logger.critical("ended by an exception", kind=kind.__name__, exc_info=error)
+        logger.critical("ended_by_exception", kind=kind.__name__, exc_info=error)
 
     sys.excepthook = hook

@@ -121,11 +121,11 @@ async def run(role: str, end: socket.socket, main: RoleMain) -> int:
         await main(context)
         code = 0
     except TidewaiterError as error:
-        logger.error("role ended", role=role, reason=str(error))  # noqa: TRY400 - an operator's error needs no traceback
+        logger.error("role_ended_itself", role=role, reason=str(error))  # noqa: TRY400 - an operator's error needs no traceback
         context.unhealthy("process", str(error))
     except Exception as error:
         # The process boundary: the supervisor starts us again, and what happened is in the log and in the health.
-        logger.exception("role failed", role=role)
+        logger.exception("role_failed", role=role)
         context.unhealthy("process", f"{type(error).__name__}: {error}")
     finally:
         for task in background:

@@ -139,7 +139,7 @@ class Supervisor:
             for task in (watching, recording):
                 task.cancel()
             await asyncio.gather(watching, recording, *keeping.values(), return_exceptions=True)
-        logger.info("stopped", killed=killed, took_s=round(time.monotonic() - self._started_at_s, 1))
+        logger.info("stopped", killed=killed, ran_s=round(time.monotonic() - self._started_at_s, 1))
         tell_left_out()
         return EXIT_KILLED if killed else 0
 

@@ -14,7 +14,7 @@ import msgspec
 from collector.errors import DataDirError
 from collector.journal.active import ActiveSegment, Sync, Write
 from collector.journal.entry import Entry
-from collector.journal.format import EPOCH_LIMIT, DurableEnd, SegmentHeader
+from collector.journal.format import EPOCH_LIMIT, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
 from collector.journal.group import frames_of
 from collector.journal.recovery import Continuation
 from collector.journal.state import State, save_state
@@ -77,17 +77,15 @@ class Committer:
     def commit(self, entries: Sequence[Entry], producers: Iterable[Producer]) -> Committed:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""
         started = time.perf_counter()
-        sound = False
         try:
             active = self._segment(producers)
             frames = list(frames_of(entries, frame_bytes=self._frame_bytes, digest_key=self._digest_key))
             written = active.append(frames, [self._next_time() for _ in frames])
-            sound = True
         except OSError as error:
             return self._failed(error, producers)
-        finally:
-            if not sound:
-                self._abandon()
+        except BaseException:
+            self._abandon()  # a fault of ours: what was written of the group must not become durable with the next
+            raise
         return Committed(
             end=active.durable,
             frames=len(frames),
@@ -109,10 +107,12 @@ class Committer:
         if active is None:
             return self._open(producers, epoch=self._next_epoch(), first_sequence=0)
         frames = active.sequence - active.header.first_sequence
-        if active.size < self._segment_bytes and frames < SEGMENT_FRAMES_LIMIT:
+        if frames == 0 or (active.size < self._segment_bytes and frames < SEGMENT_FRAMES_LIMIT):
             return active
         self._let_go(active)
         active.close()
+        if active.sequence > SEQUENCE_LIMIT // 2:
+            return self._open(producers, epoch=self._next_epoch(), first_sequence=0)
         return self._open(producers, epoch=active.header.epoch, first_sequence=active.sequence)
 
     def _open(self, producers: Iterable[Producer], *, epoch: int, first_sequence: int) -> ActiveSegment:
@@ -146,7 +146,9 @@ class Committer:
         """
         epoch = max(self._state.epoch + 1, self._from.newest_epoch + 1, self._clock() // 1_000_000_000)
         if epoch >= EPOCH_LIMIT:
-            raise DataDirError(f"{self._directory}: the clock, or the last epoch taken ({epoch}), is beyond the year 2106")
+            raise DataDirError(
+                f"{self._directory}: the clock, or the last epoch taken ({epoch}), is beyond the year 2106"
+            )
         return epoch
 
     def _next_time(self) -> int:
@@ -174,7 +176,9 @@ class Committer:
         try:
             end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
         except OSError as again:
-            return Committed(None, failure=f"{failure}; then {again.strerror or again}", no_space=again.errno in NO_SPACE)
+            return Committed(
+                None, failure=f"{failure}; then {again.strerror or again}", no_space=again.errno in NO_SPACE
+            )
         return Committed(end, new_segment_bytes=self._take_opened(), failure=failure)
 
     def _take_opened(self) -> int:

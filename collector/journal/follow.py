@@ -123,7 +123,9 @@ class Follower:
             self._following = self._find([name for name in names if segment.name < name <= end.segment])
             self._sealed_at = segment.size
             header = self._following.header if self._following else None
-            if header is not None and header.before is not None and header.before.segment == segment.name:
+            if header is not None and (header.before is None or header.before.segment < segment.name):
+                self._sealed_at = segment.frames_at  # nothing in it was ever acknowledged
+            elif header is not None and header.before is not None and header.before.segment == segment.name:
                 self._sealed_at = min(header.before.offset, self._sealed_at)
         return self._sealed_at
 

@@ -158,7 +158,9 @@ def decode_segment_header(whole: memoryview, file: str) -> tuple[SegmentHeader, 
     except msgspec.DecodeError as error:
         raise DamageError("the segment's header cannot be decoded") from error
     if (header.checksum_algorithm, header.link_algorithm) != (CHECKSUM_ALGORITHM, LINK_ALGORITHM):
-        raise DataDirError(f"{file}: algorithms {header.checksum_algorithm}, {header.link_algorithm} are not known here")
+        raise DataDirError(
+            f"{file}: algorithms {header.checksum_algorithm}, {header.link_algorithm} are not known here"
+        )
     if len(header.link_before) != LINK_BYTES or not 0 <= header.seed < 1 << 64:
         raise DamageError("the segment's header holds impossible values")
     return header, bytes(whole[length - LINK_BYTES :])

@@ -5,44 +5,56 @@ and a busy one syncs large groups.
 """
 
 import asyncio
-import errno
+import contextlib
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from collector.errors import DataDirError
-from collector.journal.active import ActiveSegment
+from collector.journal.active import Sync, Write
+from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import cursors
 from collector.journal.entry import Entry, Receipt
-from collector.journal.files import sync_directory
-from collector.journal.format import DamageError, DurableEnd
-from collector.journal.group import frames_of
-from collector.journal.segments import Tail, first_position, read_tail, segment_files
-from collector.journal.state import State, load_state, save_state
-from pipelines.frame import Position, Producer
+from collector.journal.files import sync_directory, take_lock
+from collector.journal.format import DurableEnd
+from collector.journal.group import fits, payload_bytes
+from collector.journal.recovery import Continuation, recover
+from collector.journal.segments import Identity, first_position, segment_files
+from collector.journal.state import load_state
+from pipelines.frame import JournalIdentity, Position, Producer
 
-HEADROOM_PARTS: Final = 20
-"""Senders wait when less than one part in twenty of the limit is left."""
+LOCK_FILE: Final = "writer.lock"
+
+SMALLEST_LIMIT_SEGMENTS: Final = 8
+"""The limit holds at least so many segments: only sealed ones can be deleted."""
+
+FLIGHT_RELEASE_PARTS: Final = 2
+"""Senders that wait for bytes in flight go on when half of the limit is free again."""
 
 
 class JournalOptions(msgspec.Struct, frozen=True):
-    """Limits of a journal. `consumers` are those whose cursors hold segments even before they have one.
+    """Limits of a journal.
 
-    `sync` is what makes a file durable; tests pass their own.
+    `limit_bytes` bounds all segments together; senders wait before it is reached, so that what is in flight still fits.
+    `segment_bytes` is where a segment is sealed, at most an eighth of the limit. `frame_bytes` is soft: one message may
+    be larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
+    `consumers` are those that hold segments even before they have a cursor. `write` and `sync` are what makes bytes
+    durable; tests pass their own.
     """
 
     limit_bytes: int = 20 << 30
     segment_bytes: int = 128 << 20
     frame_bytes: int = 4 << 20
     in_flight_limit_bytes: int = 64 << 20
+    reserve_bytes: int = 64 << 20
     consumers: frozenset[str] = frozenset()
-    sync: Callable[[int], None] = os.fdatasync
+    write: Write = os.writev
+    sync: Sync = getattr(os, "fdatasync", os.fsync)
 
 
 class Appended(msgspec.Struct):
@@ -55,14 +67,6 @@ class Appended(msgspec.Struct):
     failures: int = 0
 
 
-class Recovered(msgspec.Struct):
-    """What the start found: bytes cut from a torn tail, gaps left in place, files set aside for a damaged header."""
-
-    cut_bytes: int = 0
-    gaps: int = 0
-    set_aside: tuple[str, ...] = ()
-
-
 class _Pending(msgspec.Struct):
     entry: Entry
     receipt: asyncio.Future[Receipt]
@@ -70,32 +74,54 @@ class _Pending(msgspec.Struct):
 
 
 class Journal:
-    """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread."""
+    """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread.
 
-    def __init__(self, directory: Path, name: str, options: JournalOptions, clock: Callable[[], int]) -> None:
+    `durable` is the end up to which followers may read; `recovered` what the start found; `failure` why the last
+    group was not written, empty when it was.
+    """
+
+    def __init__(self, directory: Path, options: JournalOptions, clock: Callable[[], int], *, name: str) -> None:
+        """Recover what is there, take the next epoch and open a segment. Use `open`."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
-        self._name = name
         self._options = options
-        self._clock = clock
-        self._state: State
-        self._active: ActiveSegment | None = None
-        self._durable_bytes = 0
-        self._time = 0
-        self._link = bytes(32)
-        self._producers: dict[str, Producer] = {}
+        self._segment_bytes = min(options.segment_bytes, options.limit_bytes // SMALLEST_LIMIT_SEGMENTS)
+        self._lock = take_lock(directory / LOCK_FILE)
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(os.close, self._lock)
+            state = load_state(directory, export_to=directory.parent / "evidence")
+            identity = Identity(JournalIdentity(state.journal_id, name), state.seed)
+            continuation, self.recovered = recover(directory, identity)
+            self._producers = dict(continuation.producers)
+            self._committer = Committer(
+                directory,
+                state,
+                continuation,
+                name=name,
+                clock=clock,
+                segment_bytes=self._segment_bytes,
+                frame_bytes=options.frame_bytes,
+                write=options.write,
+                sync=options.sync,
+            )
+            self.durable = self._committer.start(self._producers.values())
+            self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
+            on_failure.pop_all()
         self._producing: dict[str, _Pending] = {}
         self._pending: list[_Pending] = []
-        self._writing: asyncio.Future[list[Receipt]] | None = None
+        self._writing: Future[Committed] | None = None
+        self._idle = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._closed = False
         self._on_durable: list[Callable[[DurableEnd], None]] = []
         self._on_pressure: list[Callable[[bool], None]] = []
         self._pressed = False
-        self._no_space = False
-        self.disk_bytes = 0
+        self._stuck = self._free_bytes() < options.reserve_bytes
+        self._near_limit = False
         self.in_flight_bytes = 0
         self.appended = Appended()
-        self.recovered = Recovered()
-        self.durable: DurableEnd
+        self.failure = ""
+        self._press()
 
     @classmethod
     def open(
@@ -106,103 +132,44 @@ class Journal:
         options: JournalOptions | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> "Journal":
-        """Recover what is there, take the next epoch and open a segment. Blocking; raise DataDirError or OSError."""
-        journal = cls(directory, name, options or JournalOptions(), clock)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        journal._state = load_state(directory, export_to=directory.parent / "evidence")
-        newest_epoch = journal._recover()
-        journal._take_epoch(newest_epoch)
-        journal._open_segment(0)
-        journal.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
-        journal.durable = journal._synced_end()
-        return journal
+        """Recover what is there, take the next epoch and open a segment.
 
-    def _recover(self) -> int:
-        """Bring the newest segment into order; return the newest epoch that any file names."""
-        newest_epoch = 0
-        for file in reversed(segment_files(self._directory)):
-            path = self._directory / file
-            newest_epoch = max(newest_epoch, first_position(file).epoch)
-            try:
-                tail = read_tail(path)
-            except DamageError:
-                path.rename(path.with_suffix(".damaged"))
-                self.recovered.set_aside += (file,)
-                continue
-            self._continue_from(path, tail)
-            break
-        for stray in self._directory.glob(".*.new"):
-            stray.unlink()
-        return newest_epoch
-
-    def _continue_from(self, path: Path, tail: Tail) -> None:
-        self._link, self._time, self._producers = tail.link, tail.journal_time, tail.producers
-        self.recovered.gaps = len(tail.gaps)
-        if not tail.frames:
-            path.unlink()
-            sync_directory(self._directory)
-            return
-        descriptor = os.open(path, os.O_WRONLY)
-        try:
-            self.recovered.cut_bytes = os.fstat(descriptor).st_size - tail.end
-            if self.recovered.cut_bytes:
-                os.ftruncate(descriptor, tail.end)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_directory(self._directory)
-
-    def _take_epoch(self, newest: int) -> None:
-        """Take an epoch never used before: above all we know of, and not below the clock.
-
-        The clock is what keeps a folder restored from an older copy from giving positions a second time.
+        Blocking. Raises DataDirError where the folder cannot be used (another writer, damage to keys, a newer format),
+        OSError where the disk does not do as it is told.
         """
-        epoch = max(self._state.epoch + 1, newest + 1, self._clock() // 1_000_000_000)
-        self._state = self._state.ratcheted(epoch=epoch)
-        save_state(self._directory, self._state)
-
-    def _open_segment(self, first_sequence: int) -> None:
-        self._active = ActiveSegment(
-            self._directory,
-            self._state,
-            name=self._name,
-            first_sequence=first_sequence,
-            created_ns=self._next_time(),
-            link_before=self._link,
-            producers=tuple(self._producers.values()),
-            sync=self._options.sync,
-        )
-        self._durable_bytes = self._active.size
-
-    def _next_time(self) -> int:
-        self._time = max(self._time + 1, self._clock())
-        return self._time
-
-    def _synced_end(self) -> DurableEnd:
-        if self._active is None:
-            raise DataDirError("the journal has no open segment")
-        return self._active.end
+        return cls(directory, options or JournalOptions(), clock, name=name)
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached or the disk is full; nothing is appended until space is found."""
-        return self._no_space or self.disk_bytes >= self._options.limit_bytes
+        """Whether the limit is reached or the disk takes no more: senders wait until a segment's worth is free."""
+        return self._stuck or self._near_limit
 
     def last_produced(self, name: str) -> Producer | None:
         """Return the last durable triple of an internal producer."""
         return self._producers.get(name)
 
     def on_durable(self, callback: Callable[[DurableEnd], None]) -> None:
-        """Call `callback` after each group that became durable."""
+        """Call `callback` whenever the durable end moved."""
         self._on_durable.append(callback)
 
     def on_pressure(self, callback: Callable[[bool], None]) -> None:
-        """Call `callback` with True when senders should wait and with False when they may go on."""
+        """Call `callback` with True when senders should wait and with False when they may go on.
+
+        It is called at once where they should wait already.
+        """
         self._on_pressure.append(callback)
+        if self._pressed:
+            callback(True)
 
     def append(self, entry: Entry) -> asyncio.Future[Receipt]:
-        """Take an entry; its receipt comes after the sync of its group, in the order of appends."""
+        """Take an entry; its receipt comes after the sync of its group, in the order of appends. Never blocks.
+
+        RETRY says that it was not kept (a failed write, no space, the journal is closed), REJECTED that it never can be.
+        """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if self._closed or not fits(entry):
+            receipt.set_result(Receipt.RETRY if self._closed else Receipt.REJECTED)
+            return receipt
         producer = entry.producer
         if producer is not None:
             last = self._producers.get(producer.name)
@@ -212,7 +179,7 @@ class Journal:
             ahead = self._producing.get(producer.name)
             if ahead is not None and ahead.entry.producer and producer.sequence <= ahead.entry.producer.sequence:
                 return _same_answer(ahead.receipt, receipt)
-        pending = _Pending(entry, receipt, sum(map(len, entry.payload)))
+        pending = _Pending(entry, receipt, payload_bytes(entry))
         if producer is not None:
             self._producing[producer.name] = pending
         self._pending.append(pending)
@@ -223,135 +190,140 @@ class Journal:
         return receipt
 
     def _write_group(self) -> None:
+        """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
+        loop = asyncio.get_running_loop()
         group, self._pending = self._pending, []
-        entries = [pending.entry for pending in group]
-        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, entries)
-        self._writing.add_done_callback(lambda writing: self._settle(group, writing))
+        size = sum(pending.size_bytes for pending in group)
+        if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
+            self._answer(group, Receipt.RETRY)
+            self._press()
+            return
+        self._idle.clear()
+        producers = tuple(self._producers.values())
+        self._writing = self._thread.submit(self._committer.commit, [pending.entry for pending in group], producers)
+        self._writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._settle, group, done))
 
-    def _settle(self, group: list[_Pending], writing: asyncio.Future[list[Receipt]]) -> None:
+    def _settle(self, group: list[_Pending], done: Future[Committed]) -> None:
+        """Answer a group, in the loop, and write the next."""
         self._writing = None
-        # Anything but OSError is a bug of ours; the loop's handler reports it, and nobody is told DURABLE.
-        receipts = [Receipt.RETRY] * len(group) if writing.exception() else writing.result()
-        self.in_flight_bytes -= sum(pending.size_bytes for pending in group)
-        if self._active is not None and self._active.end != self.durable:
-            self.durable = self._active.end
+        fault = done.exception()
+        committed = done.result() if fault is None else Committed(None, failure=f"{type(fault).__name__}: {fault}")
+        self.failure = committed.failure
+        self.disk_bytes += committed.bytes + committed.new_segment_bytes
+        if committed.end is None:
+            self._stuck = True
+        elif committed.end != self.durable:
+            self.durable = committed.end
             for notify in self._on_durable:
                 notify(self.durable)
-        for pending, receipt in zip(group, receipts, strict=True):
+        if committed.failure:
+            self.appended.failures += 1
+            self._answer(group, Receipt.RETRY)
+        else:
+            self.appended.frames += committed.frames
+            self.appended.bytes += committed.bytes
+            self.appended.syncs += 1
+            self.appended.sync_seconds += committed.sync_seconds
+            self._answer(group, Receipt.DURABLE)
+        self._press()
+        if self._pending:
+            self._write_group()
+        if self._writing is None:
+            self._idle.set()
+        if fault is not None:
+            raise fault  # the loop reports it
+
+    def _answer(self, group: list[_Pending], receipt: Receipt) -> None:
+        failed: set[str] = set()
+        for pending in group:
+            self.in_flight_bytes -= pending.size_bytes
             producer = pending.entry.producer
             if producer is not None:
                 if receipt is Receipt.DURABLE:
                     self._producers[producer.name] = producer
+                else:
+                    failed.add(producer.name)
                 if self._producing.get(producer.name) is pending:
                     del self._producing[producer.name]
             if not pending.receipt.done():
                 pending.receipt.set_result(receipt)
-        self._press()
-        if self._pending and self._writing is None:
-            self._write_group()
-        writing.result()
+        if failed:
+            self._fail_behind(failed)
 
-    def _commit(self, entries: list[Entry]) -> list[Receipt]:
-        """Write and sync one group, in the writer's thread; a failed sync is never tried again."""
-        retry = [Receipt.RETRY] * len(entries)
-        if self.disk_bytes >= self._options.limit_bytes:
-            return retry
-        started = time.perf_counter()
-        try:
-            active = self._segment()
-            digest_key = bytes.fromhex(self._state.digest_key)
-            frames = list(frames_of(entries, frame_bytes=self._options.frame_bytes, digest_key=digest_key))
-            written = active.append(frames, [self._next_time() for _ in frames])
-            active.sync()
-        except OSError as error:
-            self._fail(error)
-            return retry
-        self._durable_bytes, self._link = active.size, active.link
-        self._no_space = False
-        self.disk_bytes += written
-        self.appended.frames += len(frames)
-        self.appended.bytes += written
-        self.appended.syncs += 1
-        self.appended.sync_seconds += time.perf_counter() - started
-        return [Receipt.DURABLE] * len(entries)
-
-    def _segment(self) -> ActiveSegment:
-        """Return the segment to write to: the open one, the next when it is full, a new epoch's after a failure."""
-        active = self._active
-        if active is None:
-            self._take_epoch(self._state.epoch)
-            self._open_segment(0)
-        elif active.size >= self._options.segment_bytes:
-            self._state = self._state.ratcheted(epoch=self._state.epoch)
-            save_state(self._directory, self._state)
-            sequence = active.sequence
-            active.close()
-            self._active = None
-            self._open_segment(sequence)
-        if self._active is None:
-            raise OSError(errno.EIO, "no segment could be opened")
-        return self._active
-
-    def _fail(self, error: OSError) -> None:
-        self.appended.failures += 1
-        self._no_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if self._active is not None:
-            self._active.abandon(self._durable_bytes)
-            self._active = None
+    def _fail_behind(self, failed: set[str]) -> None:
+        """Answer RETRY to what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
+        behind = [each for each in self._pending if each.entry.producer and each.entry.producer.name in failed]
+        if behind:
+            self._pending = [each for each in self._pending if each not in behind]
+            self._answer(behind, Receipt.RETRY)
 
     def _press(self) -> None:
         """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
-        flight_bytes = self._options.in_flight_limit_bytes // (2 if self._pressed else 1)
-        headroom_bytes = self._options.limit_bytes // HEADROOM_PARTS * (2 if self._pressed else 1)
-        room_bytes = self._options.limit_bytes - self.disk_bytes - self.in_flight_bytes
-        pressed = self._no_space or self.in_flight_bytes >= flight_bytes or room_bytes < headroom_bytes
+        options = self._options
+        flight_bytes = options.in_flight_limit_bytes // (FLIGHT_RELEASE_PARTS if self._pressed else 1)
+        headroom_bytes = min(options.in_flight_limit_bytes, options.limit_bytes // SMALLEST_LIMIT_SEGMENTS)
+        released_bytes = self._segment_bytes if self._near_limit else 0
+        self._near_limit = self.disk_bytes >= options.limit_bytes - headroom_bytes - released_bytes
+        pressed = self.full or self.in_flight_bytes >= flight_bytes
         if pressed != self._pressed:
             self._pressed = pressed
             for notify in self._on_pressure:
                 notify(pressed)
 
     def reclaim(self) -> int:
-        """Delete sealed segments that every consumer has passed; return how many. To be called now and then.
+        """Delete sealed segments that every consumer has passed; return how many. To be called once a second.
 
-        Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted.
+        It also finds out whether a full disk has room again. Raises DataDirError when a cursor is damaged: what it
+        holds is not known, so nothing is deleted; OSError when a file cannot be.
         """
+        try:
+            return self._delete_passed()
+        finally:
+            free_bytes = self._free_bytes()
+            wanted_bytes = self._options.reserve_bytes + (self._segment_bytes if self._stuck else 0)
+            self._stuck = free_bytes < wanted_bytes
+            self._press()
+
+    def _delete_passed(self) -> int:
         known = cursors(self._directory)
         oldest = Position(0, 0, 0)
         holders = {name: known.get(name, oldest) for name in {*self._options.consumers, *known}}
         needed_from = min(holders.values(), default=oldest)
-        files = segment_files(self._directory)
         deleted = 0
-        for file, following in pairwise(files):
-            if first_position(following) > needed_from:
+        for file, following in pairwise(segment_files(self._directory)):
+            if following > self.durable.segment or first_position(following) > needed_from:
                 break
             path = self._directory / file
-            self.disk_bytes -= path.stat().st_size
+            size = path.stat().st_size
             path.unlink()
+            self.disk_bytes -= size
             deleted += 1
         if deleted:
             sync_directory(self._directory)
-        if self._no_space:
-            free = os.statvfs(self._directory)
-            self._no_space = free.f_bavail * free.f_frsize < self._options.segment_bytes // 4
-        self._press()
         return deleted
 
+    def _free_bytes(self) -> int:
+        free = os.statvfs(self._directory)
+        return free.f_bavail * free.f_frsize
+
     async def close(self) -> None:
-        """Write and sync what is pending, then let go of the files."""
-        while self._writing is not None or self._pending:
-            if self._writing is not None:
-                await asyncio.wait([self._writing])
-            await asyncio.sleep(0)
-        self._thread.shutdown()
-        if self._active is not None:
-            self._active.close()
-            self._active = None
+        """Write and sync what is pending, seal the segment, let go of the folder. What comes later is answered RETRY."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writing is not None:
+            await self._idle.wait()
+        try:
+            await asyncio.wrap_future(self._thread.submit(self._committer.seal))
+        finally:
+            self._thread.shutdown()
+            os.close(self._lock)
 
 
 def _same_answer(ahead: asyncio.Future[Receipt], receipt: asyncio.Future[Receipt]) -> asyncio.Future[Receipt]:
     def answer(done: asyncio.Future[Receipt]) -> None:
         if not receipt.done():
-            receipt.set_result(done.result())
+            receipt.set_result(Receipt.RETRY if done.cancelled() else done.result())
 
     ahead.add_done_callback(answer)
     return receipt
