@@ -22,9 +22,9 @@ frame, so that names sort like positions. One epoch per file; files are never re
     body = [[journal id (24 bits, random), collector's name], partition, epoch, sequence of the first frame,
             created (ns), link before (32 bytes; zeros for the first segment), key number, seed (64 bits),
             before, producers, checksum algorithm "xxh3-64", link algorithm "blake3-keyed"]
-    before = nil, or [segment, offset, [partition, epoch, sequence, 0]]: the newest segment with frames when this one was
-            opened, where its valid bytes end, and the position behind its last frame. What lies in that file beyond
-            the offset was never acknowledged (a failed sync) and is not read.
+    before = nil, or [segment, offset, [partition, epoch, sequence, 0]]: the newest segment with frames when this one
+            was opened, where its valid bytes end, and the position behind its last frame. What lies in that file
+            beyond the offset, or in a file between the two, was never acknowledged (a failed sync) and is not read.
     producers = [[name, sequence, cursor], …]: the last triple of each internal producer before this segment
 
 **Frame**, H = length of its header, P = of its payload:
@@ -49,25 +49,27 @@ frame, so that names sort like positions. One epoch per file; files are never re
     runs = [[encoding, number of messages], …]: consecutive messages of one encoding
     producer = [name, sequence, cursor]
 
-Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame that
-of the segment's header; the link before a segment's header is that of the last valid frame before it.
+Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame
+that of the segment's header; the link before a segment's header is that of the last valid frame before it.
 
-**Damage.** A reader checks, in this order: magic and marker, the head's checksum, version, the header's checksum, epoch,
-the table, the payload's checksum. Where a head is sound and its payload is not, one frame is lost and the next begins
-behind it. Else the next frame is where magic, marker and both header checksums are right again; its sequence tells how
-many are lost. Where no frame follows, `before` of the next segment tells. A segment whose own header is damaged is read
-with journal and seed of any other segment and the epoch of its name. The seed is random, one per journal, and never
-leaves the machine, so no sender can put bytes into a payload that pass for a frame, or that make the search slow.
+**Damage.** A reader checks, in this order: magic and marker, the head's checksum, version, the header's checksum, the
+epoch, the table, the payload's checksum. Where a head is sound and its payload is not, one frame is lost and the next
+begins behind it. Else the next frame is where magic, marker and both header checksums are right again; its sequence
+tells how many are lost. Where no frame follows, `before` of the next segment tells. A segment whose own header is
+damaged is read with journal and seed of any other segment and the epoch of its name. The seed is random, one per
+journal, and never leaves the machine, so no sender can put bytes into a payload that pass for a frame, or that make
+the search slow.
 
-**Keys.** `state.json` (0600) holds the chain's key, the number of the key and the digest key, checksummed. Each segment
-has a key of its own: k' = BLAKE3.derive_key("tidewaiter 2026-11 journal chain ratchet", k); the file is replaced, so k is
-gone. Numbers may be skipped, never used twice. Key 0 is exported at the first start, once, as
-`../evidence/verification.key`: keep it elsewhere. A message's digest, by which a resend is known, is keyed BLAKE3 with the
-digest key over its bytes, 16 bytes long, and given where the client gave a chunk id; that key never changes.
+**Keys.** `state.json` (0600) holds the chain's key, its number and the digest key, checksummed. Each segment has a key
+of its own: k' = BLAKE3.derive_key("tidewaiter 2026-11 journal chain ratchet", k); the file is replaced, so k is gone.
+Numbers may be skipped, never used twice. Key 0 is exported at the first start, once, as
+`../evidence/verification.key`: keep it elsewhere. A message's digest, by which a resend is known, is keyed BLAKE3 with
+the digest key over its bytes, 16 bytes long, and given where the client gave a chunk id; that key never changes.
 
-**Beside the segments**: `cursors/NAME.json` (`cursors`), `writer.lock`. Files that begin with a dot are half-written and
-may be removed. A segment set aside at a start (`.damaged`) had neither a header nor a frame that could be read. Later
-additions (index of chunk ids, checkpoints, anchors, sealed segments compressed as whole files) are files of their own.
+**Beside the segments**: `cursors/NAME.json` (`cursors`), `writer.lock`. Files that begin with a dot are half-written
+and may be removed. A segment set aside at a start (`.damaged`) had neither a header nor a frame that could be read.
+Later additions (index of chunk ids, checkpoints, anchors, sealed segments compressed as whole files) are files of
+their own.
 
 Measured on the project's machine, 800 KB messages: keyed BLAKE3 9.3 GB/s, keyed BLAKE2b 1.3, HMAC-SHA-256 2.0.
 """

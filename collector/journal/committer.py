@@ -1,4 +1,4 @@
-"""What the writer's one thread does: groups become frames, frames become durable, segments roll, failures end a segment.
+"""What the writer's one thread does: groups become durable frames, segments roll, a failure ends a segment.
 
 Nothing here is touched by another thread while a group is being committed.
 """

@@ -1,7 +1,7 @@
 """What a start finds at the end of the journal, and how it is brought into order.
 
-Only the newest segments are read: the newest with frames, and older ones only where a header is damaged. A tail in which
-no frame is valid was never acknowledged whole, and is cut; damage with valid frames behind it stays where it is.
+Only the newest segments are read: the newest with frames, and older ones only where a header is damaged. A tail in
+which no frame is valid was never acknowledged whole, and is cut; damage with valid frames behind it stays where it is.
 """
 
 import os

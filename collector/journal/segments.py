@@ -158,7 +158,7 @@ class Segment:
         return None
 
     def _view(self, at: int, length: int, limit: int) -> memoryview:
-        """Return bytes of the file, reading ahead but never beyond `limit`; raise DamageError where they are missing."""
+        """Return bytes of the file, read ahead but never beyond `limit`; raise DamageError where they are missing."""
         start = at - self._block_at
         if start < 0 or start + length > len(self._block):
             try:
@@ -180,7 +180,7 @@ class Bad(NamedTuple):
 
 
 def walk(segment: Segment, limit: int) -> Iterator[FrameHead | Bad]:
-    """Yield each valid frame up to `limit`, and what is damaged between; a bad tail comes last. Raises UnreadableError."""
+    """Yield each valid frame up to `limit`, and what is damaged between; a bad tail is last. Raises UnreadableError."""
     at = segment.frames_at
     while at < limit:
         resume_at = at + 1

@@ -23,7 +23,7 @@ from collector.journal.entry import Entry, Receipt
 from collector.journal.files import sync_directory, take_lock
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits, payload_bytes
-from collector.journal.recovery import Continuation, recover
+from collector.journal.recovery import recover
 from collector.journal.segments import Identity, first_position, segment_files
 from collector.journal.state import load_state
 from pipelines.frame import JournalIdentity, Position, Producer
@@ -164,7 +164,8 @@ class Journal:
     def append(self, entry: Entry) -> asyncio.Future[Receipt]:
         """Take an entry; its receipt comes after the sync of its group, in the order of appends. Never blocks.
 
-        RETRY says that it was not kept (a failed write, no space, the journal is closed), REJECTED that it never can be.
+        RETRY: not kept (a failed write, no space, the journal is closed). REJECTED: it never can be. A producer sends
+        what follows an entry only when it has the receipt: a later sequence that was kept would hide the earlier.
         """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if self._closed or not fits(entry):
@@ -252,9 +253,13 @@ class Journal:
 
     def _fail_behind(self, failed: set[str]) -> None:
         """Answer RETRY to what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
-        behind = [each for each in self._pending if each.entry.producer and each.entry.producer.name in failed]
+        kept: list[_Pending] = []
+        behind: list[_Pending] = []
+        for each in self._pending:
+            producer = each.entry.producer
+            (behind if producer is not None and producer.name in failed else kept).append(each)
         if behind:
-            self._pending = [each for each in self._pending if each not in behind]
+            self._pending = kept
             self._answer(behind, Receipt.RETRY)
 
     def _press(self) -> None:
@@ -307,7 +312,7 @@ class Journal:
         return free.f_bavail * free.f_frsize
 
     async def close(self) -> None:
-        """Write and sync what is pending, seal the segment, let go of the folder. What comes later is answered RETRY."""
+        """Write and sync what is pending, seal the segment, let go of the folder; what comes later gets RETRY."""
         if self._closed:
             return
         self._closed = True

@@ -14,4 +14,4 @@ def make_output(name: str, options: OutputConfig, context: Context) -> Output:
         return LocalStore(name, options, context.data_dir)
     from collector.outputs.elasticsearch import ElasticsearchSink
 
-    return ElasticsearchSink(name, options, context)
+    return ElasticsearchSink(name, options, context.data_dir, context)

@@ -227,7 +227,7 @@ class RunningCollector:
         return [json.loads(line) for line in self._search([query, *options]).splitlines()]
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """Run `tidewaiter search --sql SQL --json`; return the rows."""
+        """Run `tidewaiter search --json --sql SELECT…` over the view `logs`; return the rows."""
         return [json.loads(line) for line in self._search(["--sql", sql]).splitlines()]
 
     def _search(self, arguments: Sequence[str]) -> str:

@@ -1,0 +1,75 @@
+"""Entries for a journal, and what a test reads back from one."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from collector.journal.entry import Entry
+from collector.journal.follow import Follower, Gap
+from collector.journal.format import DurableEnd
+from pipelines.frame import Frame, Origin, Position, Producer
+
+ORIGIN = Origin("docker", "tcp", "192.0.2.7")
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """One message as it stands in the journal."""
+
+    origin: Origin
+    encoding: str
+    payload: bytes
+    tag: bytes
+    chunk: bytes
+    claimed: int
+
+
+def entry_of(payload: bytes, *, producer: Producer | None = None, encoding: str = "forward") -> Entry:
+    """Make an entry as the Forward input would."""
+    return Entry(ORIGIN, encoding, (payload,), tag=b"docker.web", claimed=1, producer=producer)
+
+
+def read_all(directory: Path, end: DurableEnd, *, after: Position | None = None) -> list[Frame | Gap]:
+    """Read everything from a position up to the durable end."""
+    follower = Follower(directory)
+    follower.seek(after)
+    found: list[Frame | Gap] = []
+    while (each := follower.read(end)) is not None:
+        found.append(each)
+    follower.close()
+    return found
+
+
+def frames_in(found: list[Frame | Gap]) -> list[Frame]:
+    """Leave the gaps out."""
+    return [each for each in found if isinstance(each, Frame)]
+
+
+def gaps_in(found: list[Frame | Gap]) -> list[Gap]:
+    """Leave the frames out."""
+    return [each for each in found if isinstance(each, Gap)]
+
+
+def messages_of(frame: Frame) -> list[Kept]:
+    """Return a frame's messages, each with its bytes."""
+    encodings = [run.encoding for run in frame.runs for _ in range(run.messages)]
+    kept, at = [], 0
+    for message, encoding in zip(frame.messages, encodings, strict=True):
+        payload = bytes(frame.payload[at : at + message.length])
+        at += message.length
+        origin = frame.origins[message.origin]
+        kept.append(Kept(origin, encoding, payload, message.tag, message.chunk, message.claimed))
+    return kept
+
+
+def payloads_in(found: list[Frame | Gap]) -> list[bytes]:
+    """Return the payloads of all messages that can be read, in order."""
+    return [message.payload for frame in frames_in(found) for message in messages_of(frame)]
+
+
+def end_of_files(directory: Path) -> DurableEnd:
+    """Return the end of what stands in the files, for a journal that nobody has open."""
+    newest = max(name for name in os.listdir(directory) if name.endswith(".segment"))
+    _, epoch, _ = newest.removesuffix(".segment").split("-")
+    position = Position(0, int(epoch), 1 << 34)
+    return DurableEnd(newest, (directory / newest).stat().st_size, position)

@@ -1,0 +1,1 @@
+"""What is installed elsewhere: templates and retention in Elasticsearch."""
