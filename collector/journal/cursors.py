@@ -34,7 +34,7 @@ def read_cursor(directory: Path, consumer: str) -> Position | None:
         cursor = msgspec.json.decode(path.read_bytes(), type=_Cursor)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataDirError(f"{path}: damaged: {error}") from error
     position = Position(cursor.partition, cursor.epoch, cursor.sequence, cursor.record)
     if cursor.checksum != _checksum(position):

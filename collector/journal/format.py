@@ -155,7 +155,7 @@ def decode_segment_header(whole: memoryview, file: str) -> tuple[SegmentHeader, 
         raise DataDirError(f"{file}: journal format {version} is newer than this program's ({VERSION})")
     try:
         header = _decode_segment(whole[SEGMENT_HEAD_BYTES : length - LINK_BYTES])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamageError("the segment's header cannot be decoded") from error
     if (header.checksum_algorithm, header.link_algorithm) != (CHECKSUM_ALGORITHM, LINK_ALGORITHM):
         raise DataDirError(
@@ -209,7 +209,7 @@ def decode_frame_header(header_and_link: memoryview, lengths: Lengths, *, seed: 
         raise DamageError("a frame's header is damaged")
     try:
         header = _decode_frame(header_and_link[: lengths.header_bytes])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamageError("a frame's header cannot be decoded") from error
     if header.epoch != epoch:
         raise DamageError("a frame of another epoch")

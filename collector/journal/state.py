@@ -63,7 +63,7 @@ def load_state(directory: Path, *, export_to: Path) -> State:
         return _first_state(directory, export_to)
     try:
         state = msgspec.json.decode(content, type=State)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataDirError(f"{path}: damaged: {error}") from error
     if state.version > STATE_VERSION:
         raise DataDirError(f"{path}: version {state.version} is newer than this program's ({STATE_VERSION})")

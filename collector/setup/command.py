@@ -1,4 +1,4 @@
-"""`tidewaiter setup`: installs what outputs need elsewhere, with credentials that the running collector need not have."""
+"""`tidewaiter setup`: installs what outputs need elsewhere, with credentials the collector itself need not have."""
 
 from typing import Any
 
@@ -71,10 +71,20 @@ def _install(output: ElasticsearchOutput, wanted: dict[str, dict[str, Any]]) -> 
                 client.perform_request("PUT", f"/{path}", headers=_JSON, body=body)
                 results[path] = "created" if present is None else "updated"
             except ApiError as error:
-                raise SetupError(f"{path}: HTTP {error.meta.status}: {error.message}") from error
+                raise SetupError(f"{path}: HTTP {error.meta.status}: {_reason(error)}") from error
             except TransportError as error:
                 raise UnreachableError(f"{', '.join(output.urls)}: {error.message}") from error
     return results
+
+
+def _reason(error: ApiError) -> str:
+    """Return Elasticsearch's own words, with the innermost cause."""
+    found: Any = error.body.get("error", {}) if isinstance(error.body, dict) else {}
+    reason = ""
+    while isinstance(found, dict):
+        reason = str(found.get("reason", reason))
+        found = found.get("caused_by")
+    return reason or error.message
 
 
 _JSON = {"accept": "application/json", "content-type": "application/json"}

@@ -26,9 +26,9 @@ _FLATTENED: Final = {"type": "flattened", "ignore_above": VALUE_LIMIT, "depth_li
 def objects(*, version: str, retention_s: float) -> dict[str, dict[str, Any]]:
     """Return every object by its API path, in the order of installation."""
     days = max(1, round(retention_s / 86400))
-    made = {
+    made: dict[str, dict[str, Any]] = {
         "_component_template/tidewaiter@settings": {"template": {"settings": _settings()}},
-        "_component_template/tidewaiter@ecs": {"template": {"mappings": _ecs()}},
+        "_component_template/tidewaiter@ecs": {"template": {"settings": _fields_limit(), "mappings": _ecs()}},
         "_component_template/tidewaiter@mappings": {"template": {"mappings": _own()}},
         "_index_template/tidewaiter": {
             "index_patterns": [PATTERN],
@@ -56,6 +56,11 @@ def _settings() -> dict[str, Any]:
             },
         }
     }
+
+
+def _fields_limit() -> dict[str, Any]:
+    """Stand beside the mappings as well: Elasticsearch checks each component template by itself."""
+    return {"index": {"mapping": {"total_fields": {"limit": FIELDS_LIMIT}}}}
 
 
 def _ecs() -> dict[str, Any]:
