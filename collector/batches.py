@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from collector import telemetry
 from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
 from collector.outputs.output import Stopped
@@ -41,6 +42,13 @@ class Computed(msgspec.Struct):
     size: int
 
 
+class _Waiting(msgspec.Struct, frozen=True):
+    """What is remembered of a batch that an output has in hand."""
+
+    next: Position
+    journal_time: int
+
+
 class Window:
     """The journal's head as seen by a worker, up to what is known to be durable.
 
@@ -59,6 +67,11 @@ class Window:
         self.stopped = False
         self.opened = asyncio.Event()
         self.changed = asyncio.Event()
+
+    @property
+    def end(self) -> Position | None:
+        """Position of the next frame that will become durable; None while that is not known."""
+        return self._end.position if self._end is not None else None
 
     def start_at(self, position: Position) -> None:
         """Move the head forward to the newest position that any source starts from."""
@@ -119,7 +132,7 @@ class Window:
         if isinstance(found, Gap):
             self._on_gap(found)
             return Computed((), found.last._replace(sequence=found.last.sequence + 1, record=0), 0)
-        batches = self._pipeline(found)
+        batches = counted(self._pipeline(found), len(found.payload))
         first = next(batches)
         after = found.position._replace(sequence=found.sequence + 1)
         size = sum(len(part.ndjson) for part in first.documents)
@@ -127,6 +140,21 @@ class Window:
             return Computed((first,), after, size)
         # A frame of many slices is not kept: its documents could exceed any bound.
         return Computed(chain((first,), batches), after, size)
+
+
+def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
+    """Pass batches on and count them, once each."""
+    telemetry.WORKER_FRAMES.inc()
+    telemetry.WORKER_BYTES.inc(payload_bytes)
+    for batch in batches:
+        tally = batch.tally
+        telemetry.WORKER_BATCHES.inc()
+        telemetry.WORKER_CLAIMED.inc(tally.claimed)
+        telemetry.WORKER_RECORDS.inc(tally.records)
+        telemetry.WORKER_DOCUMENTS.inc(tally.documents)
+        telemetry.WORKER_DEAD.inc(tally.dead)
+        telemetry.WORKER_CONTROL.inc(tally.control)
+        yield batch
 
 
 class Source:
@@ -139,7 +167,7 @@ class Source:
         self._skip_to = start
         self._own: Follower | None = None
         self._batches: Iterator[Batch] = iter(())
-        self._unsettled: OrderedDict[Position, Position] = OrderedDict()
+        self._unsettled: OrderedDict[Position, _Waiting] = OrderedDict()
         self._on_settled = on_settled
         self.cursor = start
 
@@ -158,7 +186,7 @@ class Source:
         while True:
             for batch in self._batches:
                 if batch.position >= self._skip_to:
-                    self._unsettled[batch.position] = batch.next
+                    self._unsettled[batch.position] = _Waiting(batch.next, batch.journal_time)
                     return batch
             computed = self._read()
             if computed is None:
@@ -172,8 +200,16 @@ class Source:
             first = next(iter(self._unsettled))
             if first > position:
                 break
-            self.cursor = self._unsettled.pop(first)
+            self.cursor = self._unsettled.pop(first).next
         self._on_settled(self.cursor)
+
+    def lag(self, now_ns: int) -> tuple[int, float]:
+        """Return how many frames, and how many seconds of journal time, the cursor is behind the journal's end."""
+        end = self._window.end
+        same_epoch = end is not None and end.epoch == self.cursor.epoch
+        frames = end.sequence - self.cursor.sequence if end is not None and same_epoch else len(self._unsettled)
+        oldest = next(iter(self._unsettled.values()), None)
+        return frames, max(now_ns - oldest.journal_time, 0) / 1e9 if oldest is not None else 0.0
 
     def _read(self) -> Computed | None:
         computed = self._window.at(self._at)

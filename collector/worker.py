@@ -7,6 +7,7 @@ their data (the local store) tells them what they have already.
 import asyncio
 import gc
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -79,6 +80,8 @@ async def main(context: Context) -> None:
     cursors = Cursors(journal)
     outputs: dict[str, Output] = {name: make_output(name, options, context) for name, options in config.outputs.items()}
     outputs[DEAD_LETTERS] = DeadLettersOutput(context.data_dir)
+    sources: dict[str, Source] = {}
+    context.telemetry.before_report(lambda: _report_lag(sources))
     async with asyncio.TaskGroup() as tasks:
         background = [
             tasks.create_task(_follow(context.data_dir / "run" / "intake.sock", window, context)),
@@ -87,7 +90,10 @@ async def main(context: Context) -> None:
         ]
         await window.opened.wait()
         running = [
-            tasks.create_task(_run_output(name, output, window, cursors, context)) for name, output in outputs.items()
+            tasks.create_task(
+                _run_output(name, output, window=window, cursors=cursors, sources=sources, context=context)
+            )
+            for name, output in outputs.items()
         ]
         await asyncio.gather(*running)
         for task in background:
@@ -113,13 +119,23 @@ async def _follow(socket: Path, window: Window, context: Context) -> None:
         await asyncio.sleep(RECONNECT_S)
 
 
-async def _run_output(name: str, output: Output, window: Window, cursors: Cursors, context: Context) -> None:
+def _report_lag(sources: dict[str, Source]) -> None:
+    for name, source in sources.items():
+        frames, seconds = source.lag(time.time_ns())
+        telemetry.OUTPUT_LAG_FRAMES.labels(output=name).set(frames)
+        telemetry.OUTPUT_LAG_SECONDS.labels(output=name).set(seconds)
+
+
+async def _run_output(
+    name: str, output: Output, *, window: Window, cursors: Cursors, sources: dict[str, Source], context: Context
+) -> None:
     """Run one output from its cursor; a failure stops only it, and not for long."""
     pause_s = 0.5
     while not window.stopped:
         try:
             cursor = await asyncio.to_thread(output.resume, read_cursor(window.journal, name))
             source = Source(window, cursor or START, _mover(cursors, name))
+            sources[name] = source
             context.healthy(f"output {name}")
             await output.run(source)
         except Exception as error:  # the boundary of an output

@@ -72,7 +72,9 @@ class Committer:
 
     def start(self, producers: Iterable[Producer]) -> DurableEnd:
         """Take an epoch and open its first segment; raise OSError."""
-        return self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
+        end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
+        self._take_opened()
+        return end
 
     def commit(self, entries: Sequence[Entry], producers: Iterable[Producer]) -> Committed:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""

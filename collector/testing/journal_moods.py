@@ -50,7 +50,7 @@ class MoodyJournal:
         self.full = False
         self.appended = asyncio.Event()
         self._receipts: tuple[Receipt, ...] = mood.value
-        self._chance = random.Random(SEED)  # noqa: S311 - nothing is secret here
+        self._chance = random.Random(SEED)
         self._pending: deque[tuple[Entry, asyncio.Future[Receipt]]] = deque()
         self._held = False
         self._pressure: list[Callable[[bool], None]] = []

@@ -1,0 +1,19 @@
+"""What holds for every test."""
+
+import os
+
+import pytest
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped, deselected or lost is a failure: there everything it needs is installed."""
+    if os.environ.get("CI") != "true" or session.config.option.collectonly:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    counts = {kind: len(reporter.stats.get(kind, ())) for kind in ("skipped", "deselected", "passed", "failed")}
+    lost = session.testscollected - counts["passed"] - counts["failed"]
+    if counts["skipped"] or counts["deselected"] or lost > 0:
+        reporter.write_line(f"CI runs every test: {counts}, collected {session.testscollected}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
