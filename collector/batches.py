@@ -101,19 +101,25 @@ class Window:
         follower.seek(position)
         return follower
 
-    def at(self, position: Position) -> Computed | bool | None:
-        """Return what stands at `position`; None when nothing durable does yet; False when it left the window."""
+    def at(self, position: Position, *, leads: bool) -> Computed | bool | None:
+        """Return what stands at `position`; None when nothing durable does yet; False when it left the window.
+
+        Only a source that `leads` moves the head on.
+        """
         kept = self._kept.get(position)
         if kept is not None:
             return kept
         if position != self._head:
             return False
+        if not leads:
+            return None
         if self._follower is None:
             self._follower = self.follower(position)
         computed = self.compute(self._follower)
         if computed is None:
             return None
         self._head = computed.next
+        self._wake()
         if isinstance(computed.batches, tuple):
             self._kept[position] = computed
             self._kept_bytes += computed.size
@@ -158,10 +164,17 @@ def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
 
 
 class Source:
-    """The batches of one output, from its cursor on (`collector.outputs.output.BatchSource`)."""
+    """The batches of one output, from its cursor on (`collector.outputs.output.BatchSource`).
 
-    def __init__(self, window: Window, start: Position, on_settled: Callable[[Position], None]) -> None:
+    One that does not lead takes what the others had made: an output that has next to nothing to do with most batches
+    would else run ahead of all the others, and they would have to make each batch again.
+    """
+
+    def __init__(
+        self, window: Window, start: Position, on_settled: Callable[[Position], None], *, leads: bool = True
+    ) -> None:
         window.start_at(start._replace(record=0))
+        self._leads = leads
         self._window = window
         self._at = start._replace(record=0)
         self._skip_to = start
@@ -212,7 +225,7 @@ class Source:
         return frames, max(now_ns - oldest.journal_time, 0) / 1e9 if oldest is not None else 0.0
 
     def _read(self) -> Computed | None:
-        computed = self._window.at(self._at)
+        computed = self._window.at(self._at, leads=self._leads)
         if not isinstance(computed, bool):
             if self._own is not None:
                 self._own.close()

@@ -134,7 +134,8 @@ async def _run_output(
     while not window.stopped:
         try:
             cursor = await asyncio.to_thread(output.resume, read_cursor(window.journal, name))
-            source = Source(window, cursor or START, _mover(cursors, name))
+            leads = name != DEAD_LETTERS or not context.config.outputs
+            source = Source(window, cursor or START, _mover(cursors, name), leads=leads)
             sources[name] = source
             context.healthy(f"output {name}")
             await output.run(source)

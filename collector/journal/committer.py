@@ -14,8 +14,9 @@ import msgspec
 from collector.errors import DataDirError
 from collector.journal.active import ActiveSegment, Sync, Write
 from collector.journal.entry import Entry
+from collector.journal.files import free_bytes
 from collector.journal.format import EPOCH_LIMIT, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
-from collector.journal.group import frames_of
+from collector.journal.group import frames_of, payload_bytes
 from collector.journal.recovery import Continuation
 from collector.journal.state import State, save_state
 from pipelines.frame import JournalIdentity, Producer
@@ -24,6 +25,10 @@ SEGMENT_FRAMES_LIMIT: Final = 1 << 16
 """Frames of one segment: bounds what a start has to walk (measured: 6 us a frame) and the tables beside a segment."""
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class _NoRoomError(Exception):
+    """What is left of the disk is for others; nothing was written."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -56,6 +61,7 @@ class Committer:
         frame_bytes: int,
         write: Write,
         sync: Sync,
+        reserve_bytes: int,
     ) -> None:
         self._directory = directory
         self._state = state
@@ -66,6 +72,7 @@ class Committer:
         self._frame_bytes = frame_bytes
         self._write = write
         self._sync = sync
+        self._reserve_bytes = reserve_bytes
         self._digest_key = bytes.fromhex(state.digest_key)
         self._active: ActiveSegment | None = None
         self._opened_bytes = 0
@@ -80,9 +87,13 @@ class Committer:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""
         started = time.perf_counter()
         try:
+            self._check_space(entries)
             active = self._segment(producers)
             frames = list(frames_of(entries, frame_bytes=self._frame_bytes, digest_key=self._digest_key))
             written = active.append(frames, [self._next_time() for _ in frames])
+        except _NoRoomError:
+            end = None if self._active is None else self._active.durable
+            return Committed(end, failure="no space left but what cursors and stores need", no_space=True)
         except OSError as error:
             return self._failed(error, producers)
         except BaseException:
@@ -102,6 +113,12 @@ class Committer:
             self._active.close()
             self._active = None
             self._take(self._state.ratcheted(epoch=self._state.epoch))
+
+    def _check_space(self, entries: Sequence[Entry]) -> None:
+        """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""
+        needed_bytes = self._reserve_bytes + sum(map(payload_bytes, entries))
+        if free_bytes(self._directory) < needed_bytes:
+            raise _NoRoomError
 
     def _segment(self, producers: Iterable[Producer]) -> ActiveSegment:
         """Return the segment to write to: the open one, the next when it is full, a new epoch's after a failure."""

@@ -17,6 +17,12 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def free_bytes(directory: Path) -> int:
+    """Return what the disk under `directory` still takes."""
+    free = os.statvfs(directory)
+    return free.f_bavail * free.f_frsize
+
+
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` durably: after any crash it holds the old content or the new. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")

@@ -17,7 +17,7 @@ from pipelines.frame import Position, Producer
 
 
 class Recovered(msgspec.Struct):
-    """What the start found: bytes cut from a torn tail, gaps left in place, files set aside for a damaged header."""
+    """What the start found: bytes cut from a torn tail, damaged places left as they are, files that nobody can read."""
 
     cut_bytes: int = 0
     gaps: int = 0

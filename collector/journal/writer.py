@@ -20,7 +20,7 @@ from collector.journal.active import Sync, Write
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import cursors
 from collector.journal.entry import Entry, Receipt
-from collector.journal.files import sync_directory, take_lock
+from collector.journal.files import free_bytes, sync_directory, take_lock
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits, payload_bytes
 from collector.journal.recovery import recover
@@ -103,6 +103,7 @@ class Journal:
                 frame_bytes=options.frame_bytes,
                 write=options.write,
                 sync=options.sync,
+                reserve_bytes=options.reserve_bytes,
             )
             self.durable = self._committer.start(self._producers.values())
             self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
@@ -116,7 +117,7 @@ class Journal:
         self._on_durable: list[Callable[[DurableEnd], None]] = []
         self._on_pressure: list[Callable[[bool], None]] = []
         self._pressed = False
-        self._stuck = self._free_bytes() < options.reserve_bytes
+        self._stuck = free_bytes(directory) < options.reserve_bytes
         self._near_limit = False
         self.in_flight_bytes = 0
         self.appended = Appended()
@@ -211,9 +212,8 @@ class Journal:
         committed = done.result() if fault is None else Committed(None, failure=f"{type(fault).__name__}: {fault}")
         self.failure = committed.failure
         self.disk_bytes += committed.bytes + committed.new_segment_bytes
-        if committed.end is None:
-            self._stuck = True
-        elif committed.end != self.durable:
+        self._stuck = committed.end is None or committed.no_space
+        if committed.end is not None and committed.end != self.durable:
             self.durable = committed.end
             for notify in self._on_durable:
                 notify(self.durable)
@@ -284,9 +284,8 @@ class Journal:
         try:
             return self._delete_passed()
         finally:
-            free_bytes = self._free_bytes()
             wanted_bytes = self._options.reserve_bytes + (self._segment_bytes if self._stuck else 0)
-            self._stuck = free_bytes < wanted_bytes
+            self._stuck = free_bytes(self._directory) < wanted_bytes
             self._press()
 
     def _delete_passed(self) -> int:
@@ -306,10 +305,6 @@ class Journal:
         if deleted:
             sync_directory(self._directory)
         return deleted
-
-    def _free_bytes(self) -> int:
-        free = os.statvfs(self._directory)
-        return free.f_bavail * free.f_frsize
 
     async def close(self) -> None:
         """Write and sync what is pending, seal the segment, let go of the folder; what comes later gets RETRY."""
