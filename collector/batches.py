@@ -141,7 +141,7 @@ class Window:
         batches = counted(self._pipeline(found), len(found.payload))
         first = next(batches)
         after = found.position._replace(sequence=found.sequence + 1)
-        size = sum(len(part.ndjson) for part in first.documents)
+        size = sum(part.size_bytes for part in first.documents)
         if first.next == after:
             return Computed((first,), after, size)
         # A frame of many slices is not kept: its documents could exceed any bound.

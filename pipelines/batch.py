@@ -1,6 +1,7 @@
 """What a worker makes of one frame: encoded documents by data stream, dead letters and a tally."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,16 +24,37 @@ class DataStream(NamedTuple):
         return f"{self.type}-{self.dataset}-{self.namespace}"
 
 
-class Documents(msgspec.Struct, frozen=True):
-    """Documents of one frame for one data stream, in record order.
+class Documents:
+    """Documents of one frame for one data stream, in record order; shared between outputs and never changed.
 
-    `ndjson` holds one canonical JSON document per line, each ending in a newline and beginning with DOCUMENT_HEAD.
-    `ids` are their `_id`s, in the same order.
+    `ids` are their `_id`s. `pieces` are the bytes of all documents, one behind the other: each document is `stride`
+    pieces, the first of which begins with DOCUMENT_HEAD and the last of which ends with a newline. An output that adds
+    something to each document joins the pieces with its own between; `ndjson` joins them as they are. `size_bytes` is
+    the length of that.
     """
 
-    stream: DataStream
-    ndjson: bytes
-    ids: Sequence[bytes]
+    def __init__(
+        self, stream: DataStream, ids: Sequence[bytes], pieces: Sequence[bytes], *, stride: int, size_bytes: int
+    ) -> None:
+        self.stream = stream
+        self.ids = ids
+        self.pieces = pieces
+        self.stride = stride
+        self.size_bytes = size_bytes
+
+    @cached_property
+    def ndjson(self) -> bytes:
+        """One canonical JSON document per line."""
+        return b"".join(self.pieces)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal documents have equal bytes, however they are cut."""
+        if not isinstance(other, Documents):
+            return NotImplemented
+        mine, theirs = (self.stream, self.ids, self.ndjson), (other.stream, other.ids, other.ndjson)
+        return mine == theirs
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -170,7 +170,7 @@ class ChunkPath:
         return close_batch(frame, tuple(documents), refused, records=records, last=last)
 
     def _render(self, frame: Frame, columns: Columns, indexes: list[range], records: range) -> Documents:
-        """Join all documents of the batch by one call.
+        """Lay out all documents of the batch by a few calls.
 
         Slice assignment lays the pieces of each document side by side without a step of Python per document.
         """
@@ -193,7 +193,9 @@ class ChunkPath:
         parts[5::8] = [nanoseconds[at : at + width] for at in range(0, width * count, width)]
         parts[6::8] = encode_texts(columns.lines)
         parts[7::8] = columns.tails
-        return Documents(self._stream, b"".join(parts), ids)
+        fixed = len(parts[0]) + len(digits[0]) + len(parts[2]) + len(ids[0]) + len(parts[4]) + width
+        size = count * fixed + sum(map(len, parts[6::8])) + sum(map(len, parts[7::8]))
+        return Documents(self._stream, ids, parts, stride=8, size_bytes=size)
 
 
 def _slices(pieces: Iterator[Piece]) -> Iterator[tuple[list[Piece], int]]:
@@ -242,4 +244,4 @@ def _rendered_singly(frame: Frame, others: list[tuple[int, reference.Settled]]) 
             shared, (digits,) = event_sequences(frame, index, 1)
             lines.append(reference.encode_document(frame, item, identifier=identifier, sequence=int(shared + digits)))
             ids.append(identifier)
-    return [Documents(stream, b"".join(lines), ids) for stream, (lines, ids) in made.items()]
+    return [reference.documents_of(stream, lines, ids) for stream, (lines, ids) in made.items()]

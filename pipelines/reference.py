@@ -127,6 +127,11 @@ def encode_document(frame: Frame, item: Ready, *, identifier: bytes, sequence: i
     return encode(document) + b"\n"
 
 
+def documents_of(stream: DataStream, lines: list[bytes], ids: list[bytes]) -> Documents:
+    """Put encoded documents together."""
+    return Documents(stream, ids, lines, stride=1, size_bytes=sum(map(len, lines)))
+
+
 def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool) -> Batch:
     """Number the records from `first` on, encode their documents and close the books (P2)."""
     identifiers = document_ids(frame, first, len(settled))
@@ -141,5 +146,5 @@ def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool
             ids.append(identifiers[index])
         elif isinstance(item, Refused):
             refused.append((first + index, item))
-    documents = tuple(Documents(stream, b"".join(lines), ids) for stream, (lines, ids) in encoded.items())
+    documents = tuple(documents_of(stream, lines, ids) for stream, (lines, ids) in encoded.items())
     return close_batch(frame, documents, refused, records=range(first, first + len(settled)), last=last)

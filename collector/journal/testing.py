@@ -1,7 +1,10 @@
 """Entries for a journal, and what a test reads back from one."""
 
+import asyncio
 import os
+import threading
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -10,7 +13,39 @@ from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
 from pipelines.frame import Frame, Origin, Position, Producer
 
+GATE_TIMEOUT_S: Final = 10.0
+"""A test that forgets to open its gate fails after so long."""
+
 ORIGIN = Origin("docker", "tcp", "192.0.2.7")
+
+
+class Gate:
+    """A sync that waits until it is let through, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = threading.Event()
+        self.open.set()
+        self.errors: list[OSError] = []
+
+    def __call__(self, descriptor: int) -> None:
+        """Take the place of fdatasync."""
+        self.entered.set()
+        if not self.open.wait(GATE_TIMEOUT_S):
+            raise TimeoutError("the gate was not opened")
+        if self.errors:
+            raise self.errors.pop(0)
+        os.fsync(descriptor)
+
+    async def wait_entered(self) -> None:
+        """Wait until a sync has begun since `shut`."""
+        if not await asyncio.to_thread(self.entered.wait, GATE_TIMEOUT_S):
+            raise TimeoutError("nothing was synced")
+
+    def shut(self) -> None:
+        """Let the next sync wait."""
+        self.entered.clear()
+        self.open.clear()
 
 
 class Kept(msgspec.Struct, frozen=True):

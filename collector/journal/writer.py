@@ -49,7 +49,7 @@ class JournalOptions(msgspec.Struct, frozen=True):
 
     limit_bytes: int = 20 << 30
     segment_bytes: int = 128 << 20
-    frame_bytes: int = 4 << 20
+    frame_bytes: int = 1 << 20
     in_flight_limit_bytes: int = 64 << 20
     reserve_bytes: int = 64 << 20
     consumers: frozenset[str] = frozenset()

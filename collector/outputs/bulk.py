@@ -1,12 +1,13 @@
 """`_bulk` bodies for Elasticsearch: pure, a whole body at a time.
 
-No step of Python per document: a body is one split and one join. No document can add, remove or alter an action line:
-a document holds no raw newline, and ids are letters and digits that we made (P5).
+No step of Python per document: a body is one join of the documents' pieces with the action lines' between. No document
+can add, remove or alter an action line: a document holds no raw newline but its last byte, and ids are letters and
+digits that we made (P5).
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -14,18 +15,20 @@ import msgspec
 from pipelines.batch import DOCUMENT_HEAD, Documents
 from pipelines.frame import Position
 
-ACTION_BYTES: Final = len(b'{"create":{"_id":""}}\n') + len(DOCUMENT_HEAD) + 64
-"""What an action line, the document's head and `event.ingested` add to a document, rounded up."""
+ACTION_BYTES: Final = len(b'{"create":{"_id":""}}\n') + 64
+"""What an action line and `event.ingested` add to a document, rounded up."""
 
 _ALL_STORED: Final = b'{"create":{"status":201}}'
 
 
 class Slice(msgspec.Struct):
-    """Documents of one batch: their ids, and what follows DOCUMENT_HEAD in each, without the newline."""
+    """Documents of one batch, as `pipelines.batch.Documents` cuts them into pieces. `size_bytes` is that of a body."""
 
     position: Position
     ids: Sequence[bytes]
-    tails: Sequence[bytes]
+    pieces: Sequence[bytes]
+    stride: int
+    size_bytes: int
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -33,45 +36,48 @@ class Slice(msgspec.Struct):
 
     def part(self, indexes: Sequence[int]) -> "Slice":
         """Return these documents only."""
-        return Slice(self.position, [self.ids[at] for at in indexes], [self.tails[at] for at in indexes])
+        documents = [self.pieces[at * self.stride : (at + 1) * self.stride] for at in indexes]
+        pieces = [piece for document in documents for piece in document]
+        size = sum(map(len, pieces)) + len(indexes) * ACTION_BYTES
+        return Slice(self.position, [self.ids[at] for at in indexes], pieces, self.stride, size)
 
     def document(self, index: int) -> bytes:
-        """Return a document as the pipeline made it."""
-        return DOCUMENT_HEAD + self.tails[index]
+        """Return a document as the pipeline made it, without its newline."""
+        return b"".join(self.pieces[index * self.stride : (index + 1) * self.stride])[:-1]
 
 
 def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Iterator[Slice]:
     """Cut documents into slices whose body stays below `limit_bytes`; one larger document is a slice of its own."""
-    tails = documents.ndjson[len(DOCUMENT_HEAD) : -1].split(b"\n" + DOCUMENT_HEAD)
-    ends = list(accumulate(map(len, tails)))
+    count, stride = len(documents.ids), documents.stride
+    size = documents.size_bytes + count * ACTION_BYTES
+    if size <= limit_bytes:
+        yield Slice(position, documents.ids, documents.pieces, stride, size)
+        return
+    lengths = list(map(len, documents.pieces))
+    ends = list(accumulate(sum(lengths[at : at + stride]) + ACTION_BYTES for at in range(0, count * stride, stride)))
     start = base = 0
-    while start < len(tails):
-        # Each further document costs its action line as well, so look for the cut among the sums of both.
-        fits = bisect_right(range(len(tails)), limit_bytes, lo=start, key=lambda at: _size(ends, base, start, at))
-        end = max(fits, start + 1)
-        yield Slice(position, documents.ids[start:end], tails[start:end])
+    while start < count:
+        end = max(bisect_right(ends, base + limit_bytes, lo=start), start + 1)
+        pieces = documents.pieces[start * stride : end * stride]
+        yield Slice(position, documents.ids[start:end], pieces, stride, ends[end - 1] - base)
         base, start = ends[end - 1], end
-
-
-def _size(ends: list[int], base: int, start: int, at: int) -> int:
-    return ends[at] - base + (at - start + 1) * ACTION_BYTES
-
-
-def size_of(part: Slice) -> int:
-    """Return about how many bytes a slice takes in a body."""
-    return sum(map(len, part.tails)) + len(part) * ACTION_BYTES
 
 
 def body_of(parts: Sequence[Slice], ingested: str) -> bytes:
     """Return the body that creates these documents, each with `event.ingested`, an RFC 3339 time."""
-    ids = [identifier for part in parts for identifier in part.ids]
-    pieces: list[bytes] = [b'\n{"create":{"_id":"'] * (4 * len(ids))
-    pieces[1::4] = ids
-    pieces[2::4] = repeat(b'"}}\n%b"ingested":"%b",' % (DOCUMENT_HEAD, ingested.encode()), len(ids))
-    pieces[3::4] = [tail for part in parts for tail in part.tails]
-    pieces[0] = pieces[0][1:]
-    pieces.append(b"\n")
-    return b"".join(pieces)
+    made: list[bytes] = []
+    between = b'"}}\n%b"ingested":"%b",' % (DOCUMENT_HEAD, ingested.encode())
+    for part in parts:
+        stride = part.stride + 2
+        pieces: list[bytes] = [b'{"create":{"_id":"'] * (stride * len(part))
+        pieces[1::stride] = part.ids
+        heads = part.pieces[:: part.stride]
+        opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
+        pieces[2::stride] = map(opened.__getitem__, heads)
+        for place in range(1, part.stride):
+            pieces[place + 2 :: stride] = part.pieces[place :: part.stride]
+        made += pieces
+    return b"".join(made)
 
 
 def all_stored(count: int) -> bytes:

@@ -24,7 +24,7 @@ from collector import telemetry
 from collector.config import ElasticsearchOutput
 from collector.dead_letters import DeadLetterFile, Letter, letter_id
 from collector.logs import get_logger
-from collector.outputs.bulk import Slice, all_stored, body_of, size_of, slices
+from collector.outputs.bulk import Slice, all_stored, body_of, slices
 from collector.outputs.elasticsearch_client import Answer, BulkClient
 from collector.outputs.output import BatchSource, Stopped
 from parsers.timestamps import rfc3339
@@ -146,13 +146,12 @@ class ElasticsearchSink:
             self._left[entry.position] = entry
             for documents in following.documents:
                 stream = str(documents.stream)
-                taken += len(documents.ndjson)
+                taken += documents.size_bytes
                 for part in slices(following.position, documents, limit_bytes=limit):
-                    size = size_of(part)
-                    if waiting.get(stream) and sizes[stream] + size > limit:
+                    if waiting.get(stream) and sizes[stream] + part.size_bytes > limit:
                         yield stream, waiting.pop(stream)
                     waiting.setdefault(stream, []).append(part)
-                    sizes[stream] = size if len(waiting[stream]) == 1 else sizes[stream] + size
+                    sizes[stream] = sum(each.size_bytes for each in waiting[stream])
             following = source.ready() if taken < GATHER_BYTES else None
         yield from waiting.items()
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from collector.testing.ecs import Schema
+from collector.testing.forward_streams import decode_pieces
 from collector.testing.frames import ORIGIN, frame_of
 from pipelines import reference
 from pipelines.chunk import ChunkPath
@@ -187,13 +188,9 @@ def test_recorded_fluent_bit_streams_give_the_same_batches_on_both_paths(forward
 @pytest.fixture
 def forward_streams() -> list[Frame]:
     """Frames of the recorded Fluent Bit streams, by the wire decoder."""
-    from collector.wire.forward import ForwardDecoder
-
-    made: list[Frame] = []
-    for path in sorted((Path(__file__).parent.parent / "golden" / "forward").glob("*.bin")):
-        decoder = ForwardDecoder()
-        made += [
-            frame_of((message.encoding, [(b"".join(message.payload), message.tag, message.claimed)]))
-            for message in decoder.feed(path.read_bytes())
-        ]
-    return made
+    folder = Path(__file__).parent.parent / "golden" / "forward"
+    return [
+        frame_of((message.encoding, [(message.payload, message.tag, message.claimed)]))
+        for path in sorted(folder.glob("*.bin"))
+        for message in decode_pieces([path.read_bytes()])[0]
+    ]
