@@ -27,7 +27,7 @@ from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 
-CURSOR_INTERVAL_S: Final = 0.2
+CURSOR_INTERVAL_S: Final = 1.0
 """A cursor is written at most this often: each costs a sync, and a stale one only repeats what outputs recognise."""
 
 RECONNECT_S: Final = 0.05

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from pipelines.frame import Position
+from pipelines.frame import Ids, Position
 
 DOCUMENT_HEAD: Final = b'{"event":{'
 """Every document begins with these bytes, so an output can put `event.ingested` in without parsing: the canonical
@@ -33,9 +33,7 @@ class Documents:
     the length of that.
     """
 
-    def __init__(
-        self, stream: DataStream, ids: Sequence[bytes], pieces: Sequence[bytes], *, stride: int, size_bytes: int
-    ) -> None:
+    def __init__(self, stream: DataStream, ids: Ids, pieces: Sequence[bytes], *, stride: int, size_bytes: int) -> None:
         self.stream = stream
         self.ids = ids
         self.pieces = pieces

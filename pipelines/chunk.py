@@ -179,22 +179,23 @@ class ChunkPath:
         count = len(columns.lines)
         if count != len(records):
             offsets = [index - records.start for index in itertools.chain.from_iterable(indexes)]
-            ids, digits = [ids[at] for at in offsets], [digits[at] for at in offsets]
+            ids, digits = ids.picked(offsets), [digits[at] for at in offsets]
         created = rfc3339(frame.journal_time).encode()
         event = encode(reference.container_event(self._settings))[1:]
         stamps = {second: b'",%b,"@timestamp":"%b' % (event, second_text[second]) for second in set(columns.seconds)}
         width = len(b'%09dZ","message":' % 0)
         nanoseconds = (b'%09dZ","message":' * count) % tuple(columns.nanoseconds)
+        lines = encode_texts(columns.lines)
         parts: list[bytes] = [b'{"event":{"created":"%b","sequence":%b' % (created, shared)] * (8 * count)
         parts[1::8] = digits
-        parts[2::8] = itertools.repeat(b',"id":"', count)
-        parts[3::8] = ids
+        parts[2::8] = itertools.repeat(b',"id":"%b' % ids.prefix, count)
+        parts[3::8] = ids.suffixes
         parts[4::8] = map(stamps.__getitem__, columns.seconds)
         parts[5::8] = [nanoseconds[at : at + width] for at in range(0, width * count, width)]
-        parts[6::8] = encode_texts(columns.lines)
+        parts[6::8] = lines
         parts[7::8] = columns.tails
-        fixed = len(parts[0]) + len(digits[0]) + len(parts[2]) + len(ids[0]) + len(parts[4]) + width
-        size = count * fixed + sum(map(len, parts[6::8])) + sum(map(len, parts[7::8]))
+        fixed = sum(map(len, parts[:6]))
+        size = count * fixed + sum(map(len, lines)) + sum(map(len, columns.tails))
         return Documents(self._stream, ids, parts, stride=8, size_bytes=size)
 
 
@@ -236,12 +237,15 @@ def _encoded_tail(tail: dict[str, object]) -> bytes:
 
 def _rendered_singly(frame: Frame, others: list[tuple[int, reference.Settled]]) -> list[Documents]:
     """Encode the documents of other data streams, few as they are, by the reference's encoder."""
-    made: dict[DataStream, tuple[list[bytes], list[bytes]]] = {}
+    made: dict[DataStream, tuple[list[bytes], list[int]]] = {}
     for index, item in others:
         if isinstance(item, reference.Ready):
-            lines, ids = made.setdefault(item.stream, ([], []))
+            lines, places = made.setdefault(item.stream, ([], []))
             (identifier,) = document_ids(frame, index, 1)
             shared, (digits,) = event_sequences(frame, index, 1)
             lines.append(reference.encode_document(frame, item, identifier=identifier, sequence=int(shared + digits)))
-            ids.append(identifier)
-    return [reference.documents_of(stream, lines, ids) for stream, (lines, ids) in made.items()]
+            places.append(index)
+    ids = document_ids(frame, 0, others[-1][0] + 1) if made else None
+    return [
+        reference.documents_of(stream, lines, ids.picked(places)) for stream, (lines, places) in made.items() if ids
+    ]

@@ -4,8 +4,8 @@ A frame is what the journal holds and a worker takes up at once (design section 
 of a frame on disk are `collector.journal.format`'s business.
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, overload
 
 import msgspec
 
@@ -136,10 +136,43 @@ _id_suffixes = _Rendered(lambda index: _base32(index, 5))
 _sequence_digits = _Rendered(lambda index: b"%08d" % index)
 
 
-def document_ids(frame: Frame, first: int, count: int) -> list[bytes]:
+class Ids(Sequence[bytes]):
+    """Ids of documents of one frame: a prefix they share and a suffix each, joined only where somebody looks."""
+
+    def __init__(self, prefix: bytes, suffixes: list[bytes]) -> None:
+        self.prefix = prefix
+        self.suffixes = suffixes
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.suffixes)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Ids": ...
+    def __getitem__(self, at: int | slice) -> "bytes | Ids":
+        """Return one id, or the ids of a slice."""
+        if isinstance(at, slice):
+            return Ids(self.prefix, self.suffixes[at])
+        return self.prefix + self.suffixes[at]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as ids."""
+        if not isinstance(other, Ids):
+            return NotImplemented
+        return (self.prefix, self.suffixes) == (other.prefix, other.suffixes)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def picked(self, places: Iterable[int]) -> "Ids":
+        """Return the ids at these places."""
+        return Ids(self.prefix, [self.suffixes[at] for at in places])
+
+
+def document_ids(frame: Frame, first: int, count: int) -> Ids:
     """`_id` and `event.id` of `count` records from index `first` on: 24 characters of base32hex each."""
-    prefix = id_prefix(frame)
-    return [prefix + suffix for suffix in _id_suffixes.slice(first, count)]
+    return Ids(id_prefix(frame), _id_suffixes.slice(first, count))
 
 
 def event_sequences(frame: Frame, first: int, count: int) -> tuple[bytes, list[bytes]]:

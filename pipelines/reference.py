@@ -15,7 +15,7 @@ from pipelines.batch import Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Control, Refused, close_batch, with_lookahead
 from pipelines.decode.forward import EntryError, decode_entry, decode_message
 from pipelines.decode.msgpack_walk import BrokenPayloadError, objects
-from pipelines.frame import Frame, Message, document_ids, event_sequences
+from pipelines.frame import Frame, Ids, Message, document_ids, event_sequences
 from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
@@ -127,7 +127,7 @@ def encode_document(frame: Frame, item: Ready, *, identifier: bytes, sequence: i
     return encode(document) + b"\n"
 
 
-def documents_of(stream: DataStream, lines: list[bytes], ids: list[bytes]) -> Documents:
+def documents_of(stream: DataStream, lines: list[bytes], ids: Ids) -> Documents:
     """Put encoded documents together."""
     return Documents(stream, ids, lines, stride=1, size_bytes=sum(map(len, lines)))
 
@@ -136,15 +136,17 @@ def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool
     """Number the records from `first` on, encode their documents and close the books (P2)."""
     identifiers = document_ids(frame, first, len(settled))
     prefix, digits = event_sequences(frame, first, len(settled))
-    encoded: dict[DataStream, tuple[list[bytes], list[bytes]]] = {}
+    encoded: dict[DataStream, tuple[list[bytes], list[int]]] = {}
     refused: list[tuple[int, Refused]] = []
     for index, item in enumerate(settled):
         if isinstance(item, Ready):
-            lines, ids = encoded.setdefault(item.stream, ([], []))
+            lines, places = encoded.setdefault(item.stream, ([], []))
             sequence = int(prefix + digits[index])
             lines.append(encode_document(frame, item, identifier=identifiers[index], sequence=sequence))
-            ids.append(identifiers[index])
+            places.append(index)
         elif isinstance(item, Refused):
             refused.append((first + index, item))
-    documents = tuple(documents_of(stream, lines, ids) for stream, (lines, ids) in encoded.items())
+    documents = tuple(
+        documents_of(stream, lines, identifiers.picked(places)) for stream, (lines, places) in encoded.items()
+    )
     return close_batch(frame, documents, refused, records=range(first, first + len(settled)), last=last)

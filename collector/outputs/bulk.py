@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pipelines.batch import DOCUMENT_HEAD, Documents
-from pipelines.frame import Position
+from pipelines.frame import Ids, Position
 
 ACTION_BYTES: Final = len(b'{"create":{"_id":""}}\n') + 64
 """What an action line and `event.ingested` add to a document, rounded up."""
@@ -25,7 +25,7 @@ class Slice(msgspec.Struct):
     """Documents of one batch, as `pipelines.batch.Documents` cuts them into pieces. `size_bytes` is that of a body."""
 
     position: Position
-    ids: Sequence[bytes]
+    ids: Ids
     pieces: Sequence[bytes]
     stride: int
     size_bytes: int
@@ -39,7 +39,7 @@ class Slice(msgspec.Struct):
         documents = [self.pieces[at * self.stride : (at + 1) * self.stride] for at in indexes]
         pieces = [piece for document in documents for piece in document]
         size = sum(map(len, pieces)) + len(indexes) * ACTION_BYTES
-        return Slice(self.position, [self.ids[at] for at in indexes], pieces, self.stride, size)
+        return Slice(self.position, self.ids.picked(indexes), pieces, self.stride, size)
 
     def document(self, index: int) -> bytes:
         """Return a document as the pipeline made it, without its newline."""
@@ -69,8 +69,8 @@ def body_of(parts: Sequence[Slice], ingested: str) -> bytes:
     between = b'"}}\n%b"ingested":"%b",' % (DOCUMENT_HEAD, ingested.encode())
     for part in parts:
         stride = part.stride + 2
-        pieces: list[bytes] = [b'{"create":{"_id":"'] * (stride * len(part))
-        pieces[1::stride] = part.ids
+        pieces: list[bytes] = [b'{"create":{"_id":"%b' % part.ids.prefix] * (stride * len(part))
+        pieces[1::stride] = part.ids.suffixes
         heads = part.pieces[:: part.stride]
         opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
         pieces[2::stride] = map(opened.__getitem__, heads)

@@ -5,6 +5,8 @@ import ssl
 from typing import Any, Final
 
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import BytesPayload
 from elastic_transport import AiohttpHttpNode, ConnectionTimeout, HttpHeaders, Serializer, TlsError, TransportError
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
@@ -15,6 +17,8 @@ from collector.config import ElasticsearchOutput
 REQUEST_TIMEOUT_S: Final = 60.0
 COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
+
+WRITE_BYTES: Final = 256 << 10
 
 ACCEPT: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
@@ -43,7 +47,35 @@ class _Raw(Serializer):
         return bytes(data) if isinstance(data, bytes | memoryview) else msgspec.json.encode(data)
 
 
-class GzipNode(AiohttpHttpNode):
+class _Body(BytesPayload):
+    """A body that is written in parts, each when the one before has gone: nothing copies it whole once more."""
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        view = memoryview(self._value)[:content_length]
+        for start in range(0, len(view), WRITE_BYTES):
+            await writer.write(view[start : start + WRITE_BYTES])
+
+
+class BulkNode(AiohttpHttpNode):
+    """Writes bodies in parts."""
+
+    async def perform_request(  # type: ignore[override]
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> Any:
+        """Send one request."""
+        payload: Any = _Body(body) if body is not None else None
+        return await super().perform_request(method, target, payload, headers, request_timeout)
+
+
+class GzipNode(BulkNode):
     """Compresses large bodies at level 1, off the event loop; the client's own way is level 9 on it."""
 
     async def perform_request(  # type: ignore[override]
@@ -81,7 +113,7 @@ class BulkClient:
         raw = _Raw()
         self._client = AsyncElasticsearch(
             options.urls,
-            node_class=GzipNode if options.gzip else AiohttpHttpNode,
+            node_class=GzipNode if options.gzip else BulkNode,
             serializers={"application/vnd.elasticsearch+json": raw, "application/vnd.elasticsearch+x-ndjson": raw},
             **connection_options(options),
         )

@@ -42,4 +42,4 @@ def test_ids_beyond_the_kept_ones_are_the_same_as_within() -> None:
     frame = frame_of()
     first = INDEXES_KEPT - 2
 
-    assert document_ids(frame, first, 4) == [document_ids(frame, first + step, 1)[0] for step in range(4)]
+    assert list(document_ids(frame, first, 4)) == [document_ids(frame, first + step, 1)[0] for step in range(4)]

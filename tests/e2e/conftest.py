@@ -1,0 +1,42 @@
+"""What the end-to-end tests share: a Docker Engine for the session, collectors that never outlive their test."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from collector.testing import docker_engine
+from collector.testing.docker_engine import DockerEngine
+from collector.testing.running import RunningCollector
+
+StartCollector = Callable[..., RunningCollector]
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[DockerEngine]:
+    """A real Docker Engine with the image `acme/bb:1.2`; skips with the reason where none can run."""
+    if (reason := docker_engine.missing()) is not None:
+        pytest.skip(reason)
+    engine = DockerEngine()
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.stop()
+
+
+@pytest.fixture
+def start_collector(tmp_path: Path) -> Iterator[StartCollector]:
+    """Start a ready collector: `start_collector(outputs=…)`; what still lives at the end is killed."""
+    started: list[RunningCollector] = []
+
+    def start(outputs: Mapping[str, Mapping[str, object]] | None = None) -> RunningCollector:
+        collector = RunningCollector(tmp_path / f"collector-{len(started)}", outputs=outputs)
+        started.append(collector)
+        collector.start()
+        collector.wait_ready()
+        return collector
+
+    yield start
+    for collector in started:
+        collector.kill_all()

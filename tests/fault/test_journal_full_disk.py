@@ -1,0 +1,90 @@
+"""A disk that is really full: a small tmpfs."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.journal.cursors import write_cursor
+from collector.journal.entry import Receipt
+from collector.journal.testing import entry_of, gaps_in, payloads_in, read_all
+from collector.journal.writer import Journal, JournalOptions
+
+DISK_BYTES = 2 << 20
+SEGMENT_BYTES = 128 << 10
+RESERVE_BYTES = 64 << 10
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a tmpfs of 2 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("size", [900, 30_000, 100_000])
+async def test_a_full_disk_loses_nothing_and_recovers_when_consumers_move(small_disk: Path, size: int) -> None:
+    """ENOSPC at some write: that group gets RETRY, senders wait, and once a consumer has passed, it goes on."""
+    directory = small_disk / "journal"
+    options = JournalOptions(segment_bytes=SEGMENT_BYTES, reserve_bytes=RESERVE_BYTES, consumers=frozenset({"store"}))
+    journal = Journal.open(directory, name="test", options=options)
+    pressed: list[bool] = []
+    journal.on_pressure(pressed.append)
+    taken: list[int] = []
+    while (receipt := await journal.append(entry_of(b"%d " % len(taken) + b"x" * size))) is Receipt.DURABLE:
+        taken.append(len(taken))
+
+    assert receipt is Receipt.RETRY
+    assert (journal.full, pressed) == (True, [True])
+    assert await journal.append(entry_of(b"0")) is Receipt.RETRY
+    journal.reclaim()
+    assert journal.full
+    found = read_all(directory, journal.durable)
+    assert [int(payload.split()[0]) for payload in payloads_in(found)] == taken
+    write_cursor(directory, "store", journal.durable.position)
+    assert journal.reclaim() > 0
+    assert (journal.full, pressed) == (False, [True, False])
+    assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
+    found = read_all(directory, journal.durable)
+    assert (payloads_in(found)[-1], gaps_in(found)) == (b"after", [])
+    await journal.close()
+
+
+async def test_what_is_on_a_full_disk_is_there_after_a_restart(small_disk: Path) -> None:
+    """A start on a full disk keeps what stands there, or refuses; it never cuts what was acknowledged."""
+    directory = small_disk / "journal"
+    options = JournalOptions(segment_bytes=SEGMENT_BYTES, reserve_bytes=RESERVE_BYTES, consumers=frozenset({"store"}))
+    journal = Journal.open(directory, name="test", options=options)
+    taken = 0
+    while await journal.append(entry_of(b"%d " % taken + b"x" * 3000)) is Receipt.DURABLE:
+        taken += 1
+    _fill(small_disk / "filler")
+    with pytest.raises(OSError, match="No space"):
+        await _restart(journal, directory, options)
+    (small_disk / "filler").unlink()
+    again = Journal.open(directory, name="test", options=options)
+
+    assert len(payloads_in(read_all(directory, again.durable))) == taken
+    assert await again.append(entry_of(b"after")) in (Receipt.DURABLE, Receipt.RETRY)
+    await again.close()
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+
+
+async def _restart(journal: Journal, directory: Path, options: JournalOptions) -> None:
+    await journal.close()
+    Journal.open(directory, name="test", options=options)

@@ -1,0 +1,99 @@
+"""kill -9 of a real writer, at any moment: what was acknowledged stands in the journal."""
+
+import asyncio
+import random
+import selectors
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collector.journal.cursors import read_cursor
+from collector.journal.testing import entry_of, frames_in, gaps_in, payloads_in, read_all
+from collector.journal.writer import Journal, JournalOptions
+from pipelines.frame import Position
+
+WRITER = Path(__file__).with_name("journal_writer.py")
+ROUNDS = 10
+SEED = 20261123
+TIMEOUT_S = 60
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, "-P", str(WRITER), *map(str, arguments)]
+
+
+def _kill_within(directory: Path, first: int, chance: random.Random) -> list[int]:
+    """Run a writer, kill it at a random moment, return what it acknowledged."""
+    with subprocess.Popen(_command("append", directory, first), stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        wanted_bytes = chance.choice([0, 0, 1, 5, *[chance.randrange(6, 4000) for _ in range(6)]])
+        output = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(writer.stdout, selectors.EVENT_READ)
+            while len(output) < wanted_bytes:
+                assert selector.select(TIMEOUT_S)
+                output += writer.stdout.read1(65536)  # type: ignore[attr-defined]
+            selector.select(chance.uniform(0.0, 0.3) if wanted_bytes == 0 else 0)
+        writer.kill()
+        output += writer.stdout.read()
+    lines = output.split(b"\n")[:-1]
+    return [int(line) for line in lines if line != b"open"]
+
+
+@pytest.mark.timeout(120)
+def test_kill_at_random_moments_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    """Every acknowledged entry is there once, whole, over ten kills of one journal, some of them during its start."""
+    chance = random.Random(SEED)
+    directory = tmp_path / "journal"
+    acked: list[int] = []
+    for turn in range(ROUNDS):
+        acked += _kill_within(directory, turn * 1_000_000, chance)
+
+    async def read() -> list[bytes]:
+        journal = Journal.open(directory, name="test", options=JournalOptions(reserve_bytes=0))
+        found = read_all(directory, journal.durable)
+        await journal.close()
+        assert gaps_in(found) == []
+        return payloads_in(found)
+
+    payloads = asyncio.run(read())
+    numbers = [int(payload.split()[0]) for payload in payloads]
+
+    assert len(acked) > 100
+    assert set(acked) <= set(numbers)
+    assert len(numbers) == len(set(numbers))
+    assert all(len(payload.split()[1]) == (30_000 if int(payload.split()[0]) % 50 == 0 else 10) for payload in payloads)
+
+
+@pytest.mark.timeout(120)
+def test_a_crash_before_any_file_operation_is_survived(tmp_path: Path) -> None:
+    """Starts, epochs, ratchets, rolls, cursors and deletions may end between any two steps.
+
+    The next start goes on, with every acknowledged entry that no consumer had passed, and no position twice.
+    """
+    subprocess.run(_command("crash", tmp_path), check=True, timeout=100)
+    roots = sorted(tmp_path.iterdir())
+
+    assert len(roots) > 100
+    for root in roots:
+        cursor = read_cursor(root / "journal", "store") or Position(0, 0, 0)
+        lines = [tuple(map(int, line.split())) for line in (root / "acked").read_bytes().splitlines()]
+        needed = {number for number, epoch, sequence in lines if Position(0, epoch, sequence) >= cursor}
+        numbers = [int(payload) for payload in asyncio.run(_go_on(root / "journal"))]
+        assert needed <= set(numbers), root
+        assert numbers == sorted(set(numbers)), root
+
+
+async def _go_on(directory: Path) -> list[bytes]:
+    """Open what a crash left, append to it, and read it whole."""
+    options = JournalOptions(reserve_bytes=0, sync=lambda _: None)
+    journal = Journal.open(directory, name="test", options=options)
+    await journal.append(entry_of(b"1000"))
+    found = read_all(directory, journal.durable)
+    positions = [frame.position for frame in frames_in(found)]
+    assert gaps_in(found) == []
+    assert len(positions) == len(set(positions))
+    await journal.close()
+    return payloads_in(found)

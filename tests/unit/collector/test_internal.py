@@ -1,0 +1,254 @@
+"""The internal socket with a journal in memory: producers append, subscribers hear of what is durable."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from collector.audit import AuditTrail
+from collector.internal import MESSAGE_LIMIT_BYTES, InternalClient, InternalClosed, InternalServer
+from collector.journal.entry import Entry, Receipt
+from collector.journal.format import DurableEnd
+from pipelines.frame import Origin, Position, Producer
+
+TIMEOUT_S = 5.0
+
+
+class MemoryJournal:
+    """Makes everything durable at once, or answers with the receipts it was given first."""
+
+    def __init__(self) -> None:
+        self.durable = DurableEnd("a", 0, Position(0, 1, 0))
+        self.entries: list[Entry] = []
+        self.receipts: list[Receipt] = []
+        self.produced: dict[str, Producer] = {}
+        self._callbacks: list[Callable[[DurableEnd], None]] = []
+
+    def append(self, entry: Entry) -> asyncio.Future[Receipt]:
+        """Answer with the next receipt."""
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        answer = self.receipts.pop(0) if self.receipts else Receipt.DURABLE
+        producer = entry.producer
+        assert producer is not None
+        last = self.produced.get(producer.name)
+        if answer is Receipt.DURABLE and (last is None or producer.sequence > last.sequence):
+            self.entries.append(entry)
+            self.produced[producer.name] = producer
+            self.grow()
+        receipt.set_result(answer)
+        return receipt
+
+    def grow(self) -> None:
+        """Let one more frame be durable."""
+        end = self.durable
+        self.durable = DurableEnd(
+            end.segment, end.offset + 1, end.position._replace(sequence=end.position.sequence + 1)
+        )
+        for callback in self._callbacks:
+            callback(self.durable)
+
+    def last_produced(self, name: str) -> Producer | None:
+        """Return the last triple of a producer."""
+        return self.produced.get(name)
+
+    def on_durable(self, callback: Callable[[DurableEnd], None]) -> None:
+        """Call back at each growth."""
+        self._callbacks.append(callback)
+
+
+def left_behind(path: Path) -> None:
+    """Leave a file where the socket will be, as a killed intake does."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+
+
+def mode_of(path: Path) -> int | None:
+    """The permissions of a file, None when there is none."""
+    return path.stat().st_mode & 0o777 if path.exists() else None
+
+
+@pytest.fixture
+def journal() -> MemoryJournal:
+    """An empty journal."""
+    return MemoryJournal()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the socket is."""
+    return tmp_path / "run" / "intake.sock"
+
+
+@pytest.fixture
+async def server(journal: MemoryJournal, path: Path) -> AsyncIterator[InternalServer]:
+    """A listening server."""
+    each = InternalServer(journal, path)
+    await each.start()
+    yield each
+    await each.close()
+
+
+async def test_an_append_is_answered_with_its_receipt(
+    server: InternalServer, journal: MemoryJournal, path: Path
+) -> None:
+    """The entry carries the producer's triple and an origin that only our own processes have."""
+    producer = Producer("supervisor", 1, b"cursor")
+
+    async with InternalClient(path) as client:
+        before = await client.last_produced("supervisor")
+        receipt = await client.append(producer, "audit", b"{}")
+        after = await client.last_produced("supervisor")
+
+    (entry,) = journal.entries
+    assert (None, Receipt.DURABLE, producer) == (before, receipt, after)
+    assert (Origin("tidewaiter", "internal", "supervisor"), "audit", producer) == (
+        entry.origin,
+        entry.encoding,
+        entry.producer,
+    )
+    assert b"{}" == b"".join(entry.payload)
+
+
+@pytest.mark.parametrize("receipt", [Receipt.RETRY, Receipt.REJECTED])
+async def test_other_receipts_reach_the_producer(
+    server: InternalServer, journal: MemoryJournal, path: Path, receipt: Receipt
+) -> None:
+    """What the journal did not take is said to be so."""
+    journal.receipts = [receipt]
+
+    async with InternalClient(path) as client:
+        answer = await client.append(Producer("supervisor", 1), "audit", b"{}")
+
+    assert receipt == answer
+
+
+async def test_a_subscriber_hears_the_end_now_and_whenever_it_moves(
+    server: InternalServer, journal: MemoryJournal, path: Path
+) -> None:
+    """The first end comes at once, the next with the next group."""
+    async with InternalClient(path) as client, asyncio.timeout(TIMEOUT_S):
+        ends = client.durable_ends()
+        first = await anext(ends)
+        journal.grow()
+        second = await anext(ends)
+
+    assert [0, 1] == [first.position.sequence, second.position.sequence]
+
+
+async def test_a_slow_subscriber_is_told_the_newest_end_soon(
+    server: InternalServer, journal: MemoryJournal, path: Path
+) -> None:
+    """After 20,000 groups that nobody read, few ends are in the way of the newest."""
+    async with InternalClient(path) as client, asyncio.timeout(TIMEOUT_S):
+        ends = client.durable_ends()
+        await anext(ends)
+        for number in range(20_000):
+            journal.grow()
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        heard = 1
+        while (await anext(ends)).position.sequence < 20_000:
+            heard += 1
+
+    assert heard < 2500
+
+
+async def test_a_close_tells_the_last_end_before_it_hangs_up(
+    server: InternalServer, journal: MemoryJournal, path: Path
+) -> None:
+    """A worker that follows hears of the last frame an intake wrote, then InternalClosed."""
+    async with InternalClient(path) as client, asyncio.timeout(TIMEOUT_S):
+        ends = client.durable_ends()
+        await anext(ends)
+        journal.grow()
+        await server.close()
+        last = await anext(ends)
+        with pytest.raises(InternalClosed):
+            await anext(ends)
+
+    assert 1 == last.position.sequence
+
+
+async def test_no_server_is_internal_closed(path: Path) -> None:
+    """Connecting before the intake listens raises what a lost connection raises."""
+    with pytest.raises(InternalClosed):
+        await InternalClient(path).__aenter__()
+
+
+async def test_the_socket_is_for_the_owner_only_and_a_dead_ones_file_is_replaced(
+    journal: MemoryJournal, path: Path
+) -> None:
+    """Mode 0600; what a killed intake left behind is in nobody's way."""
+    left_behind(path)
+    server = InternalServer(journal, path)
+
+    await server.start()
+    mode = mode_of(path)
+    await server.close()
+
+    assert (0o600, None) == (mode, mode_of(path))
+
+
+async def test_a_path_too_long_for_a_socket_works(journal: MemoryJournal, tmp_path: Path) -> None:
+    """A data folder deep in the tree is named by its descriptor."""
+    path = tmp_path / ("deep" * 20) / ("deeper" * 20) / "run" / "intake.sock"
+    left_behind(path)
+    server = InternalServer(journal, path)
+    await server.start()
+
+    async with InternalClient(path) as client:
+        receipt = await client.append(Producer("supervisor", 1), "audit", b"{}")
+    await server.close()
+
+    assert Receipt.DURABLE is receipt
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        struct.pack(">I", MESSAGE_LIMIT_BYTES + 1),
+        struct.pack(">I", 3) + b"\xc1\xc1\xc1",
+        struct.pack(">I", 1) + b"\x90",
+    ],
+    ids=["too long", "not MessagePack", "no message"],
+)
+async def test_garbage_ends_its_connection_and_no_other(server: InternalServer, path: Path, garbage: bytes) -> None:
+    """Who does not speak the protocol is disconnected; others are served on."""
+    async with InternalClient(path) as client, asyncio.timeout(TIMEOUT_S):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(garbage)
+        rest = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        receipt = await client.append(Producer("supervisor", 1), "audit", b"{}")
+
+    assert b"" == rest
+    assert Receipt.DURABLE is receipt
+
+
+async def test_a_message_over_the_limit_is_not_sent(server: InternalServer, path: Path) -> None:
+    """A producer that would exceed the limit learns it by an error, not by a lost connection."""
+    async with InternalClient(path) as client:
+        with pytest.raises(ValueError, match="over the limit"):
+            await client.append(Producer("supervisor", 1), "audit", b"x" * (MESSAGE_LIMIT_BYTES + 1))
+
+
+async def test_an_audit_record_is_there_once_however_often_it_is_tried(journal: MemoryJournal, path: Path) -> None:
+    """No intake yet, then one that answers RETRY: the record waits, and is appended once under one sequence."""
+    journal.receipts = [Receipt.RETRY, Receipt.RETRY]
+    journal.produced["supervisor"] = Producer("supervisor", 6)
+    trail = AuditTrail(path)
+
+    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
+        recording = tasks.create_task(trail.record("start", {"version": "0"}))
+        await asyncio.sleep(0)
+        server = InternalServer(journal, path)
+        await server.start()
+        await recording
+        await trail.record("stop", {})
+        await server.close()
+
+    assert [7, 8] == [entry.producer.sequence for entry in journal.entries if entry.producer]
+    assert b'"action":"start"' in b"".join(journal.entries[0].payload)
