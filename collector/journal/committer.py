@@ -22,7 +22,7 @@ from collector.journal.state import State, save_state
 from pipelines.frame import JournalIdentity, Producer
 
 SEGMENT_FRAMES_LIMIT: Final = 1 << 16
-"""Frames of one segment: bounds what a start has to walk (measured: 4 us a frame of 400 B) and the tables beside a segment."""
+"""Frames of one segment: bounds what a start has to walk (measured: 4 us a frame), and tables beside a segment."""
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 

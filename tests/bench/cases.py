@@ -25,7 +25,7 @@ from typing import Final
 from collector.testing.running import RunningCollector, wait_until
 from tests.bench.corpus import CHUNK_KEY, single_messages
 from tests.bench.load import ack_of, chunk_id, connect
-from tests.bench.measure import MemoryPeak, cpu_by_role, on_core
+from tests.bench.measure import MemoryPeak, cpu_by_role, on_core, touch_memory
 
 Figures = dict[str, float]
 
@@ -121,6 +121,7 @@ def throughput(
     load_command = ("tests.bench.load", "chunks", "--events", str(options.events), "--port")
     with helper(*load_command, str(collector.forward_port), pin=options.pin) as load:
         line_of(load)
+        touch_memory()
         before = cpu_by_role(processes)
         with MemoryPeak(processes).watching() as peak:
             assert load.stdin is not None

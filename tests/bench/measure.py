@@ -1,5 +1,6 @@
 """What a run costs: CPU time of each process and the sum of the processes' memory, read from /proc."""
 
+import mmap
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,18 @@ from typing import Final
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 SAMPLE_EVERY_S: Final = 0.2
 """How often memory is sampled: the kernel walks every mapping for one figure, so oftener would disturb the run."""
+
+TOUCHED_BYTES: Final = 2 << 30
+"""More than a run needs: page cache of the journal and the store, memory of the processes, bodies on their way."""
+
+
+def touch_memory() -> None:
+    """Make the host of a virtual machine back the memory that the run will take.
+
+    A guest's first write to a page its host has not backed (or has taken back) is charged to whoever writes: measured
+    here 0.76 us per event for the journal's page cache, against 0.07 us in memory that was used before.
+    """
+    mmap.mmap(-1, TOUCHED_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def cpu_seconds(pid: int) -> float:

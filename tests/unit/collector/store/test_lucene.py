@@ -1,0 +1,198 @@
+"""Queries find exactly what Lucene would, or say that they cannot."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collector.errors import QueryError
+from collector.store.files import StoreFiles
+from collector.store.lucene import translate
+from collector.store.reader import Store, open_store
+from collector.testing.batches import TIME, batch_of
+
+DOCUMENTS: list[dict[str, Any]] = [
+    {"message": "GET /index.html 200", "container": {"name": "web-1", "labels": {"app_kubernetes_io/name": "shop"}}},
+    {"message": "Connection refused by 192.0.2.1", "container": {"name": "web-2"}, "log": {"level": "error"}},
+    {"message": "connection pool: 12 active", "container": {"name": "db"}, "tags": ["_a", "b"]},
+    {"message": "refused, then connection closed", "tidewaiter": {"fields": {"user": {"id": 5}, "a.b": "dotted"}}},
+    {"message": "Überweisung gebucht user_id=7", "tidewaiter": {"container": {"stream": "stderr"}, "tag": 'q"uote'}},
+    {"message": "", "source": {"ip": "192.0.2.77", "port": 443}, "event": {"kind": "event"}},
+    {"message": "don't foo.bar 1,000", "source": {"ip": "2001:db8::7", "port": 8080}},
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that holds DOCUMENTS."""
+    folder: Path = tmp_path_factory.mktemp("data")
+    files = StoreFiles(folder / "store", retention_s=1e9, limit_bytes=1 << 30)
+    files.open(None)
+    for number, more in enumerate(DOCUMENTS):
+        files.append(batch_of(number, [more["message"]], more={k: v for k, v in more.items() if k != "message"}))
+    files.commit(TIME)
+    with open_store(folder) as opened:
+        yield opened
+
+
+def hits(store: Store, query: str) -> list[int]:
+    """Numbers of the documents that a query finds."""
+    condition = translate(query, now_ns=TIME + 10**9)
+    messages = [document["message"] for document in DOCUMENTS]
+    found = store.search(condition, limit=None, newest=False)
+    return [messages.index(json.loads(document)["message"]) for document in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", [0, 1, 2, 3, 4, 5, 6]),
+        ("*", [0, 1, 2, 3, 4, 5, 6]),
+        ("*:*", [0, 1, 2, 3, 4, 5, 6]),
+        ("connection", [1, 2, 3]),
+        ("CONNECTION", [1, 2, 3]),
+        ("connect", []),
+        ("connect*", [1, 2, 3]),
+        ("re?used", [1, 3]),
+        ('"connection refused"', [1]),
+        ('"refused connection"', []),
+        ("message:(pool OR html)", [2]),
+        ("index.html", [0]),
+        ("192.0.2.1", [1]),
+        ("user_id", [4]),
+        ("überweisung", [4]),
+        ("don't", [6]),
+        ("foo.bar", [6]),
+        ("1,000", [6]),
+        ("connection AND refused", [1, 3]),
+        ("connection AND NOT refused", [2]),
+        ("connection -refused", [2]),
+        ("NOT connection", [0, 4, 5, 6]),
+        ("+connection pool", [1, 2, 3]),
+        ("connection AND refused OR pool", [1, 3]),
+        ("pool OR connection AND refused", [1, 3]),
+        ("(connection AND refused) OR pool", [1, 2, 3]),
+        ("container.name:web-1", [0]),
+        ("container.name:WEB-1", []),
+        ("container.name:web-*", [0, 1]),
+        ("container.name:(web-1 OR db)", [0, 2]),
+        ("container.name:[db TO web-1]", [0, 2]),
+        ("container.name:{db TO web-1]", [0]),
+        ("container.name:>db", [0, 1]),
+        ("_exists_:container.name", [0, 1, 2]),
+        ("_exists_:container", [0, 1, 2]),
+        ("NOT _exists_:container", [3, 4, 5, 6]),
+        ("container.name:*", [0, 1, 2]),
+        ("container.labels.app_kubernetes_io\\/name:shop", [0]),
+        ("tags:b", [2]),
+        ("tags:_a AND tags:b", [2]),
+        ("log.level:error", [1]),
+        ("tidewaiter.fields.user.id:5", [3]),
+        ("tidewaiter.fields.a.b:dotted", [3]),
+        ('tidewaiter.tag:"q\\"uote"', [4]),
+        ("source.port:443", [5]),
+        ("source.port:[400 TO 9000]", [5, 6]),
+        ("source.port:>=443 AND source.port:<8080", [5]),
+        ("source.ip:192.0.2.77", [5]),
+        ('source.ip:"192.0.2.0/24"', [5]),
+        ('source.ip:"2001:db8::7"', [6]),
+        ("@timestamp:2023-11-14", [0, 1, 2, 3, 4, 5, 6]),
+        ("@timestamp:[2023-11-14T22\\:13\\:20.000003Z TO *]", [3, 4, 5, 6]),
+        ("@timestamp:<2023-11-14", []),
+        ("@timestamp:>=now-1m", [0, 1, 2, 3, 4, 5, 6]),
+        ("@timestamp:now\\/d", [0, 1, 2, 3, 4, 5, 6]),
+        ("connection^2", [1, 2, 3]),
+    ],
+)
+def test_a_query_finds_these_documents(store: Store, query: str, expected: list[int]) -> None:
+    """The table is what Elasticsearch's query_string finds with its defaults."""
+    assert hits(store, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "column", "part"),
+    [
+        ("connection~2", 1, "fuzzy"),
+        ("a AND message:/re.*/", 15, "regular expressions"),
+        ('"a b"~3', 1, "proximity"),
+        ("contaner.name:x", 1, "did you mean container.name?"),
+        ("source.port:abc", 13, "no number"),
+        ("@timestamp:yesterday", 12, "no time"),
+        ("source.ip:300.1.1.1", 11, "does not appear"),
+        ('source.ip:"2001:db8::/32"', 11, "IPv6"),
+        ("message:[a TO b]", 9, "range"),
+        ("a && b", 3, "write AND"),
+        ("a || b", 3, "write OR"),
+        ("!a", 1, "write NOT"),
+        ("(a AND b", None, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_with_its_place(
+    store: Store, query: str, column: int | None, part: str
+) -> None:
+    """Never a wrong result: the message says what, the column where."""
+    with pytest.raises(QueryError) as caught:
+        hits(store, query)
+
+    assert part in str(caught.value)
+    assert column is None or caught.value.column == column
+
+
+words = st.sampled_from(["connection", "refused", "pool", "closed", "get", "nothing"])
+queries = st.recursive(
+    words,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(lambda pair: f"({pair[0]} AND {pair[1]})"),
+        st.tuples(inner, inner).map(lambda pair: f"({pair[0]} OR {pair[1]})"),
+        inner.map(lambda query: f"(NOT {query})"),
+    ),
+    max_leaves=6,
+)
+
+
+def oracle(query: str, text: str) -> bool:
+    """Evaluate a fully bracketed query over the words of a text, by Python's own operators."""
+    present = set(text.lower().replace(",", " ").replace(":", " ").split())
+    expression = query.replace("AND", "and").replace("OR", "or").replace("NOT", "not")
+    names = {word: word in present for word in ("connection", "refused", "pool", "closed", "get", "nothing")}
+    return bool(eval(expression, {"__builtins__": {}}, names))  # noqa: S307 - a query we made of six words
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(queries)
+def test_boolean_queries_find_what_the_oracle_finds(store: Store, query: str) -> None:
+    """Any nesting of AND, OR and NOT selects the documents that plain evaluation selects."""
+    expected = [number for number, document in enumerate(DOCUMENTS) if oracle(query, document["message"])]
+
+    assert hits(store, query) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY logs TO '/tmp/out.csv'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "ATTACH '/tmp/other.db'",
+        "SELECT 1; SELECT 2",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "SELECT nothing FROM logs",
+    ],
+)
+def test_sql_reaches_nothing_but_the_view(store: Store, sql: str) -> None:
+    """No other file, no writing, no second statement."""
+    with pytest.raises(QueryError):
+        store.select(sql)
+
+
+def test_sql_reads_the_promoted_columns(store: Store) -> None:
+    """The view has columns for what people group by."""
+    columns, rows = store.select("SELECT container_name, count(*) AS n FROM logs GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 2")
+
+    assert columns == ["container_name", "n"]
+    assert rows == [(None, 4), ("db", 1)]

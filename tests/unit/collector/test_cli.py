@@ -1,0 +1,73 @@
+"""What an operator sees of the command line: sentences and exit codes, never a traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TIDEWAITER = Path(sys.executable).with_name("tidewaiter")
+
+
+def tidewaiter(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder of its own."""
+    return subprocess.run(
+        [str(TIDEWAITER), *arguments], cwd=cwd, capture_output=True, text=True, timeout=15, check=False
+    )
+
+
+def test_check_names_all_problems_and_exits_1(tmp_path: Path) -> None:
+    """Each problem is a line with file, line and path."""
+    (tmp_path / "bad.yaml").write_text("nam: x\njournal: {limit: 5}\n")
+    done = tidewaiter("--config", "bad.yaml", "check", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == ["bad.yaml:1:", "bad.yaml:2:", "bad.yaml:"]
+    assert "did you mean name?" in done.stdout
+    assert done.stderr == ""
+
+
+def test_check_tells_programs_as_well(tmp_path: Path) -> None:
+    """--json gives path, line and message of each problem."""
+    (tmp_path / "bad.yaml").write_text("nam: x\n")
+    report = json.loads(tidewaiter("--config", "bad.yaml", "check", "--json", cwd=tmp_path).stdout)
+
+    assert [(problem["path"], problem["line"]) for problem in report["problems"]] == [("nam", 1)]
+
+
+def test_check_of_a_good_file_exits_0(tmp_path: Path) -> None:
+    """And says so."""
+    (tmp_path / "tidewaiter.yaml").write_text("name: x\n")
+    done = tidewaiter("check", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "tidewaiter.yaml: ok\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["--config", "none.yaml", "run"], 2, "none.yaml"),
+        (["serach"], 2, "serach"),
+        (["--data-dir", "empty", "search", "x"], 3, "no local store"),
+        (["search", "a AND ("], 2, "column"),
+        (["setup", "elasticsearch"], 2, "no output of type elasticsearch"),
+    ],
+)
+def test_a_mistake_is_a_sentence_with_its_exit_code(tmp_path: Path, arguments: list[str], code: int, part: str) -> None:
+    """2 for wrong usage or configuration, 3 for what cannot be reached."""
+    done = tidewaiter(*arguments, cwd=tmp_path)
+
+    assert done.returncode == code
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_setup_can_be_looked_at_before_it_is_done(tmp_path: Path) -> None:
+    """--dry-run prints every object and needs no Elasticsearch."""
+    (tmp_path / "tidewaiter.yaml").write_text(
+        "outputs: {e: {type: elasticsearch, urls: ['http://127.0.0.1:1'], retention: 7d}}"
+    )
+    objects = json.loads(tidewaiter("setup", "elasticsearch", "--dry-run", cwd=tmp_path).stdout)
+
+    assert objects["_index_template/tidewaiter"]["template"]["lifecycle"] == {"data_retention": "7d"}
