@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.testing import docker_engine
+from collector.testing import docker_engine, engines
 from collector.testing.docker_engine import DockerEngine
+from collector.testing.engines import ElasticsearchEngine
 from collector.testing.running import RunningCollector
 
 StartCollector = Callable[..., RunningCollector]
@@ -23,6 +24,19 @@ def docker() -> Iterator[DockerEngine]:
         yield engine
     finally:
         engine.stop()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch() -> Iterator[ElasticsearchEngine]:
+    """A real Elasticsearch node; skips with the reason where none can run."""
+    if reason := engines.missing():
+        pytest.skip(reason)
+    engine = ElasticsearchEngine(Path(__file__).parents[1] / "engines" / "elasticsearch" / "start.sh")
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.remove()
 
 
 @pytest.fixture
