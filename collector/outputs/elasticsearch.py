@@ -159,7 +159,9 @@ class ElasticsearchSink:
         """Send a body until each of its documents is settled."""
         pause_s = FIRST_PAUSE_S
         while parts:
-            answer = await self._client.send(stream, body_of(parts, rfc3339(time.time_ns())))
+            body = body_of(parts, rfc3339(time.time_ns()))
+            telemetry.OUTPUT_BYTES.labels(output=self._name).inc(len(body))
+            answer = await self._client.send(stream, body)
             telemetry.OUTPUT_REQUESTS.labels(output=self._name, status=_class(answer.status)).inc()
             if answer.status in (400, 413):
                 await self._split(stream, parts, answer, source)

@@ -57,6 +57,7 @@ class LocalStore:
             if following is None:
                 break
             batch = following
+        telemetry.OUTPUT_BYTES.labels(output=self._name).inc(self._files.uncommitted_bytes)
         await asyncio.to_thread(self._files.commit, batch.journal_time)
         source.settle(batch.position)
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="delivered").inc(documents)
