@@ -109,6 +109,11 @@ JOURNAL_SYNCS: Final = _intake.counter("journal_syncs", "Groups made durable, by
 JOURNAL_SYNC_SECONDS: Final = _intake.counter(
     "journal_sync_seconds", "Time spent writing and syncing. Divided by syncs, it is what an ack waits at least."
 )
+JOURNAL_SYNC_DURATION: Final = _intake.histogram(
+    "journal_sync_duration_seconds",
+    "Time of one sync; every ack waits for one. Rising: the disk is slow, or shared with something busy.",
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+)
 JOURNAL_FAILURES: Final = _intake.counter(
     "journal_failures", "Groups whose write or sync failed; nothing of them was acknowledged. Check the disk now."
 )
@@ -159,7 +164,9 @@ OUTPUT_REQUESTS: Final = _worker.counter(
     "output",
     "status",
 )
-OUTPUT_BYTES: Final = _worker.counter("output_sent_bytes", "Bytes of documents sent or written, before compression.", "output")
+OUTPUT_BYTES: Final = _worker.counter(
+    "output_sent_bytes", "Bytes of documents sent or written, before compression.", "output"
+)
 OUTPUT_FAILURES: Final = _worker.counter(
     "output_failures", "Times an output failed and was started again. The log names the reason.", "output"
 )

@@ -14,7 +14,8 @@ index = st.integers(0, INDEX_LIMIT - 2)
 def test_ids_and_sequences_sort_like_positions(one: tuple[int, int], other: tuple[int, int]) -> None:
     """Of two records the one that lies earlier has the smaller id and the smaller event.sequence."""
     first, second = sorted([one, other])
-    texts, numbers = [], []
+    texts: list[bytes] = []
+    numbers: list[int] = []
     for sequence, record in (first, second):
         frame = frame_of(sequence=sequence)
         texts += document_ids(frame, record, 1)
