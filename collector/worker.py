@@ -6,6 +6,7 @@ their data (the local store) tells them what they have already.
 
 import asyncio
 import gc
+import os
 import random
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ from pipelines.settings import Settings
 
 CURSOR_INTERVAL_S: Final = 1.0
 """A cursor is written at most this often: each costs a sync, and a stale one only repeats what outputs recognise."""
+
+NICENESS: Final = 10
+"""Acknowledgements come first: where cores are short the worker gives way to the intake and catches up later."""
 
 RECONNECT_S: Final = 0.05
 """Pause between attempts to reach the intake."""
@@ -69,6 +73,7 @@ class Cursors:
 
 async def main(context: Context) -> None:
     """Run the role until `context.stopping`, then let every output finish what it has in hand."""
+    os.nice(NICENESS)
     gc.freeze()
     # A chunk makes tens of thousands of short-lived tuples that hold no cycles; at the default threshold the collector
     # walks them again and again (measured: 0.35 us per event).
