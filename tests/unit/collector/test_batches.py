@@ -1,0 +1,157 @@
+"""Sources hand every batch to every output once, share the work of those that keep up, and move cursors in order."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector import batches
+from collector.batches import START, Source, Window
+from collector.journal.entry import Entry, Receipt
+from collector.journal.follow import Gap
+from collector.journal.writer import Journal
+from collector.outputs.output import Stopped
+from collector.testing.batches import batch_of
+from pipelines.batch import Batch
+from pipelines.frame import Frame, Origin, Position
+
+ORIGIN = Origin("docker", "tcp", "192.0.2.7")
+
+
+class Counting:
+    """A pipeline that makes one batch per frame, as many as the payload says, and counts its work."""
+
+    def __init__(self) -> None:
+        self.frames: list[int] = []
+
+    def __call__(self, frame: Frame) -> Iterator[Batch]:
+        """Make slices of a frame: its payload is their number."""
+        self.frames.append(frame.sequence)
+        slices = int(bytes(frame.payload) or b"1")
+        for number in range(slices):
+            made = batch_of(frame.sequence, [f"{frame.sequence}.{number}"])
+            here = frame.position._replace(record=number)
+            last = number == slices - 1
+            after = frame.position._replace(sequence=frame.sequence + 1) if last else here._replace(record=number + 1)
+            yield Batch(here, after, frame.journal_time, made.documents, (), made.tally, 1)
+
+
+class Setting:
+    """A journal, a window over it, and what its sources settled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal = Journal.open(folder / "journal", name="c")
+        self.pipeline = Counting()
+        self.gaps: list[Gap] = []
+        self.window = Window(folder / "journal", self.pipeline, self.gaps.append)
+        self.settled: list[Position] = []
+
+    async def append(self, *payloads: bytes) -> None:
+        """Append frames and let the window know of them."""
+        for payload in payloads:
+            assert await self.journal.append(Entry(ORIGIN, "forward", (payload,))) is Receipt.DURABLE
+        self.window.grow(self.journal.durable)
+
+    def source(self, start: Position = START, *, leads: bool = True) -> Source:
+        """Make a source."""
+        return Source(self.window, start, self.settled.append, leads=leads)
+
+
+@pytest.fixture
+async def setting(tmp_path: Path) -> Setting:
+    """A fresh journal and window."""
+    return Setting(tmp_path)
+
+
+def taken(source: Source) -> list[tuple[int, int]]:
+    """(sequence, record) of every batch at hand."""
+    found = []
+    while (batch := source.ready()) is not None:
+        found.append((batch.position.sequence, batch.position.record))
+    return found
+
+
+async def test_outputs_that_keep_up_share_one_computation(setting: Setting) -> None:
+    """Two sources get every batch, and the pipeline runs once per frame."""
+    first, second = setting.source(), setting.source()
+    await setting.append(b"1", b"2", b"1")
+
+    assert taken(first) == taken(second) == [(0, 0), (1, 0), (1, 1), (2, 0)]
+    assert sorted(set(setting.pipeline.frames)) == [0, 1, 2]
+    assert setting.pipeline.frames.count(0) == setting.pipeline.frames.count(2) == 1
+
+
+async def test_an_output_that_lags_reads_by_itself_and_catches_up(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What left the window is computed again, nothing is left out, and at the head the work is shared again."""
+    monkeypatch.setattr(batches, "WINDOW_BYTES", 1)
+    first, second = setting.source(), setting.source()
+    await setting.append(b"1", b"1", b"1")
+
+    assert taken(first) == [(0, 0), (1, 0), (2, 0)]
+    assert taken(second) == [(0, 0), (1, 0), (2, 0)]
+    await setting.append(b"1")
+    assert taken(first) == taken(second) == [(3, 0)]
+    assert setting.pipeline.frames.count(3) == 1
+
+
+async def test_a_source_that_does_not_lead_waits_for_the_others(setting: Setting) -> None:
+    """It never makes the head move, and takes what the leader had made."""
+    leader, follower = setting.source(), setting.source(leads=False)
+    await setting.append(b"1", b"1")
+
+    assert taken(follower) == []
+    assert taken(leader) == taken(follower) == [(0, 0), (1, 0)]
+    assert setting.pipeline.frames == [0, 1]
+
+
+async def test_the_cursor_moves_in_order_and_past_whole_frames(setting: Setting) -> None:
+    """Settling a later batch settles those before it; the cursor names what comes next."""
+    source = setting.source()
+    await setting.append(b"1", b"3")
+    taken(source)
+    epoch = setting.journal.durable.position.epoch
+    source.settle(Position(0, epoch, 1, 0))
+    source.settle(Position(0, epoch, 1, 2))
+
+    assert setting.settled == [Position(0, epoch, 1, 1), Position(0, epoch, 2, 0)]
+
+
+async def test_a_source_starts_at_a_record_within_a_frame(setting: Setting) -> None:
+    """Slices before its start are not handed out again."""
+    await setting.append(b"1", b"3")
+    epoch = setting.journal.durable.position.epoch
+    source = setting.source(Position(0, epoch, 1, 1))
+
+    assert taken(source) == [(1, 1), (1, 2)]
+
+
+async def test_a_waiting_source_wakes_for_new_frames_and_stops_when_told(setting: Setting) -> None:
+    """`next` returns what becomes durable later, and raises Stopped once the worker drains."""
+    source = setting.source()
+    waiting = asyncio.create_task(source.next())
+    await setting.append(b"1")
+
+    assert (await asyncio.wait_for(waiting, 5)).position.sequence == 0
+    waiting = asyncio.create_task(source.next())
+    setting.window.stop()
+    with pytest.raises(Stopped):
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_the_lag_is_told_in_frames_and_seconds(setting: Setting) -> None:
+    """Frames behind the durable end, and the age of the oldest batch in hand."""
+    source = setting.source()
+    await setting.append(b"1", b"1")
+    epoch = setting.journal.durable.position.epoch
+    first = source.ready()
+    assert first is not None
+
+    assert source.lag(first.journal_time + 2 * 10**9)[1] == 2.0
+    taken(source)
+    source.settle(Position(0, epoch, 0, 0))
+    assert source.lag(first.journal_time)[0] == 1
+    source.settle(Position(0, epoch, 1, 0))
+    assert source.lag(first.journal_time) == (0, 0.0)

@@ -1,0 +1,106 @@
+"""Dead letters: kept with their bytes, once each whatever happens, bounded."""
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+
+from collector.dead_letters import (
+    PIPELINE,
+    DeadLetterFile,
+    DeadLettersFullError,
+    DeadLettersOutput,
+    Letter,
+    letters_of,
+    read_letters,
+)
+from collector.errors import DataDirError
+from collector.testing.batches import EPOCH, ListedSource, batch_of
+from pipelines.batch import Batch, DeadLetter
+from pipelines.frame import Position
+
+
+def refused(sequence: int, payload: bytes = b"\xc1\x00") -> Batch:
+    """A batch with one refused record."""
+    position = Position(0, EPOCH, sequence, 0)
+    return batch_of(sequence, [], dead=[DeadLetter(position, "decode", "bad_entry", "no entry", "docker/x", payload)])
+
+
+def kept(data_dir: Path) -> list[Letter]:
+    """The pipeline's letters."""
+    return list(read_letters(data_dir, PIPELINE))
+
+
+async def test_what_the_pipeline_refused_is_kept_with_its_bytes(tmp_path: Path) -> None:
+    """The built-in output writes each letter and settles every batch."""
+    source = ListedSource([batch_of(0, ["fine"]), refused(1), batch_of(2, [])])
+    output = DeadLettersOutput(tmp_path)
+    output.resume(None)
+    running = asyncio.create_task(output.run(source))
+    await source.wait_settled(2)
+    source.stop()
+    await running
+    (letter,) = kept(tmp_path)
+
+    assert (letter.payload_bytes, letter.code, letter.origin) == (b"\xc1\x00", "bad_entry", "docker/x")
+    assert letter.position == Position(0, EPOCH, 1, 0)
+    assert [position.sequence for position in source.settled] == [0, 1, 2]
+
+
+def test_a_letter_at_or_beyond_the_cursor_is_cut_at_the_start(tmp_path: Path) -> None:
+    """Its record will be met again, so a crash doubles nothing."""
+    file = DeadLetterFile(tmp_path, PIPELINE)
+    file.open(None)
+    for sequence in range(3):
+        file.append(letters_of(refused(sequence)))
+    file.open(Position(0, EPOCH, 1))
+
+    assert [letter.position.sequence for letter in kept(tmp_path)] == [0]
+    file.open(None)
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_torn_last_letter_is_cut(tmp_path: Path, cut: int) -> None:
+    """What a crash left of a line is no letter; those before it stay."""
+    file = DeadLetterFile(tmp_path, PIPELINE)
+    file.open(None)
+    file.append(letters_of(refused(0)))
+    file.append(letters_of(refused(1)))
+    content = file.path.read_bytes()
+    file.path.write_bytes(content[:-cut])
+
+    assert [letter.position.sequence for letter in kept(tmp_path)] == [0]
+    file.open(Position(0, EPOCH, 5))
+    assert file.path.read_bytes() == content[: content.index(b"\n") + 1]
+
+
+def test_a_full_file_is_an_error_and_deletes_nothing(tmp_path: Path) -> None:
+    """The output waits for an operator; the letters that are there stay."""
+    file = DeadLetterFile(tmp_path, PIPELINE, limit_bytes=400)
+    file.open(None)
+    file.append(letters_of(refused(0)))
+    with pytest.raises(DeadLettersFullError, match="move it away"):
+        file.append(letters_of(refused(1, b"x" * 300)))
+
+    assert len(kept(tmp_path)) == 1
+
+
+def test_damage_within_the_file_is_named_with_its_line(tmp_path: Path) -> None:
+    """Reading does not pass over it."""
+    file = DeadLetterFile(tmp_path, PIPELINE)
+    file.open(None)
+    file.append(letters_of(refused(0)))
+    file.path.write_bytes(b"garbage\n" + file.path.read_bytes())
+
+    with pytest.raises(DataDirError, match=":1: damaged"):
+        kept(tmp_path)
+
+
+def test_the_same_refusal_gets_the_same_id_again() -> None:
+    """An id is made of the position, so a repeat after a crash can be recognised."""
+    first, second = letters_of(refused(1)), letters_of(refused(1))
+
+    assert first[0].id == second[0].id
+    assert base64.b64decode(first[0].payload) == b"\xc1\x00"
