@@ -5,10 +5,11 @@ line in it, such as Docker's with labels or Fluent Bit's with a `kubernetes` map
 is the key of the stream, compared as the bytes that came. Whatever fits neither is the reference path's.
 """
 
-import struct
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Hashable, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -167,23 +168,40 @@ def unpack_times(stamps: Sequence[msgspec.Raw]) -> tuple[Sequence[int], Sequence
     form = _FORMS.get((joined[:1], size))
     if rest or form is None:
         return None
-    marks, unpack = form
-    if any(joined[at::size] != mark * count for at, mark in marks):
+    if any(joined[at::size] != mark * count for at, mark in form.marks):
         return None
-    seconds, *fraction = zip(*unpack(joined), strict=True)
-    nanoseconds: Sequence[int] = fraction[0] if fraction else [0] * count
+    seconds = _words(joined, form.typecode, form.seconds_at, size)
+    nanoseconds = _words(joined, "I", form.nanoseconds_at, size) if form.nanoseconds_at else [0] * count
     if min(seconds) <= 0 or max(seconds) >= min(GROUP_MARKS) or max(nanoseconds) >= 1_000_000_000:
         return None
     return seconds, nanoseconds
 
 
-_FORMS: Final[dict[tuple[bytes, int], tuple[tuple[tuple[int, bytes], ...], Callable[[bytes], Iterator[Any]]]]] = {
-    (b"\xd7", 10): (((0, b"\xd7"), (1, b"\x00")), struct.Struct(">2xII").iter_unpack),
-    (b"\x92", 12): (
-        ((0, b"\x92"), (1, b"\xd7"), (2, b"\x00"), (11, b"\x80")),
-        struct.Struct(">3xIIx").iter_unpack,
-    ),
-    (b"\xce", 5): (((0, b"\xce"),), struct.Struct(">xI").iter_unpack),
-    (b"\xd2", 5): (((0, b"\xd2"),), struct.Struct(">xi").iter_unpack),
+def _words(joined: bytes, typecode: str, at: int, step: int) -> Sequence[int]:
+    """Read the big-endian 32-bit words at every step, byte by byte of all words: a third of what `struct` costs."""
+    words = array(typecode)
+    content = bytearray(len(joined) // step * words.itemsize)
+    for place in range(words.itemsize):
+        content[place::4] = joined[at + place :: step]
+    words.frombytes(content)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words
+
+
+class _Form(NamedTuple):
+    """What must stand at each place of a stamp, and where its words are (`nanoseconds_at` 0: it has none)."""
+
+    marks: tuple[tuple[int, bytes], ...]
+    typecode: str
+    seconds_at: int
+    nanoseconds_at: int
+
+
+_FORMS: Final = {
+    (b"\xd7", 10): _Form(((0, b"\xd7"), (1, b"\x00")), "I", 2, 6),
+    (b"\x92", 12): _Form(((0, b"\x92"), (1, b"\xd7"), (2, b"\x00"), (11, b"\x80")), "I", 3, 7),
+    (b"\xce", 5): _Form(((0, b"\xce"),), "I", 1, 0),
+    (b"\xd2", 5): _Form(((0, b"\xd2"),), "i", 1, 0),
 }
-"""(first byte, size) of a stamp -> the bytes that must stand at each place, and what unpacks all stamps."""
+"""(first byte, size) of a stamp -> its form."""
