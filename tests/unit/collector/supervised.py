@@ -49,7 +49,8 @@ class FakeRole:
     def __init__(self, role: str, descriptor: int) -> None:
         self.role = role
         self.channel = socket.socket(fileno=descriptor)
-        self.received = self.channel.makefile("rb")
+        # Unbuffered: what a buffer read ahead would be invisible to the selector, and a stop behind the configuration lost.
+        self.received = self.channel.makefile("rb", buffering=0)
         self.folder = Path()
         self.mood = ""
 
