@@ -49,7 +49,7 @@ class FakeRole:
     def __init__(self, role: str, descriptor: int) -> None:
         self.role = role
         self.channel = socket.socket(fileno=descriptor)
-        # Unbuffered: what a buffer read ahead would be invisible to the selector, and a stop behind the configuration lost.
+        # Unbuffered: the selector does not see what a buffer read ahead, and a stop behind the configuration was lost.
         self.received = self.channel.makefile("rb", buffering=0)
         self.folder = Path()
         self.mood = ""
