@@ -38,17 +38,20 @@ class Counts:
         self._ids: set[bytes] = set()
         self._answers: dict[tuple[int, bytes], bytes] = {}
 
-    def bulk(self, target: bytes, body: bytes | bytearray) -> int:
-        """Count one body; return its number of documents. The collector's own audit records are counted apart."""
-        documents = body.count(b"\n") // 2
+    def bulk(self, target: bytes, body: bytes | bytearray, start: int, end: int) -> int:
+        """Count one body, from `start` to `end`, where it lies: a copy would slow the core's other thread, too.
+
+        Returns its number of documents. The collector's own audit records are counted apart.
+        """
+        documents = body.count(b"\n", start, end) // 2
         if self.check:
-            self._look_at(bytes(body))
+            self._look_at(bytes(body[start:end]))
         if AUDIT in target:
             self.audit += documents
         else:
             self.documents += documents
         self.requests += 1
-        self.bytes += len(body)
+        self.bytes += end - start
         return documents
 
     def _look_at(self, body: bytes) -> None:
@@ -121,22 +124,23 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._needed = 0
         method, target, _ = head.split(b" ", 2)
-        self._respond(method, target, self._body(head, head_end + 4, end))
+        self._respond(method, target, head, (head_end + 4, end))
         rest = self._filled - end
         self._buffer[:rest] = self._buffer[end : self._filled]
         self._filled = rest
         return rest > 0
 
-    def _body(self, head: bytes, start: int, end: int) -> bytes | bytearray:
+    def _count(self, target: bytes, head: bytes, start: int, end: int) -> int:
         if GZIP.search(head):
-            return isal_zlib.decompress(self._buffer[start:end], wbits=31)
-        return self._buffer[start:end]
+            body = isal_zlib.decompress(memoryview(self._buffer)[start:end], wbits=31)
+            return self._counts.bulk(target, body, 0, len(body))
+        return self._counts.bulk(target, self._buffer, start, end)
 
-    def _respond(self, method: bytes, target: bytes, body: bytes | bytearray) -> None:
+    def _respond(self, method: bytes, target: bytes, head: bytes, body: tuple[int, int]) -> None:
         if target.startswith(b"/bench/counts"):
             answer = self._counts.report()
         elif b"_bulk" in target:
-            answer = self._counts.answer(self._counts.bulk(target, body), target)
+            answer = self._counts.answer(self._count(target, head, *body), target)
         else:
             answer = PRODUCT if target == b"/" else b'{"acknowledged":true}'
         assert self._transport is not None
