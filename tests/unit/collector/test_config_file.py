@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from collector.config import Config, ElasticsearchOutput, ForwardInput, LocalOutput, Secret, SecretError
+from collector.config import ElasticsearchOutput, ForwardInput, LocalOutput, Secret
 from collector.config_file import load, parse
 from collector.errors import ConfigError, Problem
 
@@ -63,7 +64,29 @@ def test_a_secret_is_never_repeated() -> None:
     [
         ("inputs: {a: {type: forward}, a: {type: forward}}", "inputs.a", "given twice"),
         ("inputs: {b: {type: forward, listen: '[::1]:1'}, c: {type: forward, listen: '[::1]:1'}}",
-         "inputs.c.listen", "taken by input b"),
+         "inputs.c.listen", "[::1]:1 is taken by input b"),
+        ("inputs: {b: {type: forward}, c: {type: forward}}", "inputs.c.listen", "default address is taken by input b"),
+        ("inputs: {b: {type: forward, listen: 'localhost:8686'}}", "inputs.b.listen", "taken by the console"),
+        ("console: {listen: '0.0.0.0:24224'}", "console.listen", "taken by input forward"),
+        ("inputs: {tidewaiter: {type: forward}}", "inputs.tidewaiter", "our own"),
+        ("inputs: {a: {type: [forward]}}", "inputs.a.type", "must be text, not a list"),
+        ("inputs: {a: {type: forward, listen: 'a:70000'}}", "inputs.a.listen", "at most 65535"),
+        ("inputs: {a: {type: forward, listen: 'unix://run/x'}}", "inputs.a.listen", "absolute path"),
+        (f"inputs: {{a: {{type: forward, listen: 'unix:///{'x' * 107}'}}}}", "inputs.a.listen", "at most 107 bytes"),
+        ("console: {listen: 'unix:///run/console.sock'}", "console.listen", "not possible"),
+        ("inputs: {a: {type: forward, connections_limit: 1:30}}", "inputs.a.connections_limit", "whole number"),
+        ("outputs: {}", "outputs", "nowhere"),
+        ("outputs: {a: {type: local}, b: {type: local}}", "outputs.b", "output a is it"),
+        ("outputs: {pipeline: {type: local}}", "outputs.pipeline", "our own"),
+        ("outputs: {dead-letters: {type: local}}", "outputs.dead-letters", "our own"),
+        ("journal: {limit: 511MiB}", "journal.limit", "at least 512MiB"),
+        ("inputs: {a: {type: forward, message_limit: 3GiB}}", "journal.limit", "at least 24576MiB"),
+        ("hosts: {edge-1: a}", "hosts.edge-1", "no peer"),
+        ("name: ''", "name", "empty"),
+        ('name: "a\\nb"', "name", "control character"),
+        ("name: !path a", "name", "tag"),
+        ('"\\e[31m": 1', "\\x1b[31m", "unknown key"),
+        ("? [a]\n: b", "(file)", "a key must be text"),
         ("inputs: {A b: {type: forward}}", "inputs.A b", "a-z"),
         ("inputs: {a: {listen: '127.0.0.1:1'}}", "inputs.a.type", "required"),
         ("inputs: {a: {type: forward, connections_limit: -1}}", "inputs.a.connections_limit", "more than 0"),
@@ -88,6 +111,92 @@ def test_a_mistake_says_where_and_what(text: str, path: str, part: str) -> None:
 
     assert problem.path == path
     assert part in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "outputs: {e: {type: elasticsearch, urls: ['https://u:s3cret@es.example']}}",
+        "outputs: {e: {type: elasticsearch, urls: ['htps://u:s3cret@es.example']}}",
+        "outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: {s3cret}}}",
+        "outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: {key: s3cret}}}",
+        "outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: [s3cret]}}",
+        "outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: !s3cret x}}",
+        "outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: *s3cret}}",
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(text: str) -> None:
+    """However it got into the file, no message shows it."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "tidewaiter.yaml")
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_misspelt_secret_is_one_problem_with_a_hint() -> None:
+    """The key that was meant is named."""
+    (problem,) = problems("outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: {fiel: /run/secrets/es}}}")
+
+    assert "did you mean file?" in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 5000,
+        "a: " + "[" * 5000 + "]" * 5000,
+        "name: a\x01b",
+        "a: &x [*x]",
+        "inputs: &x {a: *x}",
+        "a: 1\n---\n",
+    ],
+    ids=["unclosed", "deep", "control character", "loop", "loop of inputs", "two documents"],
+)
+def test_what_is_no_configuration_is_a_problem_not_a_crash(text: str) -> None:
+    """Broken, endless and over-deep YAML has its sentence as well."""
+    assert problems(text)
+
+
+WORDS = """
+    data_dir name journal limit inputs outputs hosts console a type forward local elasticsearch urls api_key file env
+    listen 127.0.0.1:1 unix:///x 30d 20GiB 1 1:30 2026-99-99 true ~ !x !!int &a *a << 192.0.2.7 http://x '' " ' : ? - ,
+    [ ] { }
+"""
+PIECES = st.tuples(st.sampled_from(WORDS.split()), st.sampled_from(["", " ", ": ", "\n", "\n  ", "\n    "]))
+
+
+@given(st.lists(PIECES, max_size=40))
+@settings(max_examples=500, deadline=None)
+def test_any_text_is_a_configuration_or_a_list_of_problems(pieces: list[tuple[str, str]]) -> None:
+    """Nothing else leaves the reader, whatever YAML makes of the text."""
+    text = "".join(piece + gap for piece, gap in pieces)
+
+    try:
+        made: object = parse(text, "f")
+    except ConfigError as error:
+        made = error.problems
+    assert made
+
+
+def test_aliases_are_read_at_each_place() -> None:
+    """YAML's anchors work: options are written once and used twice."""
+    config = parse(
+        "outputs: {e: {type: elasticsearch, urls: [http://127.0.0.1:1], password: &key {env: P}, username: u},\n"
+        "          f: {type: elasticsearch, urls: [http://127.0.0.1:2], api_key: *key}}",
+        "f",
+    )
+
+    assert [output.password for output in config.outputs.values() if isinstance(output, ElasticsearchOutput)] == [
+        Secret(env="P"),
+        None,
+    ]
+
+
+def test_a_peer_is_written_as_its_connection_shows_it() -> None:
+    """Another spelling of the same address is the same peer."""
+    config = parse("hosts: {'2001:DB8::0007': a, '::ffff:192.0.2.7': b, 'unix:uid=0': c}", "f")
+
+    assert config.hosts == {"2001:db8::7": "a", "192.0.2.7": "b", "unix:uid=0": "c"}
 
 
 def test_an_empty_file_is_the_built_in_configuration() -> None:
@@ -119,13 +228,6 @@ def test_a_section_that_is_given_replaces_the_built_in_one() -> None:
     assert config.hosts == {"192.0.2.7": "edge-1"}
 
 
-def test_a_configuration_survives_the_way_to_a_child_process() -> None:
-    """What the supervisor hands over as JSON is the same configuration on the other side."""
-    config = parse("outputs: {e: {type: elasticsearch, urls: ['http://x'], password: {env: P}, username: u}}", "f")
-
-    assert msgspec.convert(msgspec.to_builtins(config), Config) == config
-
-
 def test_the_file_is_looked_for_in_the_stated_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--config wins over TIDEWAITER_CONFIG, that over ./tidewaiter.yaml, that over the built-in configuration."""
     monkeypatch.chdir(tmp_path)
@@ -153,15 +255,34 @@ def test_an_input_beyond_loopback_is_named_in_a_warning(tmp_path: Path) -> None:
     assert "input a listens on 0.0.0.0:24224" in warning
 
 
-def test_a_secret_is_read_late_and_its_absence_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first line of the file, or the variable; an error names where it was looked for."""
-    (tmp_path / "key").write_text("abc \n")
-    monkeypatch.setenv("ES_KEY", "def")
-    monkeypatch.delenv("ES_NONE", raising=False)
+def test_credentials_without_tls_and_an_open_console_are_named_in_warnings(tmp_path: Path) -> None:
+    """Loopback and TLS are fine."""
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "console: {listen: ':8686'}\n"
+        "outputs: {e: {type: elasticsearch, api_key: {env: K},"
+        " urls: ['http://127.0.0.1:1', 'http://[::1]:1', 'https://es.example', 'http://es.example']}}"
+    )
 
-    assert Secret(file=str(tmp_path / "key")).read() == "abc"
-    assert Secret(env="ES_KEY").read() == "def"
-    with pytest.raises(SecretError, match="ES_NONE"):
-        Secret(env="ES_NONE").read()
-    with pytest.raises(SecretError, match="nowhere"):
-        Secret(file=str(tmp_path / "nowhere")).read()
+    console, credentials = load(str(file)).warnings
+    assert "the console listens on :8686" in console
+    assert "to http://es.example without TLS" in credentials
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [(b"name: a\n# \xff\n", "UTF-8"), (b"#" * (1 << 20) + b"\n", "larger than 1 MiB")],
+    ids=["not text", "too large"],
+)
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: bytes, part: str) -> None:
+    """Its name and the reason, never a traceback."""
+    (tmp_path / "c.yaml").write_bytes(content)
+
+    with pytest.raises(ConfigError, match=part):
+        load(str(tmp_path / "c.yaml"))
+
+
+def test_a_data_folder_of_a_user_that_is_not_there_is_a_problem() -> None:
+    """`~name` stands for a home only when there is one."""
+    with pytest.raises(ConfigError, match="data_dir"):
+        load(data_dir="~no-such-user/data")
