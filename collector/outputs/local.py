@@ -3,11 +3,13 @@
     outputs:
       store: {type: local, retention: 30d, limit: 10GiB}
 
-A line is findable within a second of its acknowledgement. The oldest files are deleted past retention or limit.
+A line is findable within a second of its acknowledgement. The oldest files are deleted past retention or limit. On a
+full disk the store keeps trying, and nothing is lost or doubled: the journal holds what was not committed.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,49 +21,84 @@ from pipelines.batch import Batch
 from pipelines.frame import Position
 
 COMMIT_INTERVAL_S: Final = 0.25
-"""While batches keep coming, documents are committed this often; at once when none is at hand."""
+"""A commit costs three syncs, so there are at most four a second; after a pause a line is committed at once."""
 
-COMMIT_BYTES: Final = 32 << 20
-"""… or when so much is uncommitted."""
+COMMIT_BYTES: Final = 16 << 20
+"""So much is committed without waiting: what is gathered is held in memory."""
 
 
 class LocalStore:
-    """See `collector.outputs.output.Output`."""
+    """See `collector.outputs.output.Output`; `clock` gives seconds that never go back."""
 
-    def __init__(self, name: str, options: LocalOutput, data_dir: Path) -> None:
+    def __init__(
+        self, name: str, options: LocalOutput, data_dir: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._name = name
         self._files = StoreFiles(data_dir / "store", retention_s=options.retention, limit_bytes=options.limit)
+        self._clock = clock
+        self._committed_at = clock() - COMMIT_INTERVAL_S
 
     def resume(self, cursor: Position | None) -> Position | None:
         """Cut what was not committed and go on from there."""
         return self._files.open(cursor)
 
     async def run(self, source: BatchSource) -> None:
-        """Write and commit until the source stops."""
+        """Write and commit until the source stops; raise OSError (a full disk, say), after which `resume` comes."""
         try:
             while True:
-                await self._write_group(source, await source.next())
+                await self._store(await self._gather(source), source)
         except Stopped:
+            return
+        finally:
             self._files.close()
 
-    async def _write_group(self, source: BatchSource, batch: Batch) -> None:
-        """Write batches until none is at hand or the group is large or old, then commit them."""
-        deadline = time.monotonic() + COMMIT_INTERVAL_S
-        documents = 0
-        while True:
-            await asyncio.to_thread(self._files.append, batch)
-            documents += batch.tally.documents
-            if self._files.uncommitted_bytes >= COMMIT_BYTES or time.monotonic() >= deadline:
-                break
-            following = source.ready()
+    async def _gather(self, source: BatchSource) -> list[Batch]:
+        """Return the batches of one commit, at least one: what is at hand, or comes before the next commit is due."""
+        batch = await source.next()
+        batches, size = [batch], _size(batch)
+        due = max(self._clock(), self._committed_at + COMMIT_INTERVAL_S)
+        until = max(due, self._clock() + COMMIT_INTERVAL_S)
+        while size < COMMIT_BYTES and self._clock() < until:
+            following = source.ready() or await self._next_before(due, source)
             if following is None:
                 break
-            batch = following
-        telemetry.OUTPUT_BYTES.labels(output=self._name).inc(self._files.uncommitted_bytes)
-        await asyncio.to_thread(self._files.commit, batch.journal_time)
-        source.settle(batch.position)
+            batches.append(following)
+            size += _size(following)
+            await asyncio.sleep(0)
+        return batches
+
+    async def _next_before(self, due: float, source: BatchSource) -> Batch | None:
+        left_s = due - self._clock()
+        if left_s <= 0:
+            return None
+        try:
+            async with asyncio.timeout(left_s):
+                return await source.next()
+        except (TimeoutError, Stopped):
+            # What is in hand is finished first; a source that stopped says so again.
+            return None
+
+    async def _store(self, batches: list[Batch], source: BatchSource) -> None:
+        documents = sum(batch.tally.documents for batch in batches)
+        if documents:
+            await _whole(asyncio.create_task(asyncio.to_thread(self._files.store, batches)))
+            self._committed_at = self._clock()
+        source.settle(batches[-1].position)
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="delivered").inc(documents)
+        telemetry.OUTPUT_BYTES.labels(output=self._name).inc(sum(map(_size, batches)))
         manifest = self._files.manifest
         telemetry.STORE_BYTES.labels(output=self._name).set(manifest.bytes)
         telemetry.STORE_FILES.labels(output=self._name).set(manifest.files)
         telemetry.STORE_DOCUMENTS.labels(output=self._name).set(manifest.documents)
+
+
+async def _whole(writing: asyncio.Task[None]) -> None:
+    """Wait for a write even when cancelled: its files must not be closed under it."""
+    try:
+        await asyncio.shield(writing)
+    finally:
+        await asyncio.wait((writing,))
+
+
+def _size(batch: Batch) -> int:
+    return sum(documents.size_bytes for documents in batch.documents)

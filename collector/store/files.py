@@ -1,17 +1,33 @@
-"""Writing the store: append, commit, roll, delete. Blocking; one thread at a time."""
+"""Writing the store: append, commit, roll, delete. Blocking; one thread at a time.
+
+A commit syncs the data files, then replaces the manifest, then deletes what the new manifest does not name. So after
+any crash the manifest speaks only of bytes that are on disk, and what it does not speak of is cut at the next start.
+"""
 
 import os
+import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from collector.errors import DataDirError
 from collector.journal.files import sync_directory
-from collector.store.manifest import Manifest, StoredFile, read_manifest, write_manifest
-from pipelines.batch import Batch
+from collector.store.manifest import MANIFEST_FILE, Manifest, StoredFile, read_manifest, write_manifest
+from pipelines.batch import Batch, Documents
 from pipelines.frame import Position
 
 ROLL_BYTES: Final = 64 << 20
 ROLL_NS: Final = 3600 * 1_000_000_000
 """A file is closed at 64 MiB or when it spans an hour of journal time."""
+
+FILES_IN_LIMIT: Final = 8
+"""A store with a small limit closes its files earlier, so that at most about this part of it goes at once."""
+
+MEASURED_BYTES: Final = 4 << 20
+"""Where a batch is larger, its largest document is looked for; otherwise the whole is close enough."""
+
+_timestamps = re.compile(rb'"@timestamp":"([^"]{30})"')
 
 
 class StoreFiles:
@@ -21,55 +37,88 @@ class StoreFiles:
         self._folder = folder
         self._retention_ns = int(retention_s * 1_000_000_000)
         self._limit_bytes = limit_bytes
+        self._roll_bytes = min(ROLL_BYTES, max(limit_bytes // FILES_IN_LIMIT, 1))
         self._descriptors: dict[str, int] = {}
         self.manifest = Manifest(Position(0, 0, 0))
-        self.uncommitted_bytes = 0
 
     def open(self, cursor: Position | None) -> Position | None:
-        """Cut what no manifest speaks of; return where to go on, None for the oldest frame."""
+        """Cut what the manifest does not speak of; return where to go on, None for the oldest frame.
+
+        Raise DataDirError when the manifest is damaged or gone from beside its files, OSError when the disk is full.
+
+        That is the committed position, but never before `cursor`: where the folder was deleted or an old copy put back,
+        what the journal's cursor says is settled is not written again.
+        """
         self.close()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._folder.exists():
+            self._folder.mkdir(mode=0o700, parents=True)
+            sync_directory(self._folder.parent)
         manifest = read_manifest(self._folder)
         if manifest is None:
-            self.manifest = Manifest(cursor or Position(0, 0, 0))
-            self._cut()
+            self._begin(cursor)
             return cursor
         self.manifest = manifest
         self._cut()
         return max(manifest.position, cursor) if cursor is not None else manifest.position
 
+    def _begin(self, cursor: Position | None) -> None:
+        """Write the first manifest, so that from here on files without one are known to be somebody's loss."""
+        if any(path.is_dir() and any(path.iterdir()) for path in self._folder.iterdir()):
+            raise DataDirError(
+                f"{self._folder}: files but no manifest: put {MANIFEST_FILE} back or move the folder away"
+            )
+        self.manifest = Manifest(cursor or Position(0, 0, 0))
+        write_manifest(self._folder, self.manifest)
+
     def _cut(self) -> None:
         """Bring the folder to what the manifest says."""
         for folder in self._folder.iterdir():
-            if folder.is_dir():
-                known = {file.name: file.length for file in self.manifest.streams.get(folder.name, [])}
-                for path in folder.iterdir():
-                    if path.name not in known:
-                        path.unlink()
-                    elif path.stat().st_size > known[path.name]:
-                        os.truncate(path, known[path.name])
-        self.uncommitted_bytes = 0
+            if not folder.is_dir():
+                continue
+            known = {file.name: file.length for file in self.manifest.streams.get(folder.name, [])}
+            if not known:
+                shutil.rmtree(folder)
+                continue
+            for path in folder.iterdir():
+                if path.name not in known:
+                    path.unlink()
+                elif path.stat().st_size > known[path.name]:
+                    os.truncate(path, known[path.name])
+
+    def store(self, batches: Sequence[Batch]) -> None:
+        """Append the batches' documents and commit them; raise OSError."""
+        for batch in batches:
+            self.append(batch)
+        self.commit(batches[-1].journal_time)
 
     def append(self, batch: Batch) -> None:
         """Write a batch's documents, uncommitted; raise OSError."""
-        for part in batch.documents:
-            files = self.manifest.streams.setdefault(str(part.stream), [])
-            file = files[-1] if files and files[-1].open else None
-            if file is not None and (file.length >= ROLL_BYTES or batch.journal_time - file.first_time >= ROLL_NS):
-                self._seal(str(part.stream), file)
-                file = None
-            if file is None:
-                file = StoredFile(f"{part.ids[0].decode()}.ndjson", 0, 0, batch.journal_time, batch.journal_time)
-                files.append(file)
-            descriptor = self._descriptor(str(part.stream), file)
-            view = memoryview(part.ndjson)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            file.length += len(part.ndjson)
-            file.documents += len(part.ids)
-            file.last_time = batch.journal_time
-            self.uncommitted_bytes += len(part.ndjson)
+        for documents in batch.documents:
+            if len(documents.ids):
+                self._append(str(documents.stream), documents, batch.journal_time)
         self.manifest.position = batch.next
+
+    def _append(self, stream: str, documents: Documents, now: int) -> None:
+        # Joined here and not by `documents.ndjson`, which would keep the bytes for as long as anybody has the batch.
+        content = b"".join(documents.pieces)
+        times = _timestamps.findall(content)
+        earliest, latest = min(times).decode(), max(times).decode()
+        files = self.manifest.streams.setdefault(stream, [])
+        if files and files[-1].open and (files[-1].length >= self._roll_bytes or now - files[-1].first_time >= ROLL_NS):
+            self._seal(stream, files[-1])
+        if not files or not files[-1].open:
+            first_id = documents.ids[0].decode()
+            files.append(StoredFile(f"{first_id}.ndjson", 0, 0, now, now, first_id, first_id, earliest, latest, 0))
+        file = files[-1]
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._descriptor(stream, file), view) :]
+        file.length += len(content)
+        file.documents += len(documents.ids)
+        file.last_time = now
+        file.last_id = documents.ids[-1].decode()
+        file.earliest, file.latest = min(file.earliest, earliest), max(file.latest, latest)
+        file.largest = max(file.largest, _largest(content))
 
     def _descriptor(self, stream: str, file: StoredFile) -> int:
         descriptor = self._descriptors.get(stream)
@@ -78,53 +127,61 @@ class StoreFiles:
             if not folder.exists():
                 folder.mkdir(mode=0o700)
                 sync_directory(self._folder)
-            path = folder / file.name
-            is_new = not path.exists()
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = os.open(folder / file.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             self._descriptors[stream] = descriptor
-            if is_new:
+            if not file.length:
                 sync_directory(folder)
         return descriptor
 
     def _seal(self, stream: str, file: StoredFile) -> None:
+        """Close a file for good; its last bytes are synced before a manifest says so."""
         file.open = False
         descriptor = self._descriptors.pop(stream, None)
         if descriptor is not None:
-            os.fdatasync(descriptor)
-            os.close(descriptor)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def commit(self, now: int) -> None:
         """Make everything appended durable and visible, and delete what is past its time; `now` is journal time."""
         for descriptor in self._descriptors.values():
             os.fdatasync(descriptor)
+        for stream, files in self.manifest.streams.items():
+            if files and files[-1].open and now - files[-1].first_time >= ROLL_NS:
+                self._seal(stream, files[-1])
         doomed = self._expired(now)
         write_manifest(self._folder, self.manifest)
-        self.uncommitted_bytes = 0
         for stream, file in doomed:
             (self._folder / stream / file.name).unlink(missing_ok=True)
 
     def _expired(self, now: int) -> list[tuple[str, StoredFile]]:
-        """Take files past retention or limit out of the manifest, oldest first, never the one being written."""
-        sealed = [
+        """Take closed files past retention or limit out of the manifest, oldest first."""
+        closed = [
             (file.last_time, stream, file)
             for stream, files in self.manifest.streams.items()
             for file in files
-            if not file.open or now - file.last_time > self._retention_ns
+            if not file.open
         ]
         doomed = []
         excess_bytes = self.manifest.bytes - self._limit_bytes
-        for last_time, stream, file in sorted(sealed, key=lambda item: item[0]):
+        for last_time, stream, file in sorted(closed, key=lambda item: item[:2]):
             if now - last_time <= self._retention_ns and excess_bytes <= 0:
                 break
             excess_bytes -= file.length
-            if file.open:
-                self._seal(stream, file)
             self.manifest.streams[stream].remove(file)
+            if not self.manifest.streams[stream]:
+                del self.manifest.streams[stream]
             doomed.append((stream, file))
         return doomed
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files; what was not committed is not kept."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def _largest(content: bytes) -> int:
+    """Return a bound of the size of each document in `content`."""
+    return len(content) if len(content) <= MEASURED_BYTES else max(map(len, content.split(b"\n"))) + 1

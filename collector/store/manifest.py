@@ -14,13 +14,23 @@ VERSION: Final = 1
 
 
 class StoredFile(msgspec.Struct, forbid_unknown_fields=True):
-    """One file of a data stream. Times are journal time, in nanoseconds; `length` is what is committed, in bytes."""
+    """One file of a data stream; all it says holds for what is committed, the first `length` bytes.
+
+    `first_time` and `last_time` are journal time in nanoseconds; `first_id` and `last_id` the ids of the first and the
+    last document; `earliest` and `latest` the lowest and highest `@timestamp` of any. No document has more bytes than
+    `largest`. A file that is not `open` never changes again.
+    """
 
     name: str
     length: int
     documents: int
     first_time: int
     last_time: int
+    first_id: str
+    last_id: str
+    earliest: str
+    latest: str
+    largest: int
     open: bool = True
 
 
@@ -51,21 +61,21 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest, None when there is none; raise DataDirError."""
+    """Return the manifest, None when there is none; raise DataDirError, or OSError where it cannot be read."""
     path = folder / MANIFEST_FILE
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        version = msgspec.json.decode(content, type=dict[str, msgspec.Raw]).get("version")
+        if version is not None and bytes(version).isdigit() and int(bytes(version)) > VERSION:
+            raise DataDirError(f"{path}: version {int(bytes(version))} is newer than this program's ({VERSION})")
+        return msgspec.json.decode(content, type=Manifest)
     except msgspec.DecodeError as error:
         raise DataDirError(f"{path}: damaged: {error}") from error
-    if manifest.version > VERSION:
-        raise DataDirError(f"{path}: version {manifest.version} is newer than this program's ({VERSION})")
-    return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest durably."""
+    """Replace the manifest durably; raise OSError."""
     replace_file(folder / MANIFEST_FILE, msgspec.json.encode(manifest) + b"\n")

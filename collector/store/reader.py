@@ -1,163 +1,229 @@
-"""Reading the store beside its writer: exactly what is committed, by DuckDB, and nothing else of the machine."""
+"""Reading the store beside its writer: exactly what is committed, by DuckDB, and nothing else of the machine.
+
+Every file is opened before the first is read, so what the writer rolls or deletes meanwhile is still read to the end.
+Of a file that may grow, only the committed part is read: from a copy without a name.
+"""
 
 import os
+import resource
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import duckdb
+import msgspec
 
-from collector.errors import QueryError, UnreachableError
-from collector.store.lucene import Condition
-from collector.store.manifest import StoredFile, read_manifest
+from collector.errors import QueryError, TidewaiterError, UnreachableError
+from collector.store import sql
+from collector.store.conditions import Condition, Words
+from collector.store.manifest import Manifest, StoredFile, read_manifest
 
-AUDIT_PREFIX: Final = "logs-tidewaiter.audit-"
+if TYPE_CHECKING:
+    import duckdb
+
+AUDIT_STREAMS: Final = "logs-tidewaiter.audit-*"
 """Data streams that a search leaves out unless they are asked for."""
 
-DOCUMENT_LIMIT_BYTES: Final = 64 << 20
-"""Largest document that can be read back."""
+MEMORY_BYTES: Final = 1 << 30
+"""What DuckDB may use; a larger sort goes to the disk, in the folder for temporary files."""
 
-MEMORY_LIMIT: Final = "1GB"
-OPEN_TRIES: Final = 3
+MEMORY_DOCUMENTS: Final = 24
+"""… or so many of the largest document, for each thread reads into buffers of a few."""
+
+OBJECT_BYTES: Final = 4 << 20
+"""Smallest bound of a document's size that is asked for."""
+
+OPEN_TRIES: Final = 5
 """How often the manifest is read anew when a file it names was deleted meanwhile."""
 
-_COLUMNS: Final = {
-    '"@timestamp"': '$."@timestamp"',
-    "id": "$.event.id",
-    "sequence": "$.event.sequence",
-    "stream": "$.tidewaiter.container.stream",
-    "dataset": "$.data_stream.dataset",
-    "container_id": "$.container.id",
-    "container_name": "$.container.name",
-    "image": "$.container.image.name",
-    "host": "$.host.name",
-    "level": "$.log.level",
-    "message": "$.message",
-}
-"""Promoted columns of the view `logs`, beside `document`."""
+DESCRIPTORS_SPARE: Final = 256
+"""Descriptors a process needs beside those of the store's files, for DuckDB opens each a second time."""
 
-_WORD: Final = r"(?:\p{L}\p{M}*(?:[.:\x27\x{2019}]\p{L}\p{M}*)*|\p{N}(?:[.,;\x27]\p{N})*|_)+"
-"""A word as Elasticsearch's standard analyser sees it (UAX #29 as far as logs need it).
+TOP_LIMIT: Final = 10_000
+"""So many of the newest documents are kept in memory while the others go by."""
 
-Letters, digits and the low line join; a full stop, colon or apostrophe joins letters with letters; a full stop, comma
-or semicolon digits with digits."""
+ROWS_AT_ONCE: Final = 256
+COPIED_AT_ONCE: Final = 1 << 20
 
-_MACROS: Final = f"""
-CREATE MACRO tw_values(d, p) AS CASE json_type(d, p)
-    WHEN 'ARRAY' THEN list_filter(json_extract_string(d, p || '[*]'), lambda v: v IS NOT NULL)
-    WHEN 'OBJECT' THEN []::VARCHAR[]
-    WHEN 'NULL' THEN []::VARCHAR[]
-    ELSE list_filter([json_extract_string(d, p)], lambda v: v IS NOT NULL) END;
-CREATE MACRO tw_tokens(t) AS
-    list_filter(regexp_extract_all(lower(t), '{_WORD}'), lambda w: NOT regexp_full_match(w, '_+'));
-CREATE MACRO tw_words(t) AS chr(31) || array_to_string(tw_tokens(t), chr(31)) || chr(31);
-CREATE MACRO tw_ipv4(a) AS CASE WHEN regexp_full_match(a, '(\\d{{1,3}}\\.){{3}}\\d{{1,3}}') THEN
-    list_reduce(list_transform(string_split(a, '.'), lambda n: n::BIGINT), lambda s, n: s * 256 + n) END;
-"""
+
+class Choice(msgspec.Struct, frozen=True):
+    """What of the store is read.
+
+    `streams` names data streams by a glob; without it all but the collector's own audit records are read, and with
+    `audit` those too. `since` (inclusive) and `until` (exclusive) bound `@timestamp`, written as documents write it.
+    """
+
+    streams: str | None = None
+    audit: bool = False
+    since: str | None = None
+    until: str | None = None
+
+    def takes(self, stream: str, file: StoredFile) -> bool:
+        """Tell whether a file may hold documents that were asked for."""
+        if self.streams is not None:
+            wanted = fnmatchcase(stream, self.streams)
+        else:
+            wanted = self.audit or not fnmatchcase(stream, AUDIT_STREAMS)
+        late_enough = self.since is None or file.latest >= self.since
+        return wanted and late_enough and (self.until is None or file.earliest < self.until) and file.length > 0
 
 
 class Store:
-    """A store opened for reading."""
+    """A store opened for reading; what is committed later is not seen."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
         self._connection = connection
 
-    def search(self, condition: Condition, *, limit: int | None, newest: bool) -> Iterator[str]:
-        """Yield matching documents as they are stored, oldest first; with `newest` the last `limit` of them."""
-        order = '"@timestamp" DESC, id DESC' if newest else '"@timestamp", id'
-        sql = f"SELECT document FROM logs WHERE {condition.sql} ORDER BY {order}"  # noqa: S608 - values are bound
-        parameters = list(condition.parameters)
-        if limit is not None:
-            sql += " LIMIT ?"
-            parameters.append(limit)
-        if newest:
-            rows = self._connection.execute(sql, parameters).fetchall()
-            yield from (row[0] for row in reversed(rows))
-            return
-        found = self._connection.execute(sql, parameters)
-        while rows := found.fetchmany(1000):
-            yield from (row[0] for row in rows)
+    def search(self, condition: Condition, *, limit: int | None = None) -> Iterator[str]:
+        """Yield matching documents as they are stored, oldest first; with a limit only so many, the newest."""
+        import duckdb  # takes 0.1 s, and only a search needs it
 
-    def select(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run one SELECT over the view `logs`; raise QueryError."""
+        found = f'SELECT document, "@timestamp", id FROM logs WHERE {condition.sql}'  # noqa: S608 - values are bound
+        parameters = self._made(condition.parameters)
+        newest = "" if limit is None else f' ORDER BY "@timestamp" DESC, id DESC LIMIT {limit:d}'
         try:
-            statements = self._connection.extract_statements(sql)
+            if limit is None or limit > TOP_LIMIT:
+                # DuckDB 2.0 sorts a table of any size within its memory, but not what it reads from files.
+                self._connection.execute(f"CREATE OR REPLACE TEMP TABLE found AS {found}", parameters)
+                found, parameters = "FROM found", []
+            ordered = f'SELECT document FROM ({found}{newest}) ORDER BY "@timestamp", id'  # noqa: S608
+            rows = self._connection.execute(ordered, parameters)
+            while some := rows.fetchmany(ROWS_AT_ONCE):
+                yield from (row[0] for row in some)
+        except duckdb.Error as error:
+            raise TidewaiterError(f"the search failed: {_first_line(error)}") from error
+
+    def _made(self, parameters: tuple[Any, ...]) -> list[Any]:
+        """Take apart the texts whose words are searched, with the function that documents are taken apart with."""
+        texts = [each.text for each in parameters if isinstance(each, Words)]
+        made = "list_transform(?::VARCHAR[], lambda t: tw_tokens(tw_line(t)))"
+        rows = self._connection.execute(f"SELECT {made}", [texts]).fetchall() if texts else [((),)]
+        words = iter(rows[0][0])
+        return [self._words(each, next(words)) if isinstance(each, Words) else each for each in parameters]
+
+    @staticmethod
+    def _words(wanted: Words, words: list[str]) -> list[str] | str:
+        if not words:
+            raise QueryError(f"{wanted.text!r} holds no word that could be searched")
+        return "\x1f".join(["", *words, ""]) if wanted.neighbours else words
+
+    def select(self, statement: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """Run one SELECT over the view `logs`; return its columns and rows. Raise QueryError, also between rows."""
+        import duckdb
+
+        try:
+            statements = self._connection.extract_statements(statement)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError("--sql takes one SELECT")
             found = self._connection.execute(statements[0])
-            return [column[0] for column in found.description or []], found.fetchall()
         except duckdb.Error as error:
-            raise QueryError(str(error).splitlines()[0]) from error
+            raise QueryError(_first_line(error)) from error
+        return [column[0] for column in found.description or []], self._rows(found)
+
+    def _rows(self, found: "duckdb.DuckDBPyConnection") -> Iterator[tuple[Any, ...]]:
+        import duckdb
+
+        try:
+            while some := found.fetchmany(ROWS_AT_ONCE):
+                yield from some
+        except duckdb.Error as error:
+            raise QueryError(_first_line(error)) from error
 
 
 @contextmanager
-def open_store(data_dir: Path, *, streams: str | None = None, audit: bool = False) -> Iterator[Store]:
-    """Open what is committed now; raise UnreachableError when there is no store.
+def open_store(data_dir: Path, choice: Choice = Choice()) -> Iterator[Store]:  # noqa: B008 - frozen
+    """Open what is committed now; raise UnreachableError when there is no store."""
+    import duckdb
 
-    `streams` names the data streams by a glob; without it all but the collector's own audit records are read, and with
-    `audit` those too.
+    with ExitStack() as held:
+        files, largest = _open_files(data_dir / "store", choice, held)
+        scratch = held.enter_context(tempfile.TemporaryDirectory(prefix="tidewaiter-search-"))
+        connection = held.enter_context(duckdb.connect(":memory:"))
+        paths = [f"/dev/fd/{file.fileno()}" for file in files]
+        largest = max(largest, OBJECT_BYTES)
+        connection.execute(sql.macros())
+        connection.execute(sql.view(paths, largest_bytes=largest, since=choice.since, until=choice.until))
+        _lock(connection, paths, Path(scratch), memory_bytes=max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest))
+        yield Store(connection)
+
+
+def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[list[BinaryIO], int]:
+    """Return open files that hold exactly what is committed, of one manifest, and a bound of their documents' size.
+
+    `held` closes the files.
     """
-    folder = data_dir / "store"
-    with tempfile.TemporaryDirectory(prefix="tidewaiter-search-") as scratch:
-        for attempt in range(OPEN_TRIES):
+    for _ in range(OPEN_TRIES):
+        manifest = _manifest(folder)
+        chosen = [
+            (folder / stream / file.name, file)
+            for stream, files in manifest.streams.items()
+            for file in files
+            if choice.takes(stream, file)
+        ]
+        _allow_descriptors(2 * len(chosen) + DESCRIPTORS_SPARE)
+        with ExitStack() as opened:
             try:
-                files = _committed(folder, Path(scratch) / str(attempt), streams, audit=audit)
-                break
+                files = [_exactly(path, file, opened) for path, file in chosen]
             except FileNotFoundError:
-                if attempt == OPEN_TRIES - 1:
-                    raise
-        connection = duckdb.connect(":memory:")
-        try:
-            _prepare(connection, files)
-            yield Store(connection)
-        finally:
-            connection.close()
+                continue
+            held.push(opened.pop_all())
+            return files, max((file.largest for _, file in chosen), default=0)
+    raise UnreachableError(f"the store in {folder} changes faster than it can be read: its size limit is too small")
 
 
-def _committed(folder: Path, scratch: Path, streams: str | None, *, audit: bool) -> list[str]:
-    """Return files that hold exactly what is committed: closed ones as they are, open ones copied that far."""
-    manifest = read_manifest(folder)
+def _manifest(folder: Path) -> Manifest:
+    try:
+        manifest = read_manifest(folder)
+    except OSError as error:
+        raise UnreachableError(f"the local store in {folder} cannot be read: {error.strerror}") from error
     if manifest is None:
         raise UnreachableError(f"there is no local store in {folder}: has a collector run with this data folder?")
-    scratch.mkdir()
-    found = []
-    for stream, files in manifest.streams.items():
-        if Path(stream).match(streams) if streams else audit or not stream.startswith(AUDIT_PREFIX):
-            found += [str(_exact(folder / stream / file.name, file, scratch)) for file in files if file.length]
-    return found
+    return manifest
 
 
-def _exact(path: Path, file: StoredFile, scratch: Path) -> Path:
-    with path.open("rb") as source:
-        if not file.open and os.fstat(source.fileno()).st_size == file.length:
-            return path
-        copy = scratch / path.name
-        with copy.open("wb") as target:
-            left = file.length
-            while left:
-                moved = os.copy_file_range(source.fileno(), target.fileno(), left)
-                if not moved:
-                    raise FileNotFoundError(path)
-                left -= moved
+def _exactly(path: Path, file: StoredFile, opened: ExitStack) -> BinaryIO:
+    """Open a file, or a copy of its committed part; raise FileNotFoundError when that is there no more."""
+    source: BinaryIO = opened.enter_context(path.open("rb"))
+    if not file.open and os.fstat(source.fileno()).st_size == file.length:
+        return source
+    copy: BinaryIO = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the rest
+    left = file.length
+    while left:
+        content = source.read(min(left, COPIED_AT_ONCE))
+        if not content:
+            raise FileNotFoundError(path)
+        copy.write(content)
+        left -= len(content)
+    copy.flush()
     return copy
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
-    """Make the view, then lock everything else away."""
-    connection.execute(f"SET memory_limit='{MEMORY_LIMIT}'")
-    connection.execute(_MACROS)
-    if files:
-        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        source = (
-            f"SELECT json::VARCHAR AS document FROM read_ndjson_objects([{listed}],"  # noqa: S608 - our own file names
-            f" maximum_object_size={DOCUMENT_LIMIT_BYTES})"
+def _allow_descriptors(count: int) -> None:
+    """Raise this process's limit of open files as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (count if hard == resource.RLIM_INFINITY else min(count, hard), hard)
         )
-    else:
-        source = "SELECT NULL::VARCHAR AS document WHERE FALSE"
-    columns = ", ".join(f"json_extract_string(document, '{path}') AS {name}" for name, path in _COLUMNS.items())
-    connection.execute(f"CREATE VIEW logs AS SELECT {columns}, document FROM ({source})")  # noqa: S608
-    connection.execute("SET allowed_paths=[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]")
-    connection.execute("SET enable_external_access=false")
-    connection.execute("SET lock_configuration=true")
+
+
+def _lock(connection: "duckdb.DuckDBPyConnection", paths: list[str], scratch: Path, *, memory_bytes: int) -> None:
+    """Lock all but the view away: no other file, no setting, no extension, no Python variable."""
+    settings = {
+        "memory_limit": sql.quoted(f"{memory_bytes}B"),
+        "temp_directory": sql.quoted(str(scratch / "spill")),
+        "python_enable_replacements": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allowed_paths": f"[{', '.join(map(sql.quoted, paths))}]",
+        "enable_external_access": "false",
+        "lock_configuration": "true",
+    }
+    for name, value in settings.items():
+        connection.execute(f"SET {name} = {value}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,23 +1,26 @@
 """`tidewaiter search`."""
 
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import click
-import orjson
+import msgspec
 
-from collector.logs import escaped
-from collector.store.lucene import Condition, translate
-from collector.store.reader import open_store
-from collector.store.values import instant_range
+from collector.store import terminal
+from collector.store.lucene import translate
+from collector.store.reader import Choice, open_store
+from collector.store.syntax import named_fields, parse
+from collector.store.values import instant_range, moved_back
 
 TERMINAL_LIMIT: Final = 100
 """Documents shown to people unless --limit says otherwise."""
 
-MESSAGE_LIMIT: Final = 16_384
-"""Characters of a line shown on a terminal."""
+STREAM_FIELDS: Final = frozenset({"data_stream.dataset", "event.dataset"})
+"""A query that names one of these chooses data streams by itself, the audit records' included."""
 
 
 @click.command()
@@ -25,8 +28,12 @@ MESSAGE_LIMIT: Final = 16_384
 @click.option("--sql", is_flag=True, help="QUERY is a SELECT over the view `logs`.")
 @click.option("--since", metavar="TIME", help="Not older than this: 15m, 2026-11-23 or 2026-11-23T10:00:00Z.")
 @click.option("--until", metavar="TIME", help="Older than this.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many: the newest (with --json the oldest).")
-@click.option("--json", "as_json", is_flag=True, help="One document a line, oldest first, all of them.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Only so many documents, the newest. Without it {TERMINAL_LIMIT}, and with --json all.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One document a line, exactly as stored, oldest first.")
 @click.option("--stream", metavar="GLOB", help="Only data streams of this name, e.g. 'logs-tidewaiter.audit-*'.")
 @click.pass_context
 def search(
@@ -48,70 +55,47 @@ def search(
     tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'
 
     Words without a field are searched in `message`. The collector's own audit records are left out unless the query
-    names their dataset or --stream does. Exit code 0 also when nothing is found, 2 for a query that cannot be done, 3
-    when there is no store.
+    names `data_stream.dataset` or --stream does.
+
+    The view `logs` has the columns "@timestamp", id, sequence, stream (the data stream), container_id, container_name,
+    image, host, level, message and document (the whole document, as JSON text).
+
+    Exit code 0 also when nothing is found, 2 for a query that cannot be done, 3 when there is no store.
     """
-    if sql:
-        _select(ctx, query, stream, as_json=as_json)
-        return
     now_ns = time.time_ns()
-    condition = _within(translate(query, now_ns=now_ns), since, until, now_ns)
-    audit = "data_stream.dataset:" in query
-    with open_store(ctx.obj.data_dir, streams=stream, audit=audit) as store:
-        if as_json:
-            for document in store.search(condition, limit=limit, newest=False):
-                sys.stdout.write(f"{document}\n")
-        else:
-            _show(store.search(condition, limit=limit or TERMINAL_LIMIT, newest=True))
+    choice = Choice(streams=stream, since=_instant(since, now_ns, "--since"), until=_instant(until, now_ns, "--until"))
+    with _quiet_when_nobody_reads():
+        if sql:
+            if limit is not None:
+                raise click.UsageError("--sql has a LIMIT of its own: leave out --limit")
+            with open_store(ctx.obj.data_dir, choice) as store:
+                columns, rows = store.select(query)
+                terminal.write_rows(columns, rows, as_json=as_json)
+            return
+        condition = translate(query, now_ns=now_ns)
+        choice = msgspec.structs.replace(choice, audit=bool(STREAM_FIELDS & named_fields(parse(query))))
+        with open_store(ctx.obj.data_dir, choice) as store:
+            if as_json:
+                terminal.write_documents(store.search(condition, limit=limit))
+            else:
+                terminal.show_documents(store.search(condition, limit=limit or TERMINAL_LIMIT))
 
 
-def _within(condition: Condition, since: str | None, until: str | None, now_ns: int) -> Condition:
-    sql, parameters = f"({condition.sql})", condition.parameters
-    for text, sign, option in ((since, ">=", "--since"), (until, "<", "--until")):
-        if text is not None:
-            try:
-                first, _ = instant_range(f"now-{text}" if text[:1].isdigit() and text[-1:] in "smhdw" else text, now_ns)
-            except ValueError as error:
-                raise click.BadParameter(str(error), param_hint=option) from error
-            sql += f' AND "@timestamp" {sign} ?'
-            parameters = (*parameters, first)
-    return Condition(sql, parameters)
+def _instant(text: str | None, now_ns: int, option: str) -> str | None:
+    if text is None:
+        return None
+    try:
+        return instant_range(moved_back(text), now_ns)[0]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
-def _select(ctx: click.Context, sql: str, stream: str | None, *, as_json: bool) -> None:
-    with open_store(ctx.obj.data_dir, streams=stream) as store:
-        columns, rows = store.select(sql)
-    if as_json:
-        for row in rows:
-            click.echo(orjson.dumps(dict(zip(columns, row, strict=True)), default=str))
-        return
-    from rich.console import Console  # for people only
-    from rich.table import Table
-
-    table = Table(*(escaped(column) for column in columns))
-    for row in rows:
-        table.add_row(*("" if value is None else escaped(str(value)) for value in row))
-    Console().print(table)
-
-
-def _show(documents: Iterable[str]) -> None:
-    """Print a line a document; what a container wrote is escaped, so that it cannot control the terminal."""
-    from rich.console import Console  # for people only
-    from rich.text import Text
-
-    console = Console(soft_wrap=True, highlight=False)
-    count = 0
-    for text in documents:
-        document = orjson.loads(text)
-        count += 1
-        container = document.get("container", {})
-        name = container.get("name") or container.get("id", "")[:12] or document["host"]["name"]
-        stream = document.get("tidewaiter", {}).get("container", {}).get("stream", "")
-        line = Text()
-        line.append(document["@timestamp"][:23].replace("T", " ") + "Z ", style="dim")
-        line.append(f"{escaped(name)} ", style="cyan")
-        line.append(f"{stream:6} ", style="red" if stream == "stderr" else "dim")
-        line.append(escaped(document.get("message", ""), limit=MESSAGE_LIMIT))
-        console.print(line)
-    if not count:
-        console.print("Nothing found.", style="dim")
+@contextmanager
+def _quiet_when_nobody_reads() -> Iterator[None]:
+    """End without a word when the reader of our output has seen enough (`| head`)."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,6 +48,7 @@ def test_check_of_a_good_file_exits_0(tmp_path: Path) -> None:
     ("arguments", "code", "part"),
     [
         (["--config", "none.yaml", "run"], 2, "none.yaml"),
+        (["--data-dir", "~no-such-user/data", "run"], 2, "data_dir"),
         (["serach"], 2, "serach"),
         (["--data-dir", "empty", "search", "x"], 3, "no local store"),
         (["search", "a AND ("], 2, "column"),
@@ -61,6 +62,16 @@ def test_a_mistake_is_a_sentence_with_its_exit_code(tmp_path: Path, arguments: l
     assert done.returncode == code
     assert part in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_asking_is_no_mistake(tmp_path: Path, option: str) -> None:
+    """Help and version end with 0, whatever the configuration file says."""
+    (tmp_path / "tidewaiter.yaml").write_text("no such key: 1")
+    done = tidewaiter(option, cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tidewaiter" in done.stdout
 
 
 def test_setup_can_be_looked_at_before_it_is_done(tmp_path: Path) -> None:

@@ -1,45 +1,77 @@
-"""The local store: what is committed is exactly what is there, whatever happened before."""
+"""The output `local`: what it settles is stored, it commits neither late nor too often, and it survives a full disk."""
 
 import asyncio
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
 from collector.config import LocalOutput
-from collector.errors import UnreachableError
 from collector.outputs.local import LocalStore
-from collector.store.files import ROLL_NS, StoreFiles
+from collector.store.files import StoreFiles
 from collector.store.lucene import translate
 from collector.store.manifest import read_manifest
 from collector.store.reader import open_store
 from collector.testing.batches import EPOCH, TIME, ListedSource, batch_of
-from pipelines.batch import DataStream
+from pipelines.batch import Batch
 from pipelines.frame import Position
 
-YEAR_S = 365 * 86400.0
+
+class FedSource(ListedSource):
+    """A source that is fed while the output runs, and knows whether all was taken."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self._fed: asyncio.Queue[Batch] = asyncio.Queue()
+
+    def add(self, batch: Batch) -> None:
+        """Put a batch at the end."""
+        self._fed.put_nowait(batch)
+
+    async def next(self) -> Batch:
+        """Return the next batch; raise Stopped after `stop`."""
+        taking = asyncio.ensure_future(self._fed.get())
+        stopping = asyncio.ensure_future(super().next())
+        try:
+            await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not taking.done():
+                return await stopping
+            self._fed.task_done()
+            return taking.result()
+        finally:
+            for waiting in (taking, stopping):
+                waiting.cancel()
+
+    def ready(self) -> Batch | None:
+        """Return the next batch, if any."""
+        if self._fed.empty():
+            return None
+        self._fed.task_done()
+        return self._fed.get_nowait()
+
+    async def wait_taken(self) -> None:
+        """Wait until the output has all batches in hand."""
+        await asyncio.wait_for(self._fed.join(), 10)
 
 
-def found(data_dir: Path, query: str = "", *, audit: bool = False) -> list[str]:
-    """Messages of the documents that a search finds."""
-    with open_store(data_dir, audit=audit) as store:
-        documents = list(store.search(translate(query, now_ns=TIME), limit=None, newest=False))
-    return [json.loads(document)["message"] for document in documents]
+def found(data_dir: Path) -> list[str]:
+    """Messages of all documents in the store."""
+    with open_store(data_dir) as store:
+        return [json.loads(document)["message"] for document in store.search(translate("", now_ns=TIME))]
 
 
-def opened(data_dir: Path, *, retention_s: float = YEAR_S, limit_bytes: int = 1 << 30) -> StoreFiles:
-    """Open a store for writing."""
-    files = StoreFiles(data_dir / "store", retention_s=retention_s, limit_bytes=limit_bytes)
-    files.open(None)
-    return files
+def made(data_dir: Path) -> LocalStore:
+    """An output that has resumed."""
+    output = LocalStore("store", LocalOutput(), data_dir)
+    output.resume(None)
+    return output
 
 
 async def test_what_is_settled_is_found(tmp_path: Path) -> None:
     """The output settles a batch after its documents can be searched, and stops when told."""
     source = ListedSource([batch_of(0, ["a", "b"]), batch_of(1, []), batch_of(2, ["c"])])
-    output = LocalStore("store", LocalOutput(), tmp_path)
-    output.resume(None)
-    running = asyncio.create_task(output.run(source))
+    running = asyncio.create_task(made(tmp_path).run(source))
     await source.wait_settled(2)
 
     assert found(tmp_path) == ["a", "b", "c"]
@@ -47,91 +79,107 @@ async def test_what_is_settled_is_found(tmp_path: Path) -> None:
     await running
 
 
-def test_what_was_not_committed_is_not_seen_and_is_cut_at_the_next_start(tmp_path: Path) -> None:
-    """A reader stops at the committed length; a start cuts what stands beyond it and goes on from there."""
-    files = opened(tmp_path)
-    files.append(batch_of(0, ["kept"]))
-    files.commit(TIME)
-    files.append(batch_of(1, ["lost"]))
-    (path,) = (tmp_path / "store" / "logs-tidewaiter.container-default").iterdir()
+async def test_what_is_at_hand_is_one_commit(tmp_path: Path) -> None:
+    """Batches that are ready together are settled together: a busy store does not sync for each frame."""
+    source = ListedSource([batch_of(number, [str(number)]) for number in range(50)])
+    running = asyncio.create_task(made(tmp_path).run(source))
+    await source.wait_settled(49)
 
-    assert b"lost" in path.read_bytes()
-    assert found(tmp_path) == ["kept"]
-
-    again = StoreFiles(tmp_path / "store", retention_s=YEAR_S, limit_bytes=1 << 30)
-    assert again.open(None) == Position(0, EPOCH, 1)
-    assert b"lost" not in path.read_bytes()
-    again.append(batch_of(1, ["lost"]))
-    again.commit(TIME)
-    assert found(tmp_path) == ["kept", "lost"]
+    assert source.settled == [Position(0, EPOCH, 49)]
+    source.stop()
+    await running
 
 
-@pytest.mark.parametrize("cut", range(0, 260, 7))
-def test_a_torn_write_at_any_byte_loses_and_doubles_nothing(tmp_path: Path, cut: int) -> None:
-    """However much of an uncommitted batch reached the disk, repeating it gives each document once."""
-    files = opened(tmp_path)
-    files.append(batch_of(0, ["first"]))
-    files.commit(TIME)
-    files.append(batch_of(1, ["second", "third"]))
-    (path,) = (tmp_path / "store" / "logs-tidewaiter.container-default").iterdir()
-    committed = read_manifest(tmp_path / "store")
-    assert committed is not None
-    with path.open("r+b") as file:
-        file.truncate(committed.bytes + cut)
+async def test_a_trickle_shares_a_commit(tmp_path: Path) -> None:
+    """After a pause a batch is committed at once; those that follow one at a time wait for the next commit together."""
+    source = FedSource()
+    running = asyncio.create_task(made(tmp_path).run(source))
+    source.add(batch_of(0, ["0"]))
+    await source.wait_settled(0)
+    for number in range(1, 4):
+        source.add(batch_of(number, [str(number)]))
+        await source.wait_taken()
+    await source.wait_settled(3)
 
-    again = opened(tmp_path)
-    again.append(batch_of(1, ["second", "third"]))
-    again.commit(TIME)
-
-    assert found(tmp_path) == ["first", "second", "third"]
+    assert [position.sequence for position in source.settled] == [0, 3]
+    assert found(tmp_path) == ["0", "1", "2", "3"]
+    source.stop()
+    await running
 
 
-def test_files_no_manifest_names_are_removed(tmp_path: Path) -> None:
-    """A file made just before a crash is not searched, and gone after the next start."""
-    files = opened(tmp_path)
-    files.append(batch_of(0, ["a"]))
-    files.commit(TIME)
-    stray = tmp_path / "store" / "logs-tidewaiter.container-default" / "zz.ndjson"
-    stray.write_bytes(b"{}\n")
+async def test_a_stop_finishes_what_is_in_hand(tmp_path: Path) -> None:
+    """A batch that waits for the next commit is stored before the output returns."""
+    source = FedSource()
+    running = asyncio.create_task(made(tmp_path).run(source))
+    source.add(batch_of(0, ["a"]))
+    await source.wait_settled(0)
+    source.add(batch_of(1, ["b"]))
+    await source.wait_taken()
+    source.stop()
+    await running
 
-    assert found(tmp_path) == ["a"]
-    opened(tmp_path)
-    assert not stray.exists()
-
-
-def test_audit_records_are_outside_the_default_search(tmp_path: Path) -> None:
-    """They have a stream of their own, searched only when asked for."""
-    files = opened(tmp_path)
-    files.append(batch_of(0, ["line"]))
-    files.append(batch_of(1, ["start"], stream=DataStream("logs", "tidewaiter.audit", "default")))
-    files.commit(TIME)
-
-    assert found(tmp_path) == ["line"]
-    assert found(tmp_path, "data_stream.dataset:tidewaiter.audit", audit=True) == ["start"]
+    assert [position.sequence for position in source.settled] == [0, 1]
+    assert found(tmp_path) == ["a", "b"]
 
 
-def test_a_file_is_closed_after_an_hour_and_deleted_past_retention(tmp_path: Path) -> None:
-    """An hour of journal time rolls the file; what is older than the retention goes, oldest first."""
-    files = opened(tmp_path, retention_s=7200)
-    for hour in range(4):
-        files.append(batch_of(hour, [f"hour {hour}"], journal_time=TIME + hour * ROLL_NS))
-        files.commit(TIME + hour * ROLL_NS)
+async def test_frames_without_documents_cost_no_commit(tmp_path: Path) -> None:
+    """They are settled, and the manifest stays as it is."""
+    source = ListedSource([batch_of(0, []), batch_of(1, [])])
+    running = asyncio.create_task(made(tmp_path).run(source))
+    await source.wait_settled(1)
+    manifest = read_manifest(tmp_path / "store")
 
-    assert found(tmp_path) == ["hour 1", "hour 2", "hour 3"]
-    assert len(list((tmp_path / "store" / "logs-tidewaiter.container-default").iterdir())) == 3
-
-
-def test_the_oldest_files_go_at_the_size_limit_but_never_the_open_one(tmp_path: Path) -> None:
-    """A limit smaller than one file leaves the one being written."""
-    files = opened(tmp_path, limit_bytes=1)
-    for hour in range(3):
-        files.append(batch_of(hour, [f"hour {hour}"], journal_time=TIME + hour * ROLL_NS))
-        files.commit(TIME + hour * ROLL_NS)
-
-    assert found(tmp_path) == ["hour 2"]
+    assert manifest is not None
+    assert manifest.position == Position(0, 0, 0)
+    source.stop()
+    await running
 
 
-def test_a_folder_without_a_store_is_said_to_be_none(tmp_path: Path) -> None:
-    """Searching where no collector ran is an error with a question that helps."""
-    with pytest.raises(UnreachableError, match="has a collector run"), open_store(tmp_path):
-        pass
+class FullOnce(StoreFiles):
+    """A store whose disk is full once, in the middle of a batch."""
+
+    full = True
+
+    def append(self, batch: Batch) -> None:
+        """Write the batch, then fail as a full disk does."""
+        super().append(batch)
+        if self.full:
+            self.full = False
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_full_disk_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """The output raises and settles nothing; after `resume` the same batches are stored once."""
+    batches = [batch_of(0, ["a"]), batch_of(1, ["b"])]
+    output = made(tmp_path)
+    output._files = FullOnce(tmp_path / "store", retention_s=1e9, limit_bytes=1 << 30)
+    output.resume(None)
+    source = ListedSource(batches)
+
+    with pytest.raises(OSError, match="No space left"):
+        await output.run(source)
+    assert source.settled == []
+    assert found(tmp_path) == []
+
+    position = output.resume(None)
+    assert position == Position(0, 0, 0)
+    again = ListedSource(batches)
+    running = asyncio.create_task(output.run(again))
+    await again.wait_settled(1)
+    assert found(tmp_path) == ["a", "b"]
+    again.stop()
+    await running
+
+
+async def test_a_cancelled_output_leaves_no_file_half_written(tmp_path: Path) -> None:
+    """A write in another thread ends before its files are closed."""
+    source = ListedSource([batch_of(0, ["x" * 1000] * 5000)])
+    output = made(tmp_path)
+    running = asyncio.create_task(output.run(source))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert len(found(tmp_path)) in (0, 5000)

@@ -1,0 +1,73 @@
+"""A disk that is really full under the local store: a small tmpfs."""
+
+import asyncio
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.config import LocalOutput
+from collector.outputs.local import LocalStore
+from collector.store.lucene import translate
+from collector.store.reader import open_store
+from collector.testing.batches import EPOCH, ListedSource, batch_of
+from pipelines.frame import Position
+
+DISK_BYTES = 2 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a tmpfs of 2 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # a failed test may still hold files open
+
+
+@pytest.mark.parametrize("ballast_bytes", [0, 100_000, 1_900_000])
+async def test_a_full_disk_loses_and_doubles_nothing(small_disk: Path, ballast_bytes: int) -> None:
+    """ENOSPC at some write is raised; what was settled is found, and with room again the rest follows, once."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(ballast_bytes))
+    batches = [batch_of(number, [f"{number} " + "x" * 30_000]) for number in range(100)]
+    output = LocalStore("store", LocalOutput(), small_disk)
+    output.resume(None)
+    source = ListedSource(batches[:10])
+    writing = asyncio.create_task(output.run(source))
+    if ballast_bytes < DISK_BYTES // 2:
+        await source.wait_settled(9)
+        source.stop()
+        await writing
+        source = ListedSource(batches[10:])
+        output.resume(None)
+        writing = asyncio.create_task(output.run(source))
+    with pytest.raises(OSError, match="No space left") as caught:
+        await writing
+    assert caught.value.errno == errno.ENOSPC
+
+    ballast.unlink()
+    subprocess.run(  # noqa: ASYNC221 - nothing else runs
+        ["mount", "-o", f"remount,size={4 * DISK_BYTES}", str(small_disk)], check=True
+    )
+    position = output.resume(None)
+    assert position is not None
+    again = ListedSource(batches[position.sequence :])
+    writing = asyncio.create_task(output.run(again))
+    await again.wait_settled(99)
+    again.stop()
+    await writing
+
+    with open_store(small_disk) as store:
+        found = [json.loads(document)["message"] for document in store.search(translate("", now_ns=0))]
+    assert [int(message.split()[0]) for message in found] == list(range(100))
+    assert position in (Position(0, 0, 0), Position(0, EPOCH, 10))
