@@ -3,7 +3,8 @@
     dead-letters/<source>.ndjson    one JSON object a line; <source> is `pipeline` or an output's name
 
 A letter is on disk before the cursor passes its record. At a start every letter at or beyond the cursor is cut, since
-its record will be met again; so a crash loses none and doubles none.
+its record will be met again; so a crash loses none and doubles none. A full file makes its output wait; an operator
+moves it away.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import msgspec
 
 from collector.errors import DataDirError
 from collector.journal.files import sync_directory
+from collector.journal.segments import first_position, segment_files
 from collector.outputs.output import BatchSource, Stopped
 from parsers.timestamps import rfc3339
 from pipelines.batch import Batch
@@ -60,40 +62,86 @@ class DeadLetterFile:
 
     def __init__(self, data_dir: Path, source: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
         self.path = data_dir / DEAD_LETTERS / f"{source}.ndjson"
+        self._journal = data_dir / "journal"
         self._limit_bytes = limit_bytes
 
     def open(self, cursor: Position | None) -> None:
-        """Make the folder; cut letters at or beyond the cursor, and a torn last line."""
-        if not self.path.parent.exists():
-            self.path.parent.mkdir(mode=0o700, parents=True)
+        """Make the folder; cut what will be met again from `cursor` on (None: the oldest frame), and a torn end.
+
+        Letters stand in the order of their refusals, which is not that of their records: several requests are in
+        flight. A damaged line between others is nobody's to judge and stays.
+        """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.path.exists():
             return
-        kept = 0
+        again_from = _oldest(self._journal) if cursor is None else cursor
+        sound_bytes = at = 0
+        met_again = False
         with self.path.open("rb") as file:
             for line in file:
+                at += len(line)
                 letter = _decoded(line)
-                if letter is None or (cursor is not None and letter.position >= cursor) or cursor is None:
+                if letter is not None:
+                    sound_bytes = at
+                    met_again |= not _is_before(letter, again_from)
+        if met_again:
+            self._rewrite(sound_bytes, again_from)
+        elif sound_bytes < at:
+            os.truncate(self.path, sound_bytes)
+
+    def _rewrite(self, sound_bytes: int, again_from: Position | None) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        at = 0
+        with self.path.open("rb") as old, temporary.open("wb") as new:
+            temporary.chmod(0o600)
+            for line in old:
+                at += len(line)
+                if at > sound_bytes:
                     break
-                kept += len(line)
-        if kept < self.path.stat().st_size:
-            os.truncate(self.path, kept)
+                letter = _decoded(line)
+                if letter is None or _is_before(letter, again_from):
+                    new.write(line)
+            new.flush()
+            os.fsync(new.fileno())
+        temporary.rename(self.path)
+        sync_directory(self.path.parent)
 
     def append(self, letters: Sequence[Letter]) -> None:
-        """Write letters durably; raise DeadLettersFullError or OSError."""
+        """Write letters durably, all or none; raise DeadLettersFullError or OSError."""
         content = b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters)
         is_new = not self.path.exists()
-        if not is_new and self.path.stat().st_size + len(content) > self._limit_bytes:
+        size = 0 if is_new else self.path.stat().st_size
+        if size and size + len(content) > self._limit_bytes:
             raise DeadLettersFullError(f"{self.path} has reached {self._limit_bytes} bytes: move it away to go on")
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fdatasync(descriptor)
+            _write(descriptor, content, size)
         finally:
             os.close(descriptor)
         if is_new:
             sync_directory(self.path.parent)
+
+
+def _write(descriptor: int, content: bytes, size: int) -> None:
+    """Append and sync; when that fails leave the file as it was, so that a later try begins at a line's start."""
+    view = memoryview(content)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fdatasync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def _oldest(journal: Path) -> Position | None:
+    """Return the position of the oldest frame that the journal still has, None when it has none."""
+    names = segment_files(journal) if journal.is_dir() else []
+    return first_position(names[0]) if names else None
+
+
+def _is_before(letter: Letter, position: Position | None) -> bool:
+    return position is None or letter.position < position
 
 
 def read_letters(data_dir: Path, source: str) -> Iterator[Letter]:

@@ -15,8 +15,8 @@ import msgspec
 from pipelines.batch import DOCUMENT_HEAD, Documents
 from pipelines.frame import Ids, Position
 
-ACTION_BYTES: Final = len(b'{"create":{"_id":""}}\n') + 64
-"""What an action line and `event.ingested` add to a document, rounded up."""
+ACTION_BYTES: Final = len(b'{"create":{"_id":""}}\n"ingested":"2026-11-23T00:00:00.000000000Z",') + 24
+"""What an action line with its id of 24 characters and `event.ingested` add to a document."""
 
 _ALL_STORED: Final = b'{"create":{"status":201}}'
 
@@ -49,6 +49,8 @@ class Slice(msgspec.Struct):
 def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Iterator[Slice]:
     """Cut documents into slices whose body stays below `limit_bytes`; one larger document is a slice of its own."""
     count, stride = len(documents.ids), documents.stride
+    if not count:
+        return
     size = documents.size_bytes + count * ACTION_BYTES
     if size <= limit_bytes:
         yield Slice(position, documents.ids, documents.pieces, stride, size)

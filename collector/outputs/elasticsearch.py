@@ -11,49 +11,44 @@ the templates first: `tidewaiter setup elasticsearch`.
 
 import asyncio
 import base64
-import random
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from collector import telemetry
 from collector.config import ElasticsearchOutput
-from collector.dead_letters import DeadLetterFile, Letter, letter_id
+from collector.dead_letters import DeadLetterFile, DeadLettersFullError, Letter, letter_id
 from collector.logs import get_logger
-from collector.outputs.bulk import Slice, all_stored, body_of, slices
-from collector.outputs.elasticsearch_client import Answer, BulkClient
+from collector.outputs.bulk import Slice, body_of, slices
+from collector.outputs.elasticsearch_answers import Answer, Pace, Refused, Verdict, verdict_of
+from collector.outputs.elasticsearch_client import BulkClient
 from collector.outputs.output import BatchSource, Stopped
 from parsers.timestamps import rfc3339
 from pipelines.batch import Batch
 from pipelines.frame import Position
 
 REQUESTS_IN_FLIGHT: Final = 2
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 30.0
-REFUSED_PAUSE_S: Final = 5.0
-"""Pause where an operator has to act (credentials, privileges, templates)."""
 
 GATHER_BYTES: Final = 16 << 20
 """Documents taken from the source before they are sent; what waits in memory is bounded by this and the requests."""
 
-STOP_LIMIT_S: Final = 3.0
-"""How long requests in flight may take at a stop; what is unsettled then is sent again from the cursor."""
+BATCH_BYTES: Final = 1 << 10
+"""What a batch counts for in that bound beside its documents."""
 
-WHAT_TO_DO: Final = {
-    401: "Elasticsearch does not accept the credentials",
-    403: "the credentials lack privileges (auto_configure and create_doc on logs-tidewaiter.*), or writing is blocked",
-    404: "no template makes a data stream of this name: run `tidewaiter setup elasticsearch`",
-}
+SMALLEST_BODY_BYTES: Final = 64 << 10
+"""Bodies are not made smaller than this when Elasticsearch finds them too large; single documents still are tried."""
 
 logger = get_logger("worker")
 
 
-class Health(Protocol):
-    """Where an output says how it is."""
+class Surroundings(Protocol):
+    """What the output is told by its worker, and where it says how it is."""
+
+    stopping: asyncio.Event
 
     def healthy(self, component: str) -> None:
         """Nothing is wrong."""
@@ -62,45 +57,79 @@ class Health(Protocol):
         """Something is."""
 
 
-class _Item(msgspec.Struct):
-    status: int
-    error: Any = None
-    failure_store: str = ""
-
-
-class _Created(msgspec.Struct):
-    create: _Item
-
-
-class _BulkAnswer(msgspec.Struct):
-    items: list[_Created]
-    errors: bool = False
-
-
-_decode = msgspec.json.Decoder(_BulkAnswer).decode
-
-
 class _Unsettled(msgspec.Struct):
     """A batch on its way: how many of its documents are not settled yet."""
 
     position: Position
+    journal_time: int
     left: int
+
+
+class _Gathered(msgspec.Struct):
+    """Documents of one data stream that are not sent yet. `size_bytes` is that of their body."""
+
+    parts: list[Slice] = []
+    size_bytes: int = 0
+
+
+class _Waits:
+    """What deliveries wait for at the moment; tells log and health when it begins, changes and ends, and only then."""
+
+    def __init__(self, output: str, surroundings: Surroundings) -> None:
+        self._output = output
+        self._surroundings = surroundings
+        self._causes: dict[int, str | int] = {}
+        self._since = 0.0
+
+    def clear(self) -> None:
+        """Forget deliveries of an earlier run."""
+        self._causes.clear()
+
+    def begin(self, delivery: int, cause: str | int, problem: str, count: int) -> None:
+        """Note that `count` documents of a delivery wait, and why."""
+        if not self._causes:
+            self._since = time.monotonic()
+        if cause not in self._causes.values():
+            logger.warning("documents wait", output=self._output, reason=problem, documents=count)
+        self._causes[delivery] = cause
+        self._surroundings.unhealthy(f"output {self._output}", problem)
+
+    def end(self, delivery: int) -> None:
+        """Note that a delivery got on."""
+        waited = self._causes.pop(delivery, None) is not None
+        if self._causes:
+            return
+        if waited:
+            waited_s = round(time.monotonic() - self._since, 1)
+            logger.info("documents flow again", output=self._output, waited_s=waited_s)
+        self._surroundings.healthy(f"output {self._output}")
 
 
 class ElasticsearchSink:
     """See `collector.outputs.output.Output`."""
 
-    def __init__(self, name: str, options: ElasticsearchOutput, data_dir: Path, health: Health) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: ElasticsearchOutput,
+        data_dir: Path,
+        surroundings: Surroundings,
+        *,
+        pace: Pace | None = None,
+        letters: DeadLetterFile | None = None,
+    ) -> None:
         self._name = name
-        self._component = f"output {name}"
         self._options = options
-        self._health = health
-        self._letters = DeadLetterFile(data_dir, name)
+        self._stopping = surroundings.stopping
+        self._pace = pace or Pace()
+        self._letters = letters or DeadLetterFile(data_dir, name)
+        self._letters_lock = asyncio.Lock()
+        self._waits = _Waits(name, surroundings)
+        self._body_bytes = options.request_bytes
         self._client: BulkClient
+        self._source: BatchSource
         self._unsettled: deque[_Unsettled] = deque()
         self._left: dict[Position, _Unsettled] = {}
-        self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
-        self._waiting_since: float | None = None
 
     def resume(self, cursor: Position | None) -> Position | None:
         """Cut dead letters that will be met again."""
@@ -109,213 +138,191 @@ class ElasticsearchSink:
 
     async def run(self, source: BatchSource) -> None:
         """Deliver until the source stops; then give requests in flight a little time."""
-        self._client = BulkClient(self._options)
+        self._client = BulkClient(self._options, answer_s=self._pace.answer_s)
+        self._source = source
         self._unsettled.clear()
         self._left.clear()
-        self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        self._waits.clear()
         try:
-            async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as sending:
+            async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(self._stopping.wait())
                 try:
-                    while True:
-                        await self._send_group(source, sending)
+                    await self._send_all(tasks, stopping)
                 except Stopped:
-                    deadline.reschedule(asyncio.get_running_loop().time() + STOP_LIMIT_S)
+                    deadline.reschedule(asyncio.get_running_loop().time() + self._pace.stop_s)
+                finally:
+                    stopping.cancel()
         except TimeoutError:
             logger.warning("requests were cut off by the stop; they are sent again", output=self._name)
         finally:
             await self._client.close()
 
-    async def _send_group(self, source: BatchSource, sending: asyncio.TaskGroup) -> None:
-        """Send what is at hand, waiting for a free request where all are taken."""
-        for stream, parts in self._gather(await source.next(), source):
-            await self._slots.acquire()
-            task = sending.create_task(self._deliver(stream, parts, source))
-            task.add_done_callback(lambda _: self._slots.release())
-        self._settle(source)
+    async def _send_all(self, tasks: asyncio.TaskGroup, stopping: "asyncio.Task[bool]") -> None:
+        """Send what is at hand, waiting where all requests are taken; raise Stopped when the worker drains."""
+        sending: set[asyncio.Task[None]] = set()
+        while True:
+            for stream, parts in self._gather(await self._source.next()):
+                while len(sending) == REQUESTS_IN_FLIGHT:
+                    done, _ = await asyncio.wait({*sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    sending -= done
+                    if stopping in done:
+                        raise Stopped
+                sending.add(tasks.create_task(self._deliver(stream, parts)))
+                await asyncio.sleep(0)  # the request goes out before the next batches are made
+            self._settle()
 
-    def _gather(self, batch: Batch, source: BatchSource) -> Iterator[tuple[str, list[Slice]]]:
+    def _gather(self, batch: Batch) -> Iterator[tuple[str, list[Slice]]]:
         """Take what is at hand and yield bodies' worth of slices by data stream."""
-        limit = self._options.request_bytes
-        waiting: dict[str, list[Slice]] = {}
-        sizes: dict[str, int] = {}
+        waiting: dict[str, _Gathered] = {}
         taken = 0
         following: Batch | None = batch
         while following is not None:
-            entry = _Unsettled(following.position, following.tally.documents)
+            count = sum(len(documents.ids) for documents in following.documents)
+            entry = _Unsettled(following.position, following.journal_time, count)
             self._unsettled.append(entry)
             self._left[entry.position] = entry
+            taken += BATCH_BYTES
             for documents in following.documents:
                 stream = str(documents.stream)
                 taken += documents.size_bytes
-                for part in slices(following.position, documents, limit_bytes=limit):
-                    if waiting.get(stream) and sizes[stream] + part.size_bytes > limit:
-                        yield stream, waiting.pop(stream)
-                    waiting.setdefault(stream, []).append(part)
-                    sizes[stream] = sum(each.size_bytes for each in waiting[stream])
-            following = source.ready() if taken < GATHER_BYTES else None
-        yield from waiting.items()
+                for part in slices(following.position, documents, limit_bytes=self._body_bytes):
+                    gathered = waiting.setdefault(stream, _Gathered())
+                    if gathered.parts and gathered.size_bytes + part.size_bytes > self._body_bytes:
+                        yield stream, gathered.parts
+                        gathered = waiting[stream] = _Gathered()
+                    gathered.parts.append(part)
+                    gathered.size_bytes += part.size_bytes
+            following = self._source.ready() if taken < GATHER_BYTES else None
+        for stream, gathered in waiting.items():
+            yield stream, gathered.parts
 
-    async def _deliver(self, stream: str, parts: list[Slice], source: BatchSource) -> None:
-        """Send a body until each of its documents is settled."""
-        pause_s = FIRST_PAUSE_S
-        while parts:
-            body = body_of(parts, rfc3339(time.time_ns()))
+    async def _deliver(self, stream: str, parts: list[Slice]) -> None:
+        """Send a body until each of its documents is settled, or the worker drains."""
+        bodies = deque([parts])
+        tries = 0
+        while bodies:
+            body = body_of(bodies[0], rfc3339(time.time_ns()))
             telemetry.OUTPUT_BYTES.labels(output=self._name).inc(len(body))
             answer = await self._client.send(stream, body)
             telemetry.OUTPUT_REQUESTS.labels(output=self._name, status=_class(answer.status)).inc()
-            if answer.status in (400, 413):
-                await self._split(stream, parts, answer, source)
+            if answer.status == 413 and sum(map(len, bodies[0])) > 1:
+                self._shrink(len(body))
+                bodies.extendleft(reversed(_halves(bodies.popleft())))
+                continue
+            sent = bodies.popleft()
+            verdict = _too_large(sent[0], body) if answer.status == 413 else verdict_of(sent, answer)
+            if not await self._take(stream, verdict):
                 return
-            again, problem = await self._take(stream, parts, answer)
-            self._settle(source)
-            if not again:
-                self._recovered()
+            if not verdict.again:
+                tries = 0
+                self._waits.end(id(bodies))
+                continue
+            bodies.appendleft(verdict.again)
+            tries = 0 if verdict.settled or verdict.refused else tries + 1
+            if not await self._wait(id(bodies), verdict, tries, answer):
                 return
-            count = sum(map(len, again))
-            telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="retried").inc(count)
-            self._waiting(problem, count)
-            pause_s = pause_s if count == sum(map(len, parts)) else FIRST_PAUSE_S
-            parts = again
-            await asyncio.sleep(answer.retry_after_s or pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _split(self, stream: str, parts: list[Slice], answer: Answer, source: BatchSource) -> None:
-        """Answer a body that was refused whole by sending its halves; a single document becomes a dead letter."""
-        count = sum(map(len, parts))
-        if count == 1:
-            code = "too_large" if answer.status == 413 else "refused"
-            await self._bury(parts[0], {0: (code, answer.problem or f"HTTP {answer.status}")})
-            self._settle(source)
-            return
-        for half in _halves(parts):
-            await self._deliver(stream, half, source)
+    async def _wait(self, delivery: int, verdict: Verdict, tries: int, answer: Answer) -> bool:
+        """Wait before what is left is sent again; False when the worker drains."""
+        count = sum(map(len, verdict.again))
+        telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="retried").inc(count)
+        self._waits.begin(delivery, verdict.cause, verdict.problem, count)
+        return await self._pause(self._pace.pause_s(tries, verdict, answer.retry_after_s))
 
-    async def _take(self, stream: str, parts: list[Slice], answer: Answer) -> tuple[list[Slice], str]:
-        """Settle what the answer settles; return what must be sent again, and why."""
-        count = sum(map(len, parts))
-        if answer.status == 200 and answer.body == all_stored(count):
-            self._stored(parts, delivered=count, duplicates=0)
-            return [], ""
-        if answer.status != 200:
-            what = WHAT_TO_DO.get(answer.status, f"HTTP {answer.status}" if answer.status else "")
-            return parts, ": ".join(text for text in (what, answer.problem) if text)
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; False at once when the worker drains."""
         try:
-            items = _decode(answer.body).items
-        except msgspec.DecodeError:
-            return parts, "the answer cannot be read"
-        if len(items) != count:
-            return parts, f"the answer speaks of {len(items)} documents, not {count}"
-        return await self._take_items(stream, parts, items)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return True
+        return False
 
-    async def _take_items(self, stream: str, parts: list[Slice], items: list[_Created]) -> tuple[list[Slice], str]:
-        again: list[Slice] = []
-        problem = ""
-        at = 0
-        for part in parts:
-            results = [item.create for item in items[at : at + len(part)]]
-            at += len(part)
-            repeat, buried, stored, duplicates = [], {}, 0, 0
-            for index, item in enumerate(results):
-                if item.status in (200, 201):
-                    stored += 1
-                    if item.failure_store == "used":
-                        self._diverted(stream)
-                elif item.status == 409:
-                    duplicates += 1
-                elif item.status in (401, 403, 404, 429) or item.status >= 500:
-                    repeat.append(index)
-                    problem = WHAT_TO_DO.get(item.status, f"HTTP {item.status}") + f" ({_reason(item.error)[1]})"
-                else:
-                    buried[index] = _reason(item.error)
-            await self._bury(part, buried)
-            self._settle_count(part.position, stored + duplicates)
-            self._count(stored, duplicates)
-            if repeat:
-                again.append(part.part(repeat))
-        return again, problem
+    def _shrink(self, refused_bytes: int) -> None:
+        """Make smaller bodies from now on."""
+        limit = max(refused_bytes // 2, SMALLEST_BODY_BYTES)
+        if limit < self._body_bytes:
+            self._body_bytes = limit
+            logger.warning("requests were too large and are made smaller", output=self._name, limit_bytes=limit)
 
-    def _diverted(self, stream: str) -> None:
-        telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="diverted").inc()
-        logger.warning("documents went to the failure store", output=self._name, stream=stream)
+    async def _take(self, stream: str, verdict: Verdict) -> bool:
+        """Settle what an answer settles; False when the worker drains before dead letters could be written."""
+        for outcome, count in (
+            ("delivered", verdict.delivered - verdict.diverted),
+            ("duplicate", verdict.duplicates),
+            ("diverted", verdict.diverted),
+        ):
+            if count:
+                telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome=outcome).inc(count)
+        if verdict.diverted:
+            logger.warning("documents went to the failure store", output=self._name, stream=stream)
+        for position, count in verdict.settled:
+            self._left[position].left -= count
+        if verdict.refused and not await self._bury(verdict.refused):
+            return False
+        self._settle()
+        return True
 
-    async def _bury(self, part: Slice, buried: dict[int, tuple[str, str]]) -> None:
-        """Write dead letters, durably, before they count as settled."""
-        if not buried:
-            return
-        letters = [
-            Letter(
-                id=f"{letter_id(self._name, part.position)}-{part.ids[index].decode()}",
-                position=part.position,
-                time=rfc3339(time.time_ns()),
-                stage="output",
-                code=code,
-                reason=reason,
-                origin=self._name,
-                payload=base64.b64encode(part.document(index)).decode(),
-                document_id=part.ids[index].decode(),
-            )
-            for index, (code, reason) in buried.items()
-        ]
-        await asyncio.to_thread(self._letters.append, letters)
+    async def _bury(self, refused: Sequence[Refused]) -> bool:
+        """Write dead letters, durably, before they count as settled; wait while there is no room for them."""
+        letters = [self._letter(each) for each in refused]
+        while True:
+            try:
+                async with self._letters_lock:
+                    await asyncio.to_thread(self._letters.append, letters)
+                break
+            except (DeadLettersFullError, OSError) as error:
+                problem = f"dead letters cannot be written: {error}"
+                self._waits.begin(id(letters), "dead letters", problem, len(letters))
+            if not await self._pause(self._pace.refused_s):
+                return False
+        self._waits.end(id(letters))
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="dead").inc(len(letters))
-        for code in {code for code, _ in buried.values()}:
-            logger.error("documents refused for good; see the dead letters", output=self._name, code=code)
-        self._settle_count(part.position, len(letters))
+        for code, count in Counter(letter.code for letter in letters).items():
+            logger.error(
+                "documents refused for good; see the dead letters", output=self._name, code=code, documents=count
+            )
+        for each in refused:
+            self._left[each.part.position].left -= 1
+        return True
 
-    def _stored(self, parts: list[Slice], *, delivered: int, duplicates: int) -> None:
-        for part in parts:
-            self._settle_count(part.position, len(part))
-        self._count(delivered, duplicates)
+    def _letter(self, refused: Refused) -> Letter:
+        identifier = refused.part.ids[refused.index].decode()
+        batch = self._left[refused.part.position]
+        return Letter(
+            id=f"{letter_id(self._name, batch.position)}-{identifier}",
+            position=batch.position,
+            time=rfc3339(batch.journal_time),
+            stage="output",
+            code=refused.code or "refused",
+            reason=refused.reason,
+            origin=self._name,
+            payload=base64.b64encode(refused.part.document(refused.index)).decode(),
+            document_id=identifier,
+        )
 
-    def _count(self, delivered: int, duplicates: int) -> None:
-        telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="delivered").inc(delivered)
-        telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="duplicate").inc(duplicates)
-
-    def _settle_count(self, position: Position, count: int) -> None:
-        self._left[position].left -= count
-
-    def _settle(self, source: BatchSource) -> None:
+    def _settle(self) -> None:
         """Let the cursor pass the batches at the front that have nothing left."""
+        last = None
         while self._unsettled and not self._unsettled[0].left:
-            done = self._unsettled.popleft()
-            del self._left[done.position]
-            source.settle(done.position)
-
-    def _waiting(self, problem: str, count: int) -> None:
-        """Say once what keeps documents waiting."""
-        if self._waiting_since is None:
-            self._waiting_since = time.monotonic()
-        logger.warning("documents wait", output=self._name, reason=problem, documents=count)
-        self._health.unhealthy(self._component, problem)
-
-    def _recovered(self) -> None:
-        if self._waiting_since is not None:
-            waited_s = round(time.monotonic() - self._waiting_since, 1)
-            logger.info("documents flow again", output=self._name, waited_s=waited_s)
-            self._waiting_since = None
-        self._health.healthy(self._component)
+            last = self._unsettled.popleft().position
+            del self._left[last]
+        if last is not None:
+            self._source.settle(last)
 
 
-def _halves(parts: list[Slice]) -> Iterator[list[Slice]]:
+def _halves(parts: list[Slice]) -> list[list[Slice]]:
     if len(parts) > 1:
         middle = len(parts) // 2
-        yield parts[:middle]
-        yield parts[middle:]
-    else:
-        (part,) = parts
-        middle = len(part) // 2
-        yield [part.part(range(middle))]
-        yield [part.part(range(middle, len(part)))]
+        return [parts[:middle], parts[middle:]]
+    (part,) = parts
+    middle = len(part) // 2
+    return [[part.part(range(middle))], [part.part(range(middle, len(part)))]]
 
 
-def _reason(error: Any) -> tuple[str, str]:
-    if not isinstance(error, dict):
-        return "refused", str(error)
-    cause = error.get("caused_by")
-    reason = str(error.get("reason", ""))
-    if isinstance(cause, dict) and cause.get("reason"):
-        reason += f"; {cause['reason']}"
-    return str(error.get("type", "refused"))[:100], reason[:1000]
+def _too_large(part: Slice, body: bytes) -> Verdict:
+    """Refuse a single document that Elasticsearch, or a proxy before it, does not take for its size."""
+    return Verdict(refused=[Refused(part, 0, "too_large", f"HTTP 413 for a request of {len(body)} bytes")])
 
 
 def _class(status: int) -> str:

@@ -1,20 +1,31 @@
 """The connection to Elasticsearch: one client without retries of its own, gzip by isal, answers as raw bytes."""
 
 import asyncio
+import dataclasses
 import ssl
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
-from elastic_transport import AiohttpHttpNode, ConnectionTimeout, HttpHeaders, Serializer, TlsError, TransportError
+from elastic_transport import (
+    AiohttpHttpNode,
+    ConnectionTimeout,
+    HttpHeaders,
+    Serializer,
+    TlsError,
+    TransportError,
+)
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from isal import igzip
 
-from collector.config import ElasticsearchOutput
+from collector.config import ElasticsearchOutput, SecretError
+from collector.errors import TidewaiterError
+from collector.logs import get_logger
+from collector.outputs.elasticsearch_answers import Answer, request_problem
 
-REQUEST_TIMEOUT_S: Final = 60.0
 COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
 
@@ -24,17 +35,26 @@ ACCEPT: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 """Media types of version 8, which servers 8 and 9 take."""
 
-SOURCE_ON_ERROR_SINCE: Final = (8, 18)
-"""First version that knows `include_source_on_error`, which keeps documents out of error messages."""
+SINCE: Final[Mapping[str, tuple[tuple[int, int], str]]] = {
+    # A missing template then is an error, not a plain index.
+    "require_data_stream": ((8, 13), "true"),
+    # Keeps documents out of error messages.
+    "include_source_on_error": ((8, 18), "false"),
+}
+"""Parameters and the version that knew them first: an unknown parameter is an error to Elasticsearch."""
+
+FILTER: Final = "errors,items.*.status,items.*.error,items.*.failure_store"
+
+RAW_TYPE: Final = "application/vnd.elasticsearch+json"
 
 
-class Answer(msgspec.Struct):
-    """What came back: a status, 0 when nothing usable did; `problem` is for the operator, without any document."""
+logger = get_logger("worker")
 
-    status: int
-    body: bytes = b""
-    problem: str = ""
-    retry_after_s: float | None = None
+
+class CertificateError(TidewaiterError):
+    """The file with the authority cannot be used."""
+
+    exit_code = 2
 
 
 class _Raw(Serializer):
@@ -60,7 +80,7 @@ class _Body(BytesPayload):
 
 
 class BulkNode(AiohttpHttpNode):
-    """Writes bodies in parts."""
+    """Writes bodies in parts; hands on every answer as bytes, whatever type a proxy in between gave it."""
 
     async def perform_request(  # type: ignore[override]
         self,
@@ -72,7 +92,9 @@ class BulkNode(AiohttpHttpNode):
     ) -> Any:
         """Send one request."""
         payload: Any = _Body(body) if body is not None else None
-        return await super().perform_request(method, target, payload, headers, request_timeout)
+        answer = await super().perform_request(method, target, payload, headers, request_timeout)
+        typed = HttpHeaders({**answer.meta.headers, "content-type": RAW_TYPE})
+        return answer._replace(meta=dataclasses.replace(answer.meta, headers=typed))
 
 
 class GzipNode(BulkNode):
@@ -94,27 +116,38 @@ class GzipNode(BulkNode):
         return await super().perform_request(method, target, body, headers, request_timeout)
 
 
-def connection_options(options: ElasticsearchOutput) -> dict[str, Any]:
-    """Return what every client of this output needs; raise SecretError, OSError or ssl.SSLError."""
-    made: dict[str, Any] = {"max_retries": 0, "retry_on_timeout": False, "request_timeout": REQUEST_TIMEOUT_S}
+def credentials(options: ElasticsearchOutput) -> dict[str, Any]:
+    """Return the credentials as the client takes them, read anew; raise SecretError."""
     if options.api_key is not None:
-        made["api_key"] = options.api_key.read()
-    elif options.username is not None and options.password is not None:
-        made["basic_auth"] = (options.username, options.password.read())
+        return {"api_key": options.api_key.read()}
+    if options.username is not None and options.password is not None:
+        return {"basic_auth": (options.username, options.password.read())}
+    return {}
+
+
+def connection_options(options: ElasticsearchOutput) -> dict[str, Any]:
+    """Return what every client of this output needs; raise SecretError or CertificateError."""
+    made: dict[str, Any] = {"max_retries": 0, "retry_on_timeout": False, **credentials(options)}
     if any(url.startswith("https:") for url in options.urls):
-        made["ssl_context"] = ssl.create_default_context(cafile=options.ca_file)
+        try:
+            made["ssl_context"] = ssl.create_default_context(cafile=options.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CertificateError(f"cannot read the authority in {options.ca_file}: {error.strerror}") from error
     return made
 
 
 class BulkClient:
     """Sends bulk bodies, each exactly once, and says what came back. Raises nothing of the network."""
 
-    def __init__(self, options: ElasticsearchOutput) -> None:
+    def __init__(self, options: ElasticsearchOutput, *, answer_s: float) -> None:
         raw = _Raw()
+        self._options = options
+        self._answer_s = answer_s
         self._client = AsyncElasticsearch(
             options.urls,
             node_class=GzipNode if options.gzip else BulkNode,
-            serializers={"application/vnd.elasticsearch+json": raw, "application/vnd.elasticsearch+x-ndjson": raw},
+            serializers={RAW_TYPE: raw, "application/vnd.elasticsearch+x-ndjson": raw},
+            request_timeout=answer_s,
             **connection_options(options),
         )
         self._parameters: dict[str, str] | None = None
@@ -122,24 +155,29 @@ class BulkClient:
     async def send(self, stream: str, body: bytes) -> Answer:
         """POST a body to a data stream. A lost connection is not tried again here: the same ids are, by the caller."""
         if self._parameters is None:
-            answer = await self._request("GET", "/", {}, None)
-            if answer.status == 0:
-                return answer
-            self._parameters = _parameters(answer)
-        return await self._request("POST", f"/{stream}/_bulk", self._parameters, body)
+            root = await self._request("GET", "/", {}, None)
+            if root.status in (0, 401, 429) or root.status >= 500:
+                return root
+            self._parameters = _parameters(root)
+        answer = await self._request("POST", f"/{stream}/_bulk", self._parameters, body)
+        if answer.status == 400:
+            self._parameters = None  # another version may answer now
+        return answer
 
     async def _request(self, method: str, path: str, parameters: dict[str, str], body: bytes | None) -> Answer:
         headers = {"accept": ACCEPT, "content-type": NDJSON} if body is not None else {"accept": ACCEPT}
         try:
             response = await self._client.perform_request(method, path, params=parameters, headers=headers, body=body)
-        except ApiError as error:
-            content = error.body if isinstance(error.body, bytes) else b""
-            after = error.meta.headers.get("retry-after")
-            return Answer(error.meta.status, content, _reason(content), _seconds(after))
         except UnsupportedProductError:
             return Answer(0, problem="the answer does not come from Elasticsearch (no product header)")
+        except ApiError as error:
+            if error.meta.status == 401:
+                self._read_credentials()
+            content = error.body if isinstance(error.body, bytes) else b""
+            after = error.meta.headers.get("retry-after")
+            return Answer(error.meta.status, content, request_problem(content), _seconds(after))
         except ConnectionTimeout:
-            return Answer(0, problem=f"no answer within {REQUEST_TIMEOUT_S:.0f} s")
+            return Answer(0, problem=f"no answer within {self._answer_s:g} s")
         except TlsError as error:
             return Answer(0, problem=f"TLS: {error.message}")
         except TransportError as error:
@@ -147,34 +185,29 @@ class BulkClient:
         content = response.body
         return Answer(response.meta.status, content if isinstance(content, bytes) else b"")
 
+    def _read_credentials(self) -> None:
+        """Take credentials that were replaced while we run; the old ones stay where the new cannot be read."""
+        try:
+            self._client = self._client.options(**credentials(self._options))
+        except SecretError as error:
+            logger.warning("the credentials cannot be read again", reason=str(error))
+
     async def close(self) -> None:
         """Hang up."""
         await self._client.close()
 
 
 def _parameters(root: Answer) -> dict[str, str]:
-    """Ask only for what the server knows: an unknown parameter is an error to it."""
-    parameters = {
-        "filter_path": "errors,items.*.status,items.*.error,items.*.failure_store",
-        "require_data_stream": "true",
-    }
+    """Ask only for what the server's version knows; a key that may only write may not ask for the version."""
+    parameters = {"filter_path": FILTER}
     try:
-        version = msgspec.json.decode(root.body)["version"]["number"]
-        if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= SOURCE_ON_ERROR_SINCE:
-            parameters["include_source_on_error"] = "false"
+        number = str(msgspec.json.decode(root.body)["version"]["number"])
+        major, minor = number.split(".")[:2]
+        version = (int(major), int(minor))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        return parameters  # a key that may only write may not ask for the version
-    return parameters
-
-
-def _reason(body: bytes) -> str:
-    """Return Elasticsearch's own words for an error of a whole request."""
-    try:
-        error = msgspec.json.decode(body)["error"]
-        return f"{error['type']}: {error['reason']}"[:500] if isinstance(error, dict) else str(error)[:500]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return ""
+        return parameters
+    return parameters | {name: value for name, (since, value) in SINCE.items() if version >= since}
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdigit() else None
+    return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 10 else None

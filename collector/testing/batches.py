@@ -57,13 +57,15 @@ class ListedSource:
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = deque(batches)
         self._stopped = asyncio.Event()
+        self._added = asyncio.Event()
         self.settled: list[Position] = []
         self._on_settled = asyncio.Event()
 
     async def next(self) -> Batch:
         """Return the next batch; wait for `stop` when there is none."""
-        if not self._batches:
-            await self._stopped.wait()
+        while not self._batches and not self._stopped.is_set():
+            self._added.clear()
+            await self._added.wait()
         if self._stopped.is_set():
             raise Stopped
         return self._batches.popleft()
@@ -71,6 +73,16 @@ class ListedSource:
     def ready(self) -> Batch | None:
         """Return the next batch, if any."""
         return self._batches.popleft() if self._batches and not self._stopped.is_set() else None
+
+    @property
+    def left(self) -> int:
+        """How many batches nobody took yet."""
+        return len(self._batches)
+
+    def add(self, batch: Batch) -> None:
+        """Let a further batch come."""
+        self._batches.append(batch)
+        self._added.set()
 
     def settle(self, position: Position) -> None:
         """Remember that everything up to `position` is settled."""
@@ -80,6 +92,7 @@ class ListedSource:
     def stop(self) -> None:
         """Let `next` raise Stopped."""
         self._stopped.set()
+        self._added.set()
 
     async def wait_settled(self, sequence: int, *, timeout_s: float = 10.0) -> None:
         """Wait until the batch of this sequence is settled."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import resource
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,51 @@ def test_a_letter_at_or_beyond_the_cursor_is_cut_at_the_start(tmp_path: Path) ->
     file.open(Position(0, EPOCH, 1))
 
     assert [letter.position.sequence for letter in kept(tmp_path)] == [0]
+
+
+def test_letters_in_the_order_of_their_refusals_are_cut_by_their_positions(tmp_path: Path) -> None:
+    """Requests finish in any order: what stands behind a later record's letter is not lost with it."""
+    file = DeadLetterFile(tmp_path, PIPELINE)
     file.open(None)
-    assert kept(tmp_path) == []
+    for sequence in (4, 1, 5, 0, 2):
+        file.append(letters_of(refused(sequence)))
+    file.open(Position(0, EPOCH, 2))
+
+    assert [letter.position.sequence for letter in kept(tmp_path)] == [1, 0]
+    assert [file.path] == list(file.path.parent.iterdir())
+
+
+def test_without_a_cursor_letters_of_frames_that_the_journal_has_are_cut(tmp_path: Path) -> None:
+    """They will be met again; those of frames that are gone will not, and stay."""
+    file = DeadLetterFile(tmp_path, PIPELINE)
+    file.open(None)
+    for sequence in range(3):
+        file.append(letters_of(refused(sequence)))
+    file.open(None)
+    assert [letter.position.sequence for letter in kept(tmp_path)] == [0, 1, 2]
+
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    (journal / f"00-{EPOCH}-{1:011}.segment").touch()
+    file.open(None)
+    assert [letter.position.sequence for letter in kept(tmp_path)] == [0]
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """On a full disk no half letter stays, so the next try begins at a line's start."""
+    file = DeadLetterFile(tmp_path, PIPELINE)
+    file.open(None)
+    file.append(letters_of(refused(0)))
+    before = file.path.read_bytes()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, unlimited[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.append(letters_of(refused(1, b"x" * 300)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+    assert before == file.path.read_bytes()
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

@@ -1,0 +1,38 @@
+"""What an answer settles, and how long the output waits after one that settles nothing."""
+
+import pytest
+
+from collector.outputs.elasticsearch_answers import Pace, Verdict
+
+PACE = Pace(first_s=0.1, longest_s=30, refused_s=5, unreachable_s=3)
+
+
+def pauses(verdict: Verdict, *, tries: int, retry_after_s: float | None = None) -> tuple[float, float]:
+    """Return the shortest and the longest of many jittered pauses."""
+    made = [PACE.pause_s(tries, verdict, retry_after_s) for _ in range(500)]
+    return min(made), max(made)
+
+
+@pytest.mark.parametrize(
+    ("tries", "cause", "longest_s"),
+    [
+        (0, 503, 0.1),
+        (3, 429, 0.8),
+        (20, 503, 30),
+        (10_000, 429, 30),
+        (0, 403, 5),  # an operator has to act
+        (20, 0, 3),  # nobody answers
+    ],
+)
+def test_a_pause_doubles_up_to_its_bound_and_is_jittered(tries: int, cause: int, longest_s: float) -> None:
+    """The pause lies between half of the bound and the bound."""
+    shortest, longest = pauses(Verdict(cause=cause), tries=tries)
+
+    assert longest_s / 2 <= shortest < longest_s * 0.6
+    assert longest_s * 0.9 < longest <= longest_s
+
+
+@pytest.mark.parametrize(("asked_s", "kept_s"), [(7, 7), (0, 0.1), (86_400, 30)])
+def test_retry_after_is_kept_within_our_bounds(asked_s: float, kept_s: float) -> None:
+    """A server may slow us down, not stop us; and 0 makes no busy loop."""
+    assert (kept_s, kept_s) == pauses(Verdict(cause=503), tries=9, retry_after_s=asked_s)
