@@ -61,6 +61,7 @@ class Window:
         self._on_gap = on_gap
         self._kept: OrderedDict[Position, Computed] = OrderedDict()
         self._kept_bytes = 0
+        self._sources: dict[Source, Position] = {}
         self._head = START
         self._follower: Follower | None = None
         self._end: DurableEnd | None = None
@@ -73,11 +74,30 @@ class Window:
         """Position of the next frame that will become durable; None while that is not known."""
         return self._end.position if self._end is not None else None
 
-    def start_at(self, position: Position) -> None:
-        """Move the head forward to the newest position that any source starts from."""
+    def join(self, source: "Source", position: Position) -> None:
+        """Take note of a source that starts at `position`; the head moves forward to the newest of these."""
+        self._sources[source] = position
         if position > self._head:
             self._head = position
             self._follower = None
+
+    def moved(self, source: "Source", position: Position) -> None:
+        """Take note that a source comes to `position` next; what all sources have passed is let go."""
+        self._sources[source] = position
+        self._trim()
+
+    def leave(self, source: "Source") -> None:
+        """Forget a source that will not go on."""
+        self._sources.pop(source, None)
+        self._trim()
+
+    def _trim(self) -> None:
+        passed = min(self._sources.values(), default=self._head)
+        while self._kept:
+            oldest = next(iter(self._kept))
+            if oldest >= passed and (self._kept_bytes <= WINDOW_BYTES or len(self._kept) == 1):
+                break
+            self._kept_bytes -= self._kept.pop(oldest).size
 
     def grow(self, end: DurableEnd) -> None:
         """Take note that the journal is durable up to `end`."""
@@ -123,9 +143,6 @@ class Window:
         if isinstance(computed.batches, tuple):
             self._kept[position] = computed
             self._kept_bytes += computed.size
-            while self._kept_bytes > WINDOW_BYTES and len(self._kept) > 1:
-                _, oldest = self._kept.popitem(last=False)
-                self._kept_bytes -= oldest.size
         return computed
 
     def compute(self, follower: Follower) -> Computed | None:
@@ -173,7 +190,6 @@ class Source:
     def __init__(
         self, window: Window, start: Position, on_settled: Callable[[Position], None], *, leads: bool = True
     ) -> None:
-        window.start_at(start._replace(record=0))
         self._leads = leads
         self._window = window
         self._at = start._replace(record=0)
@@ -183,6 +199,13 @@ class Source:
         self._unsettled: OrderedDict[Position, _Waiting] = OrderedDict()
         self._on_settled = on_settled
         self.cursor = start
+        window.join(self, self._at)
+
+    def close(self) -> None:
+        """Let go what is kept for this source."""
+        self._window.leave(self)
+        if self._own is not None:
+            self._own.close()
 
     async def next(self) -> Batch:
         """Wait for the next batch; raise Stopped when the worker drains."""
@@ -206,6 +229,7 @@ class Source:
                 return None
             self._at = computed.next
             self._batches = iter(computed.batches)
+            self._window.moved(self, self._at)
 
     def settle(self, position: Position) -> None:
         """Let the cursor pass the batch at `position` and all before it."""

@@ -26,6 +26,14 @@ logger = get_logger("supervisor")
 Command = Callable[[str, int], Sequence[str]]
 
 
+ALLOCATOR: Final = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=268435456"
+    ":glibc.malloc.top_pad=16777216"
+)
+"""Bodies and payloads of some MiB come and go: by default the C library maps each anew, and the kernel clears it page
+by page (measured: 0.2 us per event). Names that a C library does not know are ignored."""
+
+
 class Backoff(msgspec.Struct):
     """Pauses between starts: doubling, and from the first again after a life that was long enough."""
 
@@ -189,5 +197,9 @@ def _ending(code: int) -> str:
 
 
 def inherited_environment(without: frozenset[str]) -> dict[str, str]:
-    """Return our environment without these variables: a role that needs no secret is given none."""
-    return {name: value for name, value in os.environ.items() if name not in without}
+    """Return our environment without these variables: a role that needs no secret is given none.
+
+    Where the operator says nothing of the allocator, it keeps freed memory and asks for huge pages.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in without}
+    return {"GLIBC_TUNABLES": ALLOCATOR, **kept}

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -143,7 +144,8 @@ async def _run_output(
             source = Source(window, cursor or START, _mover(cursors, name), leads=leads)
             sources[name] = source
             context.healthy(f"output {name}")
-            await output.run(source)
+            with closing(source):
+                await output.run(source)
         except Exception as error:  # the boundary of an output
             logger.exception("output failed", output=name, again_in_s=pause_s)
             telemetry.OUTPUT_FAILURES.labels(output=name).inc()

@@ -6,8 +6,10 @@ digits that we made (P5).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate, groupby
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -15,7 +17,14 @@ import msgspec
 from pipelines.batch import DOCUMENT_HEAD, Documents
 from pipelines.frame import Ids, Position
 
-ACTION_BYTES: Final = len(b'{"create":{"_id":""}}\n"ingested":"2026-11-23T00:00:00.000000000Z",') + 24
+ACTION_HEAD: Final = b'{"create":{"_id":"'
+ACTION_END: Final = b'"}}'
+
+INGESTED: Final = DOCUMENT_HEAD + b'"ingested":"%b",'
+INGESTED_BYTES: Final = len(b'"ingested":"2026-11-23T00:00:00.000000000Z",')
+"""`event.ingested` stands first in each document of a body and has one width, so it can be replaced in place."""
+
+ACTION_BYTES: Final = len(ACTION_HEAD) + 24 + len(ACTION_END) + 1 + INGESTED_BYTES
 """What an action line with its id of 24 characters and `event.ingested` add to a document."""
 
 _ALL_STORED: Final = b'{"create":{"status":201}}'
@@ -34,44 +43,99 @@ class Slice(msgspec.Struct):
         """Return the number of documents."""
         return len(self.ids)
 
-    def part(self, indexes: Sequence[int]) -> "Slice":
-        """Return these documents only."""
-        documents = [self.pieces[at * self.stride : (at + 1) * self.stride] for at in indexes]
-        pieces = [piece for document in documents for piece in document]
-        size = sum(map(len, pieces)) + len(indexes) * ACTION_BYTES
-        return Slice(self.position, self.ids.picked(indexes), pieces, self.stride, size)
+
+class Body:
+    """A request's body, and what its documents are of: `shares` counts them by batch, in their order.
+
+    While it is on its way only its bytes are kept, and what has to go again is cut from them: the pieces it was made of
+    are a dozen objects a document, which would keep the next batches from memory that the processor still has at hand
+    (measured: 0.2 us per event).
+    """
+
+    def __init__(self, content: bytes, ingested: str, shares: Sequence[tuple[Position, int]]) -> None:
+        self.content = content
+        self.shares = shares
+        self._ingested = ingested
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return self._ends[-1] if self.shares else 0
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(count for _, count in self.shares))
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        return self.content.split(b"\n")
+
+    def position(self, index: int) -> Position:
+        """Return the position of a document's batch."""
+        return self.shares[bisect_right(self._ends, index)][0]
+
+    def identifier(self, index: int) -> str:
+        """Return a document's id."""
+        return self._lines[2 * index][len(ACTION_HEAD) : -len(ACTION_END)].decode()
 
     def document(self, index: int) -> bytes:
         """Return a document as the pipeline made it, without its newline."""
-        return b"".join(self.pieces[index * self.stride : (index + 1) * self.stride])[:-1]
+        line = self._lines[2 * index + 1]
+        return DOCUMENT_HEAD + line[len(DOCUMENT_HEAD) + INGESTED_BYTES :]
+
+    def only(self, indexes: Sequence[int]) -> "Body":
+        """Return a body of these documents, which are named in ascending order."""
+        lines = self._lines
+        chosen = [line for index in indexes for line in (lines[2 * index], lines[2 * index + 1])]
+        return Body(b"\n".join([*chosen, b""]), self._ingested, shares_of(map(self.position, indexes)))
+
+    def halves(self) -> tuple["Body", "Body"]:
+        """Return two bodies of about as many documents; there must be two at least."""
+        middle = len(self) // 2
+        return self.only(range(middle)), self.only(range(middle, len(self)))
+
+    def stamped(self, ingested: str) -> "Body":
+        """Return the same documents with another `event.ingested`."""
+        old, new = INGESTED % self._ingested.encode(), INGESTED % ingested.encode()
+        return Body(self.content.replace(b"\n" + old, b"\n" + new), ingested, self.shares)
+
+
+def shares_of(positions: Iterable[Position]) -> list[tuple[Position, int]]:
+    """Count documents by batch, given the position of each one's batch in ascending order."""
+    return [(position, sum(1 for _ in same)) for position, same in groupby(positions)]
 
 
 def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Iterator[Slice]:
     """Cut documents into slices whose body stays below `limit_bytes`; one larger document is a slice of its own."""
     count, stride = len(documents.ids), documents.stride
-    if not count:
-        return
     size = documents.size_bytes + count * ACTION_BYTES
     if size <= limit_bytes:
-        yield Slice(position, documents.ids, documents.pieces, stride, size)
+        if count:
+            yield Slice(position, documents.ids, documents.pieces, stride, size)
         return
-    lengths = list(map(len, documents.pieces))
-    ends = list(accumulate(sum(lengths[at : at + stride]) + ACTION_BYTES for at in range(0, count * stride, stride)))
-    start = base = 0
-    while start < count:
-        end = max(bisect_right(ends, base + limit_bytes, lo=start), start + 1)
+    # Equal parts, and those that are too large again in equal parts: a look at each document would cost more than
+    # the body itself.
+    length = ceil(count / ceil(size / limit_bytes))
+    for start in range(0, count, length):
+        end = min(start + length, count)
         pieces = documents.pieces[start * stride : end * stride]
-        yield Slice(position, documents.ids[start:end], pieces, stride, ends[end - 1] - base)
-        base, start = ends[end - 1], end
+        part = Documents(documents.stream, documents.ids[start:end], pieces, stride=stride, size_bytes=_size(pieces))
+        if end - start > 1:
+            yield from slices(position, part, limit_bytes=limit_bytes)
+        else:
+            yield Slice(position, part.ids, pieces, stride, part.size_bytes + ACTION_BYTES)
 
 
-def body_of(parts: Sequence[Slice], ingested: str) -> bytes:
-    """Return the body that creates these documents, each with `event.ingested`, an RFC 3339 time."""
+def _size(pieces: Sequence[bytes]) -> int:
+    return sum(map(len, pieces))
+
+
+def body_of(parts: Sequence[Slice], ingested: str) -> Body:
+    """Return the body that creates these documents, each with `event.ingested`, an RFC 3339 time of nine digits."""
     made: list[bytes] = []
-    between = b'"}}\n%b"ingested":"%b",' % (DOCUMENT_HEAD, ingested.encode())
+    between = ACTION_END + b"\n" + INGESTED % ingested.encode()
     for part in parts:
         stride = part.stride + 2
-        pieces: list[bytes] = [b'{"create":{"_id":"%b' % part.ids.prefix] * (stride * len(part))
+        pieces: list[bytes] = [ACTION_HEAD + part.ids.prefix] * (stride * len(part))
         pieces[1::stride] = part.ids.suffixes
         heads = part.pieces[:: part.stride]
         opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
@@ -79,7 +143,7 @@ def body_of(parts: Sequence[Slice], ingested: str) -> bytes:
         for place in range(1, part.stride):
             pieces[place + 2 :: stride] = part.pieces[place :: part.stride]
         made += pieces
-    return b"".join(made)
+    return Body(b"".join(made), ingested, [(part.position, len(part)) for part in parts])
 
 
 def all_stored(count: int) -> bytes:

@@ -23,7 +23,7 @@ from collector import telemetry
 from collector.config import ElasticsearchOutput
 from collector.dead_letters import DeadLetterFile, DeadLettersFullError, Letter, letter_id
 from collector.logs import get_logger
-from collector.outputs.bulk import Slice, body_of, slices
+from collector.outputs.bulk import Body, Slice, body_of, slices
 from collector.outputs.elasticsearch_answers import Answer, Pace, Refused, Verdict, verdict_of
 from collector.outputs.elasticsearch_client import BulkClient
 from collector.outputs.output import BatchSource, Stopped
@@ -167,7 +167,9 @@ class ElasticsearchSink:
                     sending -= done
                     if stopping in done:
                         raise Stopped
-                sending.add(tasks.create_task(self._deliver(stream, parts)))
+                body = body_of(parts, rfc3339(time.time_ns()))
+                parts.clear()
+                sending.add(tasks.create_task(self._deliver(stream, body)))
                 await asyncio.sleep(0)  # the request goes out before the next batches are made
             self._settle()
 
@@ -175,56 +177,60 @@ class ElasticsearchSink:
         """Take what is at hand and yield bodies' worth of slices by data stream."""
         waiting: dict[str, _Gathered] = {}
         taken = 0
-        following: Batch | None = batch
-        while following is not None:
-            count = sum(len(documents.ids) for documents in following.documents)
-            entry = _Unsettled(following.position, following.journal_time, count)
-            self._unsettled.append(entry)
-            self._left[entry.position] = entry
-            taken += BATCH_BYTES
-            for documents in following.documents:
-                stream = str(documents.stream)
-                taken += documents.size_bytes
-                for part in slices(following.position, documents, limit_bytes=self._body_bytes):
-                    gathered = waiting.setdefault(stream, _Gathered())
-                    if gathered.parts and gathered.size_bytes + part.size_bytes > self._body_bytes:
-                        yield stream, gathered.parts
-                        gathered = waiting[stream] = _Gathered()
-                    gathered.parts.append(part)
-                    gathered.size_bytes += part.size_bytes
-            following = self._source.ready() if taken < GATHER_BYTES else None
+        # No name holds a batch longer than `_cut` does: the next one is made in its memory.
+        upcoming: list[Batch | None] = [batch]
+        del batch
+        while (following := upcoming.pop()) is not None:
+            taken += BATCH_BYTES + sum(documents.size_bytes for documents in following.documents)
+            yield from self._cut(following, waiting)
+            del following
+            upcoming.append(self._source.ready() if taken < GATHER_BYTES else None)
         for stream, gathered in waiting.items():
             yield stream, gathered.parts
 
-    async def _deliver(self, stream: str, parts: list[Slice]) -> None:
+    def _cut(self, batch: Batch, waiting: dict[str, _Gathered]) -> Iterator[tuple[str, list[Slice]]]:
+        """Add a batch to what waits; yield what fills a body."""
+        entry = _Unsettled(batch.position, batch.journal_time, sum(len(documents.ids) for documents in batch.documents))
+        self._unsettled.append(entry)
+        self._left[entry.position] = entry
+        for documents in batch.documents:
+            stream = str(documents.stream)
+            for part in slices(batch.position, documents, limit_bytes=self._body_bytes):
+                gathered = waiting.setdefault(stream, _Gathered())
+                if gathered.parts and gathered.size_bytes + part.size_bytes > self._body_bytes:
+                    yield stream, gathered.parts
+                    gathered = waiting[stream] = _Gathered()
+                gathered.parts.append(part)
+                gathered.size_bytes += part.size_bytes
+
+    async def _deliver(self, stream: str, body: Body) -> None:
         """Send a body until each of its documents is settled, or the worker drains."""
-        bodies = deque([parts])
+        bodies = deque([body])
         tries = 0
         while bodies:
-            body = body_of(bodies[0], rfc3339(time.time_ns()))
-            telemetry.OUTPUT_BYTES.labels(output=self._name).inc(len(body))
-            answer = await self._client.send(stream, body)
+            body = bodies.popleft()
+            telemetry.OUTPUT_BYTES.labels(output=self._name).inc(len(body.content))
+            answer = await self._client.send(stream, body.content)
             telemetry.OUTPUT_REQUESTS.labels(output=self._name, status=_class(answer.status)).inc()
-            if answer.status == 413 and sum(map(len, bodies[0])) > 1:
-                self._shrink(len(body))
-                bodies.extendleft(reversed(_halves(bodies.popleft())))
+            if answer.status == 413 and len(body) > 1:
+                self._shrink(len(body.content))
+                bodies.extendleft(reversed(body.halves()))
                 continue
-            sent = bodies.popleft()
-            verdict = _too_large(sent[0], body) if answer.status == 413 else verdict_of(sent, answer)
-            if not await self._take(stream, verdict):
+            verdict = _too_large(body) if answer.status == 413 else verdict_of(body, answer)
+            if not await self._take(stream, body, verdict):
                 return
-            if not verdict.again:
+            if verdict.again is None:
                 tries = 0
                 self._waits.end(id(bodies))
                 continue
-            bodies.appendleft(verdict.again)
             tries = 0 if verdict.settled or verdict.refused else tries + 1
             if not await self._wait(id(bodies), verdict, tries, answer):
                 return
+            bodies.appendleft(verdict.again.stamped(rfc3339(time.time_ns())))
 
     async def _wait(self, delivery: int, verdict: Verdict, tries: int, answer: Answer) -> bool:
         """Wait before what is left is sent again; False when the worker drains."""
-        count = sum(map(len, verdict.again))
+        count = len(verdict.again) if verdict.again is not None else 0
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="retried").inc(count)
         self._waits.begin(delivery, verdict.cause, verdict.problem, count)
         return await self._pause(self._pace.pause_s(tries, verdict, answer.retry_after_s))
@@ -245,7 +251,7 @@ class ElasticsearchSink:
             self._body_bytes = limit
             logger.warning("requests were too large and are made smaller", output=self._name, limit_bytes=limit)
 
-    async def _take(self, stream: str, verdict: Verdict) -> bool:
+    async def _take(self, stream: str, body: Body, verdict: Verdict) -> bool:
         """Settle what an answer settles; False when the worker drains before dead letters could be written."""
         for outcome, count in (
             ("delivered", verdict.delivered - verdict.diverted),
@@ -258,14 +264,14 @@ class ElasticsearchSink:
             logger.warning("documents went to the failure store", output=self._name, stream=stream)
         for position, count in verdict.settled:
             self._left[position].left -= count
-        if verdict.refused and not await self._bury(verdict.refused):
+        if verdict.refused and not await self._bury(body, verdict.refused):
             return False
         self._settle()
         return True
 
-    async def _bury(self, refused: Sequence[Refused]) -> bool:
+    async def _bury(self, body: Body, refused: Sequence[Refused]) -> bool:
         """Write dead letters, durably, before they count as settled; wait while there is no room for them."""
-        letters = [self._letter(each) for each in refused]
+        letters = [self._letter(body, each) for each in refused]
         while True:
             try:
                 async with self._letters_lock:
@@ -283,12 +289,12 @@ class ElasticsearchSink:
                 "documents refused for good; see the dead letters", output=self._name, code=code, documents=count
             )
         for each in refused:
-            self._left[each.part.position].left -= 1
+            self._left[body.position(each.index)].left -= 1
         return True
 
-    def _letter(self, refused: Refused) -> Letter:
-        identifier = refused.part.ids[refused.index].decode()
-        batch = self._left[refused.part.position]
+    def _letter(self, body: Body, refused: Refused) -> Letter:
+        identifier = body.identifier(refused.index)
+        batch = self._left[body.position(refused.index)]
         return Letter(
             id=f"{letter_id(self._name, batch.position)}-{identifier}",
             position=batch.position,
@@ -297,7 +303,7 @@ class ElasticsearchSink:
             code=refused.code or "refused",
             reason=refused.reason,
             origin=self._name,
-            payload=base64.b64encode(refused.part.document(refused.index)).decode(),
+            payload=base64.b64encode(body.document(refused.index)).decode(),
             document_id=identifier,
         )
 
@@ -311,18 +317,9 @@ class ElasticsearchSink:
             self._source.settle(last)
 
 
-def _halves(parts: list[Slice]) -> list[list[Slice]]:
-    if len(parts) > 1:
-        middle = len(parts) // 2
-        return [parts[:middle], parts[middle:]]
-    (part,) = parts
-    middle = len(part) // 2
-    return [[part.part(range(middle))], [part.part(range(middle, len(part)))]]
-
-
-def _too_large(part: Slice, body: bytes) -> Verdict:
+def _too_large(body: Body) -> Verdict:
     """Refuse a single document that Elasticsearch, or a proxy before it, does not take for its size."""
-    return Verdict(refused=[Refused(part, 0, "too_large", f"HTTP 413 for a request of {len(body)} bytes")])
+    return Verdict(refused=[Refused(0, "too_large", f"HTTP 413 for a request of {len(body.content)} bytes")])
 
 
 def _class(status: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from collector.outputs.bulk import Slice, all_stored
+from collector.outputs.bulk import Body, all_stored, shares_of
 from pipelines.frame import Position
 
 REASON_LIMIT: Final = 1000
@@ -41,23 +41,25 @@ class Answer(msgspec.Struct):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A document of a slice that Elasticsearch will never take, with Elasticsearch's type and reason."""
+    """A document of a body that Elasticsearch will never take, with Elasticsearch's type and reason."""
 
-    part: Slice
     index: int
     code: str
     reason: str
 
 
 class Verdict(msgspec.Struct):
-    """How a body's documents settled. `cause` is the status that `again` and `problem` come from, 0 for none."""
+    """How a body's documents settled: stored ones by batch, refused ones, and those to be sent `again`.
 
-    settled: list[tuple[Position, int]] = []
+    `cause` is the status that `again` and `problem` come from, 0 for none.
+    """
+
+    settled: Sequence[tuple[Position, int]] = ()
     delivered: int = 0
     duplicates: int = 0
     diverted: int = 0
-    refused: list[Refused] = []
-    again: list[Slice] = []
+    refused: Sequence[Refused] = ()
+    again: Body | None = None
     cause: int = 0
     problem: str = ""
 
@@ -104,50 +106,45 @@ class _BulkAnswer(msgspec.Struct):
 _decode = msgspec.json.Decoder(_BulkAnswer).decode
 
 
-def verdict_of(parts: Sequence[Slice], answer: Answer) -> Verdict:
-    """Read the answer to a body of these documents."""
-    count = sum(map(len, parts))
+def verdict_of(body: Body, answer: Answer) -> Verdict:
+    """Read the answer to a body."""
+    count = len(body)
     if answer.status == 200 and answer.body == all_stored(count):
-        return Verdict([(part.position, len(part)) for part in parts], delivered=count)
+        return Verdict(body.shares, delivered=count)
     if answer.status != 200:
         what = WHAT_TO_DO.get(answer.status, f"HTTP {answer.status}" if answer.status else "")
         problem = ": ".join(text for text in (what, answer.problem) if text)
-        return Verdict(again=list(parts), cause=answer.status, problem=problem)
+        return Verdict(again=body, cause=answer.status, problem=problem)
     try:
         items = [item.create for item in _decode(answer.body).items]
     except (msgspec.DecodeError, RecursionError):
-        return Verdict(again=list(parts), problem="the answer cannot be read")
+        return Verdict(again=body, problem="the answer cannot be read")
     if len(items) != count:
-        problem = f"the answer speaks of {len(items)} documents, not {count}"
-        return Verdict(again=list(parts), problem=problem)
+        return Verdict(again=body, problem=f"the answer speaks of {len(items)} documents, not {count}")
+    return _sorted(body, items)
+
+
+def _sorted(body: Body, items: list[_Item]) -> Verdict:
     verdict = Verdict()
-    at = 0
-    for part in parts:
-        _take(part, items[at : at + len(part)], verdict)
-        at += len(part)
-    return verdict
-
-
-def _take(part: Slice, items: list[_Item], verdict: Verdict) -> None:
-    again, settled = [], 0
+    stored, again, refused = [], [], []
     for index, item in enumerate(items):
         if item.status in (200, 201):
-            settled += 1
+            stored.append(index)
             verdict.delivered += 1
             verdict.diverted += item.failure_store == DIVERTED
         elif item.status == 409 and _reason(item.error)[0] in (DUPLICATE, ""):
-            settled += 1
+            stored.append(index)
             verdict.duplicates += 1
         elif 400 <= item.status < 500 and item.status not in (401, 403, 404, 408, 409, 429):
-            verdict.refused.append(Refused(part, index, *_reason(item.error)))
+            refused.append(Refused(index, *_reason(item.error)))
         else:
             again.append(index)
             verdict.cause = item.status
             verdict.problem = _problem(item)
-    if settled:
-        verdict.settled.append((part.position, settled))
-    if again:
-        verdict.again.append(part.part(again) if len(again) < len(part) else part)
+    verdict.settled = shares_of(map(body.position, stored))
+    verdict.refused = refused
+    verdict.again = body.only(again) if again else None
+    return verdict
 
 
 def _problem(item: _Item) -> str:

@@ -1,6 +1,7 @@
 """Sources hand every batch to every output once, share the work of those that keep up, and move cursors in order."""
 
 import asyncio
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,13 @@ async def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path)
 
 
+def taken_one(source: Source) -> Batch:
+    """The next batch, which must be at hand."""
+    batch = source.ready()
+    assert batch is not None
+    return batch
+
+
 def taken(source: Source) -> list[tuple[int, int]]:
     """(sequence, record) of every batch at hand."""
     found = []
@@ -95,6 +103,24 @@ async def test_an_output_that_lags_reads_by_itself_and_catches_up(
     await setting.append(b"1")
     assert taken(first) == taken(second) == [(3, 0)]
     assert setting.pipeline.frames.count(3) == 1
+
+
+async def test_what_every_output_has_taken_is_not_kept(setting: Setting) -> None:
+    """Memory is held for outputs that are behind, and for nothing else."""
+    first, second = setting.source(), setting.source()
+    await setting.append(b"1", b"1")
+    kept = weakref.ref(taken_one(first).documents[0])
+    taken(first)
+    assert kept() is not None
+    taken(second)
+    assert kept() is None
+
+    await setting.append(b"1", b"1")
+    kept = weakref.ref(taken_one(first).documents[0])
+    taken(first)
+    assert kept() is not None
+    second.close()
+    assert kept() is None
 
 
 async def test_a_source_that_does_not_lead_waits_for_the_others(setting: Setting) -> None:
