@@ -27,6 +27,8 @@ NAMED_TERMS: Final = {"&&": "AND_OP", "||": "OR_OP"}
 _skipped = re.compile(r'\\.|"(?:[^"\\]|\\.)*"|(?P<found>.)', re.DOTALL)
 _escape = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _bare_quote_or_slash = re.compile(r'\\.|(?P<found>["/!])', re.DOTALL)
+_degree = re.compile(r"[\d.]+")
+_number = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 _place = re.compile(r"position (\d+)")
 _parsing = threading.Lock()
 """luqum's lexer is one for the process and has state."""
@@ -115,6 +117,9 @@ def _checked(query: str) -> str:
             raise QueryError(f"nested deeper than {DEPTH_LIMIT}", at + 1)
         if character.isspace() and character not in " \t\r\n\u3000":
             raise QueryError("write an ordinary space, or quote or escape this one", at + 1)
+        degree = _degree.match(query, at + 1)
+        if character in "~^" and degree is not None and not _number.fullmatch(degree[0]):
+            raise QueryError(f"{character} takes a number", at + 1)
         starts = not before or before in ' \t\r\n\u3000()"[]{}+-!'
         if character == "!" and before != ":":
             if not starts:

@@ -156,6 +156,15 @@ def test_what_cannot_be_done_is_an_error_with_its_place(
     assert column is None or caught.value.column == column
 
 
+@pytest.mark.parametrize(("query", "column"), [("a~.", 2), ("a^1.2.3", 2), ('x "b"~..', 6)])
+def test_a_degree_that_is_no_number_crashed_the_parser(query: str, column: int) -> None:
+    """It is an error with its place."""
+    with pytest.raises(QueryError, match="takes a number") as caught:
+        translate(query, now_ns=TIME)
+
+    assert caught.value.column == column
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.text(alphabet=st.sampled_from('ab*?"\\/()[]{}:+-!&|^~<>= \tANDORTO.,_u0#\u3000é\u0000'), max_size=24))
 def test_any_text_is_understood_or_refused(text: str) -> None:
