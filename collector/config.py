@@ -117,7 +117,7 @@ class ElasticsearchOutput(
     request_bytes: Annotated[
         Size,
         Meta(description="Largest request body before compression; a larger single document goes alone."),
-    ] = 5 << 20
+    ] = 8 << 20
 
     retention: Annotated[
         Duration,

@@ -13,6 +13,10 @@ DOCUMENT_HEAD: Final = b'{"event":{'
 encoding holds no raw newline, hence newline + head occurs at the start of a document and nowhere else."""
 
 
+ENVELOPE: Final = (b"", b"")
+"""Empty pieces before each document, where an output may put what it sends before it."""
+
+
 class DataStream(NamedTuple):
     """Target of a document; `str()` gives Elasticsearch's name for it."""
 
@@ -28,9 +32,9 @@ class Documents:
     """Documents of one frame for one data stream, in record order; shared between outputs and never changed.
 
     `ids` are their `_id`s. `pieces` are the bytes of all documents, one behind the other: each document is `stride`
-    pieces, the first of which begins with DOCUMENT_HEAD and the last of which ends with a newline. An output that adds
-    something to each document joins the pieces with its own between; `ndjson` joins them as they are. `size_bytes` is
-    the length of that.
+    pieces, of which the first are ENVELOPE, the next begins with DOCUMENT_HEAD and the last ends with a newline. An
+    output that adds something to each document puts it into a copy; `ndjson` joins the pieces as they are. `size_bytes`
+    is the length of that.
     """
 
     def __init__(self, stream: DataStream, ids: Ids, pieces: Sequence[bytes], *, stride: int, size_bytes: int) -> None:
@@ -39,6 +43,12 @@ class Documents:
         self.pieces = pieces
         self.stride = stride
         self.size_bytes = size_bytes
+
+    @classmethod
+    def of_lines(cls, stream: DataStream, lines: Sequence[bytes], ids: Ids) -> "Documents":
+        """Put whole documents together, each ending with its newline."""
+        pieces = [piece for line in lines for piece in (*ENVELOPE, line)]
+        return cls(stream, ids, pieces, stride=len(ENVELOPE) + 1, size_bytes=sum(map(len, lines)))
 
     @cached_property
     def ndjson(self) -> bytes:

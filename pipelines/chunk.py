@@ -18,9 +18,9 @@ import msgspec
 from parsers.canonical import encode, encode_texts
 from parsers.timestamps import rfc3339, second_text
 from pipelines import reference
-from pipelines.batch import Batch, DataStream, Documents
+from pipelines.batch import ENVELOPE, Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
-from pipelines.decode.columns import Decoded, decode_columns
+from pipelines.decode.columns import Decoded, are_objects, decode_columns
 from pipelines.decode.forward import EntryError, Event
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
 from pipelines.normalize.container import normalise
@@ -33,6 +33,9 @@ FEW_STREAMS: Final = 64
 """So many new tails a message may always bring; more must serve four records each, or making them gains nothing."""
 
 ENCODINGS: Final = ("forward", "forward-message")
+
+ONE_BY_ONE: Final = "forward-message"
+"""The encoding in which a record may be a message of its own; its tag stands in the record."""
 
 WHOLE_MESSAGE_LIMIT: Final = 8 << 20
 """Bytes of a message that may be decoded by one call; a larger one goes through the reference, slice by slice."""
@@ -80,17 +83,24 @@ class ChunkPath:
             yield close_batch(frame, (), [], records=range(0), last=True)
 
     def _pieces(self, frame: Frame) -> Iterator[Piece]:
-        for message, encoding, payload in reference.messages(frame):
-            columns = self._columns(frame, message, encoding, payload)
+        for group, encoding, payload in _groups(frame):
+            columns = self._columns(frame, group, encoding, payload)
             if columns is not None:
                 yield columns
-            else:
-                yield from reference.settle(frame, message, encoding, payload, self._settings)
+                continue
+            for message, own in _parted(group, payload):
+                columns = self._columns(frame, [message], encoding, own) if len(group) > 1 else None
+                if columns is not None:
+                    yield columns
+                else:
+                    yield from reference.settle(frame, message, encoding, own, self._settings)
 
-    def _columns(self, frame: Frame, message: Message, encoding: str, payload: memoryview) -> Columns | None:
-        """Decode a message by one call, or return None where that cannot be done."""
-        count = message.claimed
+    def _columns(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> Columns | None:
+        """Decode neighbouring messages by one call, or return None where that cannot be done."""
+        message, count = group[0], sum(each.claimed for each in group)
         if encoding not in ENCODINGS or not 0 < count <= len(payload) <= WHOLE_MESSAGE_LIMIT:
+            return None
+        if len(group) > 1 and not are_objects(payload, [each.length for each in group]):
             return None
         decoded = decode_columns(encoding, payload, count)
         if decoded is None:
@@ -183,20 +193,57 @@ class ChunkPath:
         created = rfc3339(frame.journal_time).encode()
         event = encode(reference.container_event(self._settings))[1:]
         stamps = {second: b'",%b,"@timestamp":"%b' % (event, second_text[second]) for second in set(columns.seconds)}
-        width = len(b'%09dZ","message":' % 0)
-        nanoseconds = (b'%09dZ","message":' * count) % tuple(columns.nanoseconds)
         lines = encode_texts(columns.lines)
-        parts: list[bytes] = [b'{"event":{"created":"%b","sequence":%b' % (created, shared)] * (8 * count)
-        parts[1::8] = digits
-        parts[2::8] = itertools.repeat(b',"id":"%b' % ids.prefix, count)
-        parts[3::8] = ids.suffixes
-        parts[4::8] = map(stamps.__getitem__, columns.seconds)
-        parts[5::8] = [nanoseconds[at : at + width] for at in range(0, width * count, width)]
-        parts[6::8] = lines
-        parts[7::8] = columns.tails
-        fixed = sum(map(len, parts[:6]))
+        start = [
+            *ENVELOPE,
+            b'{"event":{"created":"%b","sequence":%b' % (created, shared),
+            b"",
+            b',"id":"%b' % ids.prefix,
+        ]
+        parts: list[bytes] = [*start, *[b""] * 5] * count
+        parts[3::10] = digits
+        parts[5::10] = ids.suffixes
+        parts[6::10] = map(stamps.__getitem__, columns.seconds)
+        parts[7::10] = map(b'%09dZ","message":'.__mod__, columns.nanoseconds)
+        parts[8::10] = lines
+        parts[9::10] = columns.tails
+        fixed = sum(map(len, parts[:8]))
         size = count * fixed + sum(map(len, lines)) + sum(map(len, columns.tails))
-        return Documents(self._stream, ids, parts, stride=8, size_bytes=size)
+        return Documents(self._stream, ids, parts, stride=10, size_bytes=size)
+
+
+def _groups(frame: Frame) -> Iterator[tuple[list[Message], str, memoryview]]:
+    """Yield a frame's messages with encoding and payload; neighbours of one record and one origin together.
+
+    Docker's driver sends each line as a message: what a decode costs beside its records would be paid for each line.
+    """
+    group: list[Message] = []
+    before = ""
+    start = end = 0
+    for message, encoding, payload in reference.messages(frame):
+        alone = encoding != ONE_BY_ONE or message.claimed != 1
+        if group and (alone or encoding != before or not _alike(message, group[0])):
+            yield group, before, frame.payload[start:end]
+            group, start = [], end
+        before = encoding
+        end += len(payload)
+        group.append(message)
+        if alone or end - start >= WHOLE_MESSAGE_LIMIT // 2:
+            yield group, before, frame.payload[start:end]
+            group, start = [], end
+    if group:
+        yield group, before, frame.payload[start:end]
+
+
+def _alike(one: Message, other: Message) -> bool:
+    return one.origin == other.origin and one.tag == other.tag
+
+
+def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Message, memoryview]]:
+    end = 0
+    for message in group:
+        start, end = end, end + message.length
+        yield message, payload[start:end]
 
 
 def _slices(pieces: Iterator[Piece]) -> Iterator[tuple[list[Piece], int]]:
@@ -246,6 +293,4 @@ def _rendered_singly(frame: Frame, others: list[tuple[int, reference.Settled]]) 
             lines.append(reference.encode_document(frame, item, identifier=identifier, sequence=int(shared + digits)))
             places.append(index)
     ids = document_ids(frame, 0, others[-1][0] + 1) if made else None
-    return [
-        reference.documents_of(stream, lines, ids.picked(places)) for stream, (lines, places) in made.items() if ids
-    ]
+    return [Documents.of_lines(stream, lines, ids.picked(places)) for stream, (lines, places) in made.items() if ids]

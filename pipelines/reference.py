@@ -15,7 +15,7 @@ from pipelines.batch import Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Control, Refused, close_batch, with_lookahead
 from pipelines.decode.forward import EntryError, decode_entry, decode_message
 from pipelines.decode.msgpack_walk import BrokenPayloadError, objects
-from pipelines.frame import Frame, Ids, Message, document_ids, event_sequences
+from pipelines.frame import Frame, Message, document_ids, event_sequences
 from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
@@ -127,11 +127,6 @@ def encode_document(frame: Frame, item: Ready, *, identifier: bytes, sequence: i
     return encode(document) + b"\n"
 
 
-def documents_of(stream: DataStream, lines: list[bytes], ids: Ids) -> Documents:
-    """Put encoded documents together."""
-    return Documents(stream, ids, lines, stride=1, size_bytes=sum(map(len, lines)))
-
-
 def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool) -> Batch:
     """Number the records from `first` on, encode their documents and close the books (P2)."""
     identifiers = document_ids(frame, first, len(settled))
@@ -147,6 +142,6 @@ def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool
         elif isinstance(item, Refused):
             refused.append((first + index, item))
     documents = tuple(
-        documents_of(stream, lines, identifiers.picked(places)) for stream, (lines, places) in encoded.items()
+        Documents.of_lines(stream, lines, identifiers.picked(places)) for stream, (lines, places) in encoded.items()
     )
     return close_batch(frame, documents, refused, records=range(first, first + len(settled)), last=last)

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from pipelines.batch import DOCUMENT_HEAD, Documents
+from pipelines.batch import DOCUMENT_HEAD, ENVELOPE, Documents
 from pipelines.frame import Ids, Position
 
 ACTION_HEAD: Final = b'{"create":{"_id":"'
@@ -134,14 +134,12 @@ def body_of(parts: Sequence[Slice], ingested: str) -> Body:
     made: list[bytes] = []
     between = ACTION_END + b"\n" + INGESTED % ingested.encode()
     for part in parts:
-        stride = part.stride + 2
-        pieces: list[bytes] = [ACTION_HEAD + part.ids.prefix] * (stride * len(part))
-        pieces[1::stride] = part.ids.suffixes
-        heads = part.pieces[:: part.stride]
+        pieces = list(part.pieces)
+        heads = pieces[len(ENVELOPE) :: part.stride]
         opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
-        pieces[2::stride] = map(opened.__getitem__, heads)
-        for place in range(1, part.stride):
-            pieces[place + 2 :: stride] = part.pieces[place :: part.stride]
+        pieces[0 :: part.stride] = [ACTION_HEAD + part.ids.prefix] * len(part)
+        pieces[1 :: part.stride] = part.ids.suffixes
+        pieces[len(ENVELOPE) :: part.stride] = map(opened.__getitem__, heads)
         made += pieces
     return Body(b"".join(made), ingested, [(part.position, len(part)) for part in parts])
 

@@ -29,7 +29,7 @@ from collector.outputs.elasticsearch_answers import Answer, request_problem
 COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
 
-WRITE_BYTES: Final = 256 << 10
+WRITE_BYTES: Final = 1 << 20
 
 ACCEPT: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"

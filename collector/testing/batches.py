@@ -43,7 +43,7 @@ def batch_of(
         + b"\n"
         for index, message in enumerate(messages)
     ]
-    documents = Documents(stream, ids, lines, stride=1, size_bytes=sum(map(len, lines)))
+    documents = Documents.of_lines(stream, lines, ids)
     here = Position(0, EPOCH, sequence)
     letters = tuple(dead)
     tally = Tally(len(lines), len(lines) + len(letters), len(lines), len(letters), 0)

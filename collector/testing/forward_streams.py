@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from collector.wire.blocks import Blocks
-from collector.wire.forward import MESSAGE_LIMIT_BYTES, BrokenStream, ForwardDecoder, ForwardMessage, inflated
+from collector.wire.forward import MESSAGE_LIMIT_BYTES, BrokenStream, ForwardDecoder
+from collector.wire.forward_message import ForwardMessage, inflated
 
 
 class Decoded(msgspec.Struct, frozen=True):

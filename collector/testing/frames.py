@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipelines.frame import Frame, JournalIdentity, Message, Origin, Run
 
 JOURNAL_TIME = 1_700_000_000_123_456_789
+NEIGHBOURS = 3
 ORIGIN = Origin("docker", "tcp", "192.0.2.7")
 
 
@@ -13,7 +14,10 @@ def frame_of(
     sequence: int = 3,
     origins: tuple[Origin, ...] = (ORIGIN,),
 ) -> Frame:
-    """Make a frame of runs; each is an encoding and its messages as (payload, tag, claimed)."""
+    """Make a frame of runs; each is an encoding and its messages as (payload, tag, claimed).
+
+    Origins take turns, each for a few neighbouring messages.
+    """
     messages = [message for _, run in runs for message in run]
     return Frame(
         journal=JournalIdentity(0xABCDEF, "collector-1"),
@@ -23,7 +27,7 @@ def frame_of(
         journal_time=JOURNAL_TIME,
         origins=origins,
         messages=tuple(
-            Message(number % len(origins), len(payload), tag, b"", b"", claimed)
+            Message(number // NEIGHBOURS % len(origins), len(payload), tag, b"", b"", claimed)
             for number, (payload, tag, claimed) in enumerate(messages)
         ),
         runs=tuple(Run(encoding, len(run)) for encoding, run in runs),

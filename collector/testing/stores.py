@@ -17,7 +17,7 @@ SIZE_BYTES = 1 << 30
 def batch_of_lines(sequence: int, lines: Sequence[bytes], *, stream: DataStream = STREAM, time_ns: int = 0) -> Batch:
     """Make a batch of encoded documents, each with its newline."""
     ids = Ids(b"dc%017d" % sequence, [b"%05d" % index for index in range(len(lines))])
-    documents = Documents(stream, ids, lines, stride=1, size_bytes=sum(map(len, lines)))
+    documents = Documents.of_lines(stream, lines, ids)
     here = Position(0, 1, sequence)
     tally = Tally(len(lines), len(lines), len(lines), 0, 0)
     return Batch(here, here._replace(sequence=sequence + 1), time_ns, (documents,), (), tally, documents.size_bytes)

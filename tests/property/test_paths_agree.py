@@ -132,7 +132,21 @@ def _messages(entry: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[tuple[b
     return st.lists(st.lists(entry, max_size=6).flatmap(_payload), min_size=1, max_size=3)
 
 
+def _cut(pieces: list[bytes], places: list[int]) -> list[tuple[bytes, bytes, int]]:
+    """Cut the same bytes elsewhere: messages that claim one record each and hold something else."""
+    joined = b"".join(pieces)
+    ends = sorted({place % (len(joined) + 1) for place in places} | {len(joined)})
+    return [(joined[start:end], b"", 1) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+line_messages = st.lists(st.one_of(docker_message, docker_message, any_message), min_size=2, max_size=9)
+one_by_one = st.one_of(
+    st.lists(docker_message, min_size=2, max_size=9).map(lambda each: [(one, b"", 1) for one in each]),
+    line_messages.map(lambda each: [(one, b"", 1) for one in each]),
+    st.builds(_cut, line_messages, st.lists(st.integers(0, 2**16), min_size=1, max_size=8)),
+)
 run = st.one_of(
+    st.tuples(st.just("forward-message"), one_by_one),
     *(st.tuples(st.just("forward"), _messages(entry)) for entry in uniform_entries),
     st.tuples(st.just("forward-message"), _messages(docker_message)),
     st.tuples(st.just("forward"), _messages(any_entry)),
@@ -172,6 +186,7 @@ def check(frame: Frame) -> list[dict[str, Any]]:
 @given(frames)
 @example(frame_of(("forward", [(b"\xc0" * 50_000, b"t", -1)])))
 @example(frame_of(("forward", [(b"\x92\x01\x80" * 40_000, b"t", 40_000)])))
+@example(frame_of(("forward-message", [(b"\x93\xa1t\x01", b"", 1), (b"\x80", b"", 1), (b"\x93\xa1t\x01\x80", b"", 1)])))
 @example(frame_of())
 def test_generated_and_hostile_frames_give_the_same_batches_on_both_paths(frame: Frame) -> None:
     """Whatever a sender puts into a frame, both paths make equal batches whose books balance."""

@@ -62,7 +62,7 @@ async def test_a_dead_elasticsearch_makes_the_output_hold_a_bounded_amount(tmp_p
             await worker.wait_told()
         taken = 200 - source.left
 
-    assert taken * 1_000_000 < GATHER_BYTES + 3 * (5 << 20)
+    assert taken * 1_000_000 < GATHER_BYTES + 3 * (8 << 20)
 
 
 async def test_a_server_that_never_answers_is_asked_again(server: BulkServer, tmp_path: Path) -> None:
