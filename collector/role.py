@@ -30,7 +30,9 @@ ROLES: Final = {
     "worker": "collector.worker",
     "console": "collector.console.server",
 }
-"""Role -> the module whose `main` it runs; imported only by that process, so each loads just what it needs."""
+"""Role -> the module whose `main` it runs, in the event loop of its `new_event_loop` where it has one.
+
+Imported only by that process, so each loads just what it needs."""
 
 REPORT_INTERVAL_S: Final = 1.0
 EXIT_WRONG_USE: Final = 2
@@ -169,7 +171,9 @@ def main(arguments: Sequence[str]) -> int:
     configure()
     log_uncaught(logger)
     try:
-        return asyncio.run(run(role, end, importlib.import_module(ROLES[role]).main))
+        module = importlib.import_module(ROLES[role])
+        with asyncio.Runner(loop_factory=getattr(module, "new_event_loop", None)) as runner:
+            return runner.run(run(role, end, module.main))
     finally:
         tell_left_out()
 

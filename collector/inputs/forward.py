@@ -34,7 +34,8 @@ from collector.inputs.sockets import (
 from collector.journal.entry import Entry, Receipt
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
-from collector.wire.forward import MESSAGE_LIMIT_BYTES, BrokenStream, ForwardDecoder, ForwardMessage, inflated
+from collector.wire.forward import MESSAGE_LIMIT_BYTES, BrokenStream, ForwardDecoder
+from collector.wire.forward_message import ForwardMessage, inflated
 from pipelines.frame import Origin
 
 CONNECTION_LIMIT: Final = 10_000
@@ -281,7 +282,10 @@ class _Connection(asyncio.BufferedProtocol):
             self._has_acked = True
             self._owner.counts.acks += len(acks)
             transport.write(b"".join(acks))
-        self._submit()
+        if self._waiting or not self._reading:
+            self._submit()
+        elif self._finishing:
+            self._close_when_done()
 
     def _refuse(self) -> None:
         self._owner.counts.refused += 1

@@ -12,7 +12,6 @@ sends one per line, are walked in one loop.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -20,24 +19,24 @@ import msgspec
 from collector.wire.blocks import BLOCK_BYTES, Block, Blocks
 from collector.wire.element_walk import ElementWalk
 from collector.wire.errors import WireError
-from collector.wire.forward_compression import InflateError, inflate
 from collector.wire.forward_heads import (
     FORWARD,
     IMPOSSIBLE,
     MESSAGE,
     MODES,
+    OPTIONS_LIMIT_BYTES,
     PACKED,
+    TAG_LIMIT_BYTES,
     array_head,
     raw_head,
     run_of_messages,
+    whole_message,
 )
+from collector.wire.forward_message import ForwardMessage
 from collector.wire.forward_options import NO_OPTIONS, Options, decode_options
 
 MESSAGE_LIMIT_BYTES: Final = 64 << 20
 """Default limit of one message, on the wire and inflated."""
-
-TAG_LIMIT_BYTES: Final = 16 << 10
-OPTIONS_LIMIT_BYTES: Final = 256 << 10
 
 HANDOVER_SHARE: Final = 4
 """A block is handed on when messages fill at least this part of it (one in four); less is copied, so that a few bytes
@@ -47,49 +46,6 @@ SLACK_BYTES: Final = 4 << 10
 """Room for head and options behind a payload of known length."""
 
 _heartbeats: Final = re.compile(rb"\xc0+")
-
-
-class ForwardMessage(msgspec.Struct):
-    """One message, or consecutive Message-mode objects that nobody wants acknowledged.
-
-    `encoding` is `forward`, `forward-message`, `forward-metrics` or `forward-broken`. `ack` is the whole reply to send
-    once the message is durable, empty when none is asked for. `payload` may lie in `block`: call `release()` when the
-    bytes are no longer needed. `wire_bytes` is the size it came in.
-    """
-
-    encoding: str
-    payload: Sequence[bytes | memoryview]
-    tag: bytes
-    chunk: bytes
-    ack: bytes
-    claimed: int
-    wire_bytes: int
-    compressed: str = ""
-    block: Block | None = None
-
-    def release(self) -> None:
-        """Let go of the block; once, and only when nobody reads the payload any more."""
-        block, self.block, self.payload = self.block, None, ()
-        if block is not None:
-            block.release()
-
-
-def inflated(message: ForwardMessage, *, limit_bytes: int) -> ForwardMessage:
-    """Return a compressed message with its payload inflated, any other as it is.
-
-    What cannot be inflated within `limit_bytes` becomes `forward-broken`, with its bytes as they came.
-    """
-    if not message.compressed:
-        return message
-    try:
-        pieces = inflate(memoryview(message.payload[0]), message.compressed, limit_bytes=limit_bytes)
-    except InflateError:
-        message.encoding = "forward-broken"
-    else:
-        message.release()
-        message.payload = pieces
-    message.compressed = ""
-    return message
 
 
 class BrokenStream(WireError):
@@ -187,17 +143,16 @@ class ForwardDecoder:
     def _find(self, view: memoryview, found: list[_Found]) -> None:
         while self._begin < self._end:
             window = view[self._begin : self._end]
-            if self._open is None:
-                if window[0] == 0xC0:
-                    beats = _heartbeats.match(window)
-                    self._pass(beats.end() if beats else 1)
-                    continue
-                self._open = self._opened(window)
-            if self._open is None or not self._walked(self._open, window):
+            if self._open is None and window[0] == 0xC0:
+                beats = _heartbeats.match(window)
+                self._pass(beats.end() if beats else 1)
+                continue
+            message = self._next(window)
+            if message is None:
                 if len(window) > self._limit:
                     raise WireError("too_long", f"a message of more than {self._limit} bytes")
                 return
-            message, self._open = self._finished(self._open, window), None
+            self._open = None
             self._pass(message.end - message.begin)
             if message.encoding == "forward-message" and not message.options.ack:
                 message.claimed += self._run(view, message)
@@ -206,6 +161,19 @@ class ForwardDecoder:
                     found[-1].claimed += message.claimed
                     continue
             found.append(message)
+
+    def _next(self, window: memoryview) -> _Found | None:
+        """Return the message that `window` begins with; None while it is not whole."""
+        if self._open is None:
+            if window[0] == 0x94 and len(window) <= self._limit:
+                options = whole_message(window)
+                if options is not None:
+                    begin, end = self._begin, self._end
+                    return _Found(begin, end, begin, end, "forward-message", b"", 1, decode_options(options))
+            self._open = self._opened(window)
+        if self._open is None or not self._walked(self._open, window):
+            return None
+        return self._finished(self._open, window)
 
     def _pass(self, count: int) -> None:
         self._begin += count

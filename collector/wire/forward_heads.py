@@ -6,6 +6,7 @@ Offsets are absolute within the memory given; nothing here raises on hostile byt
 from typing import Final
 
 import msgpack
+import msgspec
 
 from collector.wire.element_walk import skipper
 from collector.wire.forward_options import is_empty
@@ -13,7 +14,20 @@ from collector.wire.forward_options import is_empty
 FIRST_FEED_BYTES: Final = 4 << 10
 FEED_LIMIT_BYTES: Final = 64 << 10
 
+TAG_LIMIT_BYTES: Final = 16 << 10
+OPTIONS_LIMIT_BYTES: Final = 256 << 10
+
 MESSAGE, FORWARD, PACKED, IMPOSSIBLE = range(4)
+
+
+class _WholeMessage(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    tag: msgspec.Raw
+    time: msgspec.Raw
+    record: msgspec.Raw
+    options: msgspec.Raw
+
+
+_decode_whole = msgspec.msgpack.Decoder(_WholeMessage).decode
 
 
 def _mode(first: int) -> int:
@@ -27,6 +41,22 @@ def _mode(first: int) -> int:
 
 
 MODES: Final = bytes(map(_mode, range(256)))
+
+
+def whole_message(window: memoryview) -> memoryview | None:
+    """Return the options of a Message-mode object that is all of `window`; None for anything else.
+
+    That is what arrives from a sender that waits for each acknowledgement. What is None here, the general path looks
+    at, whatever it is.
+    """
+    try:
+        message = _decode_whole(window)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    tag, time, options = memoryview(message.tag), memoryview(message.time), memoryview(message.options)
+    is_text = 0xA0 <= tag[0] <= 0xBF or 0xD9 <= tag[0] <= 0xDB
+    within = len(tag) <= TAG_LIMIT_BYTES and len(options) <= OPTIONS_LIMIT_BYTES
+    return options if is_text and within and MODES[time[0]] == MESSAGE else None
 
 
 def array_head(window: memoryview, at: int) -> tuple[int, int] | None:

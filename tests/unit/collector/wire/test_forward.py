@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from collector.testing.forward_sender import MODES, Mode, Options, encode_message
 from collector.testing.forward_streams import Decoded, decode_pieces
 from collector.wire.blocks import BLOCK_BYTES, Blocks
-from collector.wire.forward import TAG_LIMIT_BYTES, BrokenStream, ForwardDecoder, ForwardMessage
+from collector.wire.forward import BrokenStream, ForwardDecoder
+from collector.wire.forward_heads import TAG_LIMIT_BYTES
+from collector.wire.forward_message import ForwardMessage
 from collector.wire.forward_options import ACK_LIMIT_BYTES
 
 GOLDEN = sorted((Path(__file__).parents[3] / "golden" / "forward").glob("*.bin"))
@@ -42,6 +44,27 @@ def mixed_stream() -> bytes:
     )
     plain = b"\x94\xa2c1\xd2\x65\x53\xf1\x00" + RECORD + b"\x80"
     return stream + plain * 3 + b"\xc0\xc0" + plain[:-1] + b"\xc0" + b"\x93" + plain[1:-1] + b"\x92\xa1t\x90" + plain
+
+
+CHUNK = b"\x81\xa5chunk\xa2id"
+objects = st.one_of(
+    st.sampled_from(
+        [b"\xa2c1", b"\xd9\x01t", b"\xc4\x01t", b"\xc0", TIME, b"\xd2\x65\x53\xf1\x00", RECORD, CHUNK, b"\x80"]
+    ),
+    st.sampled_from(
+        [b"\xc1", b"\x91" * 2000 + b"\x01", b"\xda\x50\x00" + b"t" * 0x5000, b"\xdf", b"\x81\xa5chunk\xc0"]
+    ),
+    st.sampled_from([b"\x82\xa5chunk\xa1a\xa5chunk\xa1b", b"\x81\xa4size\x05", b"\xa2\xff\xfe", b"\xd9\xfft"]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(objects, min_size=3, max_size=5), st.sampled_from([b"", b"\x94", b"\xc0"]))
+def test_what_arrives_whole_is_judged_like_what_arrives_byte_by_byte(parts: list[bytes], behind: bytes) -> None:
+    """A message of four elements has a short cut when it arrives whole; it leads to the same place."""
+    stream = b"\x94" + b"".join(parts) + behind
+
+    assert decode_pieces([stream]) == decode_pieces(bytes([byte]) for byte in stream)
 
 
 def test_message_mode_of_docker_without_ack() -> None:
