@@ -67,7 +67,7 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20 << 30
 
 
-class ForwardInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="forward"):
+class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="forward"):
     """Fluent Forward: Docker's `fluentd` log driver, Fluent Bit's `forward` output, fluentd."""
 
     listen: Annotated[Listen, Meta(description="Address and port, or a Unix socket.")] = "127.0.0.1:24224"
@@ -80,7 +80,7 @@ class ForwardInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     connections_limit: Annotated[int, Meta(description="Most connections at once; further ones are closed.")] = 10_000
 
 
-class LocalOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="local"):
+class LocalOutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="local"):
     """The local store, searched by `tidewaiter search`."""
 
     retention: Annotated[Duration, Meta(description="Files whose newest document is older are deleted.")] = 30 * 86400.0
@@ -88,7 +88,7 @@ class LocalOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     limit: Annotated[Size, Meta(description="Largest size on disk; beyond it the oldest file is deleted.")] = 10 << 30
 
 
-class ElasticsearchOutput(
+class ElasticsearchOutputConfig(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="elasticsearch", omit_defaults=True
 ):
     """Data streams of Elasticsearch 8.19 or later."""
@@ -131,8 +131,8 @@ class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[ListenTcp, Meta(description="Address and port.")] = "127.0.0.1:8686"
 
 
-Input = ForwardInput
-Output = LocalOutput | ElasticsearchOutput
+InputConfig = ForwardInputConfig
+OutputConfig = LocalOutputConfig | ElasticsearchOutputConfig
 
 
 def default_data_dir() -> str:
@@ -140,14 +140,14 @@ def default_data_dir() -> str:
     return platformdirs.user_data_dir("tidewaiter", appauthor=False)
 
 
-def default_inputs() -> dict[str, Input]:
+def default_inputs() -> dict[str, InputConfig]:
     """Return the built-in inputs."""
-    return {"forward": ForwardInput()}
+    return {"forward": ForwardInputConfig()}
 
 
-def default_outputs() -> dict[str, Output]:
+def default_outputs() -> dict[str, OutputConfig]:
     """Return the built-in outputs."""
-    return {"store": LocalOutput()}
+    return {"store": LocalOutputConfig()}
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,12 +171,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     journal: Annotated[JournalConfig, Meta(description="Limits of the journal.")] = JournalConfig()
 
     inputs: Annotated[
-        dict[str, Input],
+        dict[str, InputConfig],
         Meta(description="Where records come in, by name."),
     ] = msgspec.field(default_factory=default_inputs)
 
     outputs: Annotated[
-        dict[str, Output],
+        dict[str, OutputConfig],
         Meta(description="Where documents go, by name."),
     ] = msgspec.field(default_factory=default_outputs)
 

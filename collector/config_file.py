@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from collector.config import Config, ConsoleConfig, ElasticsearchOutput, ForwardInput, default_inputs
+from collector.config import Config, ConsoleConfig, ElasticsearchOutputConfig, ForwardInputConfig, default_inputs
 from collector.config_nodes import Reader, members
 from collector.config_values import Address, address_of
 from collector.errors import ConfigError, Problem
@@ -145,7 +145,7 @@ def _listening(root: yaml.Node | None) -> Iterator[_Listening]:
     for name, node in members(sections.get("inputs")).items():
         kind = members(node).get("type")
         if isinstance(kind, yaml.ScalarNode) and kind.value == "forward":
-            yield from _listens(f"input {name}", f"inputs.{name}", node, ForwardInput().listen)
+            yield from _listens(f"input {name}", f"inputs.{name}", node, ForwardInputConfig().listen)
 
 
 def _listens(name: str, path: str, node: yaml.Node | None, default: str) -> Iterator[_Listening]:
@@ -199,7 +199,7 @@ def _warnings(config: Config) -> Iterator[str]:
     if not address_of(config.console.listen).is_private():
         yield f"the console listens on {config.console.listen}, beyond loopback: whoever reaches it reads metrics"
     for name, output in config.outputs.items():
-        if isinstance(output, ElasticsearchOutput) and (output.api_key or output.password):
+        if isinstance(output, ElasticsearchOutputConfig) and (output.api_key or output.password):
             for url in output.urls:
                 if url.startswith("http:") and not _is_here(url):
                     yield f"output {name} sends its credentials to {url} without TLS: whoever listens can read them"

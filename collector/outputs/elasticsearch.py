@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 from collector import telemetry
-from collector.config import ElasticsearchOutput
+from collector.config import ElasticsearchOutputConfig
 from collector.dead_letters import DeadLetterFile, DeadLettersFullError, Letter, letter_id
 from collector.logs import get_logger
 from collector.outputs.bulk import Body, Slice, body_of, slices
@@ -105,13 +105,13 @@ class _Waits:
         self._surroundings.healthy(f"output {self._output}")
 
 
-class ElasticsearchSink:
+class ElasticsearchOutput:
     """See `collector.outputs.output.Output`."""
 
     def __init__(
         self,
         name: str,
-        options: ElasticsearchOutput,
+        options: ElasticsearchOutputConfig,
         data_dir: Path,
         surroundings: Surroundings,
         *,

@@ -21,7 +21,7 @@ from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from isal import igzip
 
-from collector.config import ElasticsearchOutput, SecretError
+from collector.config import ElasticsearchOutputConfig, SecretError
 from collector.errors import TidewaiterError
 from collector.logs import get_logger
 from collector.outputs.elasticsearch_answers import Answer, request_problem
@@ -116,7 +116,7 @@ class GzipNode(BulkNode):
         return await super().perform_request(method, target, body, headers, request_timeout)
 
 
-def credentials(options: ElasticsearchOutput) -> dict[str, Any]:
+def credentials(options: ElasticsearchOutputConfig) -> dict[str, Any]:
     """Return the credentials as the client takes them, read anew; raise SecretError."""
     if options.api_key is not None:
         return {"api_key": options.api_key.read()}
@@ -125,7 +125,7 @@ def credentials(options: ElasticsearchOutput) -> dict[str, Any]:
     return {}
 
 
-def connection_options(options: ElasticsearchOutput) -> dict[str, Any]:
+def connection_options(options: ElasticsearchOutputConfig) -> dict[str, Any]:
     """Return what every client of this output needs; raise SecretError or CertificateError."""
     made: dict[str, Any] = {"max_retries": 0, "retry_on_timeout": False, **credentials(options)}
     if any(url.startswith("https:") for url in options.urls):
@@ -139,7 +139,7 @@ def connection_options(options: ElasticsearchOutput) -> dict[str, Any]:
 class BulkClient:
     """Sends bulk bodies, each exactly once, and says what came back. Raises nothing of the network."""
 
-    def __init__(self, options: ElasticsearchOutput, *, answer_s: float) -> None:
+    def __init__(self, options: ElasticsearchOutputConfig, *, answer_s: float) -> None:
         raw = _Raw()
         self._options = options
         self._answer_s = answer_s

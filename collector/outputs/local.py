@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from collector import telemetry
-from collector.config import LocalOutput
+from collector.config import LocalOutputConfig
 from collector.outputs.output import BatchSource, Stopped
 from collector.store.files import StoreFiles
 from pipelines.batch import Batch
@@ -27,11 +27,11 @@ COMMIT_BYTES: Final = 16 << 20
 """So much is committed without waiting: what is gathered is held in memory."""
 
 
-class LocalStore:
+class LocalOutput:
     """See `collector.outputs.output.Output`; `clock` gives seconds that never go back."""
 
     def __init__(
-        self, name: str, options: LocalOutput, data_dir: Path, clock: Callable[[], float] = time.monotonic
+        self, name: str, options: LocalOutputConfig, data_dir: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._name = name
         self._files = StoreFiles(data_dir / "store", retention_s=options.retention, limit_bytes=options.limit)

@@ -8,7 +8,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from collector import __version__
-from collector.config import ElasticsearchOutput
+from collector.config import ElasticsearchOutputConfig
 from collector.errors import TidewaiterError, UnreachableError
 from collector.outputs.elasticsearch_client import connection_options
 from collector.setup.templates import objects
@@ -47,8 +47,8 @@ def elasticsearch(ctx: click.Context, *, name: str | None, dry_run: bool, as_jso
             click.echo(f"{result:10} {path}")
 
 
-def _chosen(outputs: dict[str, Any], name: str | None) -> ElasticsearchOutput:
-    known = {key: output for key, output in outputs.items() if isinstance(output, ElasticsearchOutput)}
+def _chosen(outputs: dict[str, Any], name: str | None) -> ElasticsearchOutputConfig:
+    known = {key: output for key, output in outputs.items() if isinstance(output, ElasticsearchOutputConfig)}
     if name is not None and name not in known:
         raise click.BadParameter(f"no elasticsearch output {name!r}; there is: {', '.join(known) or 'none'}")
     if not known:
@@ -58,7 +58,7 @@ def _chosen(outputs: dict[str, Any], name: str | None) -> ElasticsearchOutput:
     return known[name] if name is not None else next(iter(known.values()))
 
 
-def _install(output: ElasticsearchOutput, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _install(output: ElasticsearchOutputConfig, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Put what is missing or different; return created, updated or unchanged by object."""
     results = {}
     with Elasticsearch(output.urls, **connection_options(output)) as client:

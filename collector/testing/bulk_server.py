@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from collector.config import ElasticsearchOutput
+from collector.config import ElasticsearchOutputConfig
 from collector.dead_letters import DeadLetterFile
-from collector.outputs.elasticsearch import ElasticsearchSink
+from collector.outputs.elasticsearch import ElasticsearchOutput
 from collector.outputs.elasticsearch_answers import Pace
 from collector.testing.batches import ListedSource
 
@@ -131,10 +131,10 @@ async def running(
 ) -> AsyncIterator[Worker]:
     """Run the output until the block ends, then stop it."""
     worker = Worker()
-    configured = ElasticsearchOutput(urls=[server.url], **options)
-    sink = ElasticsearchSink("elastic", configured, data_dir, worker, pace=pace, letters=letters)
-    sink.resume(None)
-    task = asyncio.create_task(sink.run(source))
+    configured = ElasticsearchOutputConfig(urls=[server.url], **options)
+    output = ElasticsearchOutput("elastic", configured, data_dir, worker, pace=pace, letters=letters)
+    output.resume(None)
+    task = asyncio.create_task(output.run(source))
     try:
         yield worker
     finally:

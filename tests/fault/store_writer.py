@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from collector.config import LocalOutput
-from collector.outputs.local import LocalStore
+from collector.config import LocalOutputConfig
+from collector.outputs.local import LocalOutput
 from collector.testing.batches import EPOCH, TIME, batch_of
 from pipelines.batch import Batch
 from pipelines.frame import Position
@@ -45,7 +45,7 @@ class EndlessSource:
 
 def main(data_dir: Path) -> None:
     """Resume and write."""
-    output = LocalStore("store", LocalOutput(retention=1e9), data_dir)
+    output = LocalOutput("store", LocalOutputConfig(retention=1e9), data_dir)
     start = output.resume(None)
     assert start is None or start.epoch in (0, EPOCH)
     asyncio.run(output.run(EndlessSource(start)))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.config import LocalOutput
-from collector.outputs.local import LocalStore
+from collector.config import LocalOutputConfig
+from collector.outputs.local import LocalOutput
 from collector.store.lucene import translate
 from collector.store.reader import open_store
 from collector.testing.batches import EPOCH, ListedSource, batch_of
@@ -40,7 +40,7 @@ async def test_a_full_disk_loses_and_doubles_nothing(small_disk: Path, ballast_b
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(ballast_bytes))
     batches = [batch_of(number, [f"{number} " + "x" * 30_000]) for number in range(100)]
-    output = LocalStore("store", LocalOutput(), small_disk)
+    output = LocalOutput("store", LocalOutputConfig(), small_disk)
     output.resume(None)
     source = ListedSource(batches[:10])
     writing = asyncio.create_task(output.run(source))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.config import ElasticsearchOutput, ForwardInput, LocalOutput, Secret
+from collector.config import ElasticsearchOutputConfig, ForwardInputConfig, LocalOutputConfig, Secret
 from collector.config_file import load, parse
 from collector.errors import ConfigError, Problem
 
@@ -186,7 +186,7 @@ def test_aliases_are_read_at_each_place() -> None:
         "f",
     )
 
-    assert [output.password for output in config.outputs.values() if isinstance(output, ElasticsearchOutput)] == [
+    assert [output.password for output in config.outputs.values() if isinstance(output, ElasticsearchOutputConfig)] == [
         Secret(env="P"),
         None,
     ]
@@ -203,8 +203,8 @@ def test_an_empty_file_is_the_built_in_configuration() -> None:
     """Forward on loopback, the local store and the console on loopback."""
     config = parse("", "tidewaiter.yaml")
 
-    assert config.inputs == {"forward": ForwardInput(listen="127.0.0.1:24224")}
-    assert config.outputs == {"store": LocalOutput()}
+    assert config.inputs == {"forward": ForwardInputConfig(listen="127.0.0.1:24224")}
+    assert config.outputs == {"store": LocalOutputConfig()}
     assert config.console.listen == "127.0.0.1:8686"
 
 
@@ -221,9 +221,9 @@ def test_a_section_that_is_given_replaces_the_built_in_one() -> None:
     )
 
     assert config.journal.limit == 512 << 20
-    assert config.inputs == {"socket": ForwardInput(listen="unix:///run/forward.sock", message_limit=1 << 20)}
+    assert config.inputs == {"socket": ForwardInputConfig(listen="unix:///run/forward.sock", message_limit=1 << 20)}
     assert config.outputs == {
-        "elastic": ElasticsearchOutput(urls=["https://es.example:9200"], api_key=Secret(file="/run/secrets/es"))
+        "elastic": ElasticsearchOutputConfig(urls=["https://es.example:9200"], api_key=Secret(file="/run/secrets/es"))
     }
     assert config.hosts == {"192.0.2.7": "edge-1"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from collector import intake
-from collector.config import Config, ForwardInput
+from collector.config import Config, ForwardInputConfig
 from collector.internal import InternalClient
 from collector.journal.entry import Receipt
 from collector.journal.follow import Follower
@@ -46,7 +46,7 @@ class FakeContext:
 
 def make_context(data_dir: Path, **inputs: str) -> FakeContext:
     """Return a context with a Forward input for each name, listening where it says."""
-    listening = {name: ForwardInput(listen=listen) for name, listen in inputs.items()}
+    listening = {name: ForwardInputConfig(listen=listen) for name, listen in inputs.items()}
     return FakeContext(Config(inputs=dict(listening)), data_dir)
 
 

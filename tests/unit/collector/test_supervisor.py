@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from collector.config import Config, ElasticsearchOutput, ForwardInput, LocalOutput, Secret
+from collector.config import Config, ElasticsearchOutputConfig, ForwardInputConfig, LocalOutputConfig, Secret
 from collector.supervisor import config_for, secret_variables
 from collector.testing.running import free_port, wait_until
 
@@ -372,14 +372,14 @@ def test_the_data_folder_is_private(supervised: Supervised) -> None:
 
 def test_secret_variables_are_those_that_outputs_name() -> None:
     """Only environment references count; files are read late by who needs them."""
-    elastic = ElasticsearchOutput(urls=[], api_key=Secret(env="KEY"), password=Secret(file="/run/secret"))
+    elastic = ElasticsearchOutputConfig(urls=[], api_key=Secret(env="KEY"), password=Secret(file="/run/secret"))
 
-    assert frozenset({"KEY"}) == secret_variables(Config(outputs={"elastic": elastic, "store": LocalOutput()}))
+    assert frozenset({"KEY"}) == secret_variables(Config(outputs={"elastic": elastic, "store": LocalOutputConfig()}))
 
 
 def test_the_console_knows_neither_inputs_nor_outputs() -> None:
     """Its part of the configuration holds its address and the data folder."""
-    config = Config(inputs={"a": ForwardInput()}, outputs={"b": LocalOutput()}, hosts={"192.0.2.1": "web"})
+    config = Config(inputs={"a": ForwardInputConfig()}, outputs={"b": LocalOutputConfig()}, hosts={"192.0.2.1": "web"})
 
     told = config_for("console", config)
 

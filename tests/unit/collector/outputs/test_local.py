@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.config import LocalOutput
-from collector.outputs.local import LocalStore
+from collector.config import LocalOutputConfig
+from collector.outputs.local import LocalOutput
 from collector.store.files import StoreFiles
 from collector.store.lucene import translate
 from collector.store.manifest import read_manifest
@@ -61,9 +61,9 @@ def found(data_dir: Path) -> list[str]:
         return [json.loads(document)["message"] for document in store.search(translate("", now_ns=TIME))]
 
 
-def made(data_dir: Path) -> LocalStore:
+def made(data_dir: Path) -> LocalOutput:
     """An output that has resumed."""
-    output = LocalStore("store", LocalOutput(), data_dir)
+    output = LocalOutput("store", LocalOutputConfig(), data_dir)
     output.resume(None)
     return output
 
