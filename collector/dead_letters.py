@@ -16,8 +16,8 @@ from typing import Final
 
 import msgspec
 
+from collector.durable_files import sync_directory, write_all
 from collector.errors import DataDirError
-from collector.journal.files import sync_directory
 from collector.journal.segments import first_position, segment_files
 from collector.outputs.output import BatchSource, Stopped
 from parsers.timestamps import rfc3339
@@ -124,10 +124,8 @@ class DeadLetterFile:
 
 def _write(descriptor: int, content: bytes, size: int) -> None:
     """Append and sync; when that fails leave the file as it was, so that a later try begins at a line's start."""
-    view = memoryview(content)
     try:
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, content)
         os.fdatasync(descriptor)
     except OSError:
         os.ftruncate(descriptor, size)

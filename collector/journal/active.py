@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from collector.journal.files import sync_directory
+from collector.durable_files import sync_directory
 from collector.journal.format import DurableEnd, SegmentHeader, encode_frame_head, encode_segment_header
 from collector.journal.group import FrameParts
 from pipelines.frame import Position

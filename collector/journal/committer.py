@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
+from collector.durable_files import free_bytes
 from collector.errors import DataDirError
 from collector.journal.active import ActiveSegment, Sync, Write
 from collector.journal.entry import Entry
-from collector.journal.files import free_bytes
 from collector.journal.format import EPOCH_LIMIT, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
 from collector.journal.group import frames_of, payload_bytes
 from collector.journal.recovery import Continuation

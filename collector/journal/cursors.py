@@ -7,8 +7,8 @@ from typing import Annotated, Final
 import msgspec
 import xxhash
 
+from collector.durable_files import replace_file, sync_directory
 from collector.errors import DataDirError
-from collector.journal.files import replace_file, sync_directory
 from pipelines.frame import Position
 
 FOLDER: Final = "cursors"

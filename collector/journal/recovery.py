@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from collector.durable_files import sync_directory
 from collector.errors import DataDirError
-from collector.journal.files import sync_directory
 from collector.journal.format import FIRST_LINK, FRAME_MAGIC, DurableEnd
 from collector.journal.segments import Bad, Identity, Segment, UnreadableError, first_position, segment_files, walk
 from pipelines.frame import Position, Producer

@@ -13,8 +13,8 @@ import msgspec
 import xxhash
 from blake3 import blake3
 
+from collector.durable_files import replace_file
 from collector.errors import DataDirError
-from collector.journal.files import replace_file
 from collector.journal.format import LINK_ALGORITHM, position_of
 
 STATE_FILE: Final = "state.json"

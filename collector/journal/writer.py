@@ -16,13 +16,14 @@ from typing import Final
 
 import msgspec
 
+from collector.durable_files import free_bytes, sync_directory
 from collector.journal.active import Sync, Write
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import cursors
 from collector.journal.entry import Entry, Receipt
-from collector.journal.files import free_bytes, sync_directory, take_lock
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits, payload_bytes
+from collector.journal.lock import take_lock
 from collector.journal.recovery import recover
 from collector.journal.segments import Identity, first_position, segment_files
 from collector.journal.state import load_state

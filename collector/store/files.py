@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from collector.durable_files import sync_directory, write_all
 from collector.errors import DataDirError
-from collector.journal.files import sync_directory
 from collector.store.manifest import MANIFEST_FILE, Manifest, StoredFile, read_manifest, write_manifest
 from pipelines.batch import Batch, Documents
 from pipelines.frame import Position
@@ -110,9 +110,7 @@ class StoreFiles:
             first_id = documents.ids[0].decode()
             files.append(StoredFile(f"{first_id}.ndjson", 0, 0, now, now, first_id, first_id, earliest, latest, 0))
         file = files[-1]
-        view = memoryview(content)
-        while view:
-            view = view[os.write(self._descriptor(stream, file), view) :]
+        write_all(self._descriptor(stream, file), content)
         file.length += len(content)
         file.documents += len(documents.ids)
         file.last_time = now

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from collector.durable_files import replace_file
 from collector.errors import DataDirError
-from collector.journal.files import replace_file
 from pipelines.frame import Position
 
 MANIFEST_FILE: Final = "manifest.json"

@@ -8,7 +8,7 @@ import pytest
 from blake3 import blake3
 
 from collector.errors import DataDirError
-from collector.journal.files import take_lock
+from collector.journal.lock import take_lock
 from collector.journal.state import RATCHET_CONTEXT, load_state, message_digest, save_state
 
 
