@@ -11,10 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from collector.journal.entry import Entry, Receipt
-from pipelines.frame import Origin
+from collector.testing.journals import Kept
 
 SEED: Final = 20261123
 
@@ -31,22 +29,11 @@ class Mood(enum.Enum):
     MIXES = (*[Receipt.DURABLE] * 3, Receipt.RETRY, Receipt.REJECTED)
 
 
-class Durable(msgspec.Struct, frozen=True):
-    """What was kept of an entry."""
-
-    origin: Origin
-    encoding: str
-    payload: bytes
-    tag: bytes
-    chunk: bytes
-    claimed: int
-
-
 class MoodyJournal:
     """Takes the place of `collector.journal`'s writer; `durable` is what it holds, in order."""
 
     def __init__(self, mood: Mood = Mood.ACCEPTS) -> None:
-        self.durable: list[Durable] = []
+        self.durable: list[Kept] = []
         self.full = False
         self.appended = asyncio.Event()
         self._receipts: tuple[Receipt, ...] = mood.value
@@ -100,6 +87,6 @@ class MoodyJournal:
             callback(pressed)
 
 
-def _kept(entry: Entry) -> Durable:
+def _kept(entry: Entry) -> Kept:
     payload = b"".join(entry.payload)
-    return Durable(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk), entry.claimed)
+    return Kept(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk), entry.claimed)

@@ -14,8 +14,8 @@ import pytest
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.follow import Gap
-from collector.journal.testing import Kept, frames_in, gaps_in, messages_of, payloads_in, read_all
 from collector.journal.writer import Journal, JournalOptions
+from collector.testing.journals import Kept, frames_in, gaps_in, messages_of, payloads_in, read_all
 from pipelines.frame import Frame, Origin, Position, Producer
 
 ORIGINS: Final = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0")]

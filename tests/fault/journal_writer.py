@@ -13,9 +13,9 @@ from pathlib import Path
 
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Receipt
-from collector.journal.testing import entry_of
 from collector.journal.writer import Journal, JournalOptions
 from collector.testing.clock import FakeClock
+from collector.testing.journals import entry_of
 
 IN_FLIGHT = 8
 FILE_EVENTS = frozenset({"open", "os.rename", "os.remove", "os.truncate", "os.mkdir"})

@@ -1,35 +1,17 @@
 """A disk that is really full: a small tmpfs."""
 
 import contextlib
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Receipt
-from collector.journal.testing import entry_of, gaps_in, payloads_in, read_all
 from collector.journal.writer import Journal, JournalOptions
+from collector.testing.journals import entry_of, gaps_in, payloads_in, read_all
 
-DISK_BYTES = 2 << 20
 SEGMENT_BYTES = 128 << 10
 RESERVE_BYTES = 64 << 10
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a tmpfs of 2 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(tmp_path)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
-    yield tmp_path
-    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # a failed test may still hold files open
 
 
 @pytest.mark.parametrize("size", [900, 30_000, 100_000])

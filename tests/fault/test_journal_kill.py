@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from collector.journal.cursors import read_cursor
-from collector.journal.testing import entry_of, frames_in, gaps_in, payloads_in, read_all
 from collector.journal.writer import Journal, JournalOptions
+from collector.testing.journals import entry_of, frames_in, gaps_in, payloads_in, read_all
 from pipelines.frame import Position
 
 WRITER = Path(__file__).with_name("journal_writer.py")

@@ -10,20 +10,13 @@ from collector.journal.entry import Entry
 from collector.journal.follow import Follower, Gap
 from collector.journal.format import FRAME_MAGIC, DurableEnd
 from collector.journal.segments import segment_files
-from collector.journal.testing import ORIGIN, entry_of, frames_in, gaps_in, payloads_in, read_all
-from collector.journal.writer import Journal, JournalOptions
-from collector.testing.clock import FakeClock
+from collector.journal.writer import Journal
+from collector.testing.journals import ORIGIN, entry_of, frames_in, gaps_in, open_journal, payloads_in, read_all
 from pipelines.frame import Frame, Position
 
 
-def _open(root: Path, **changed: object) -> Journal:
-    settings: dict[str, object] = {"limit_bytes": 1 << 30, "reserve_bytes": 0, "consumers": frozenset({"store"})}
-    options = JournalOptions(**(settings | changed))  # type: ignore[arg-type]
-    return Journal.open(root / "journal", name="test", options=options, clock=FakeClock())
-
-
 async def _filled(root: Path, count: int = 5, **changed: object) -> Journal:
-    journal = _open(root, **changed)
+    journal = open_journal(root, **changed)
     for number in range(count):
         await journal.append(entry_of(b"payload %d" % number))
     return journal
@@ -50,7 +43,7 @@ def _frames_at(path: Path) -> list[int]:
 
 async def test_a_follower_goes_on_while_the_writer_appends_and_rolls(tmp_path: Path) -> None:
     """Whatever is durable is read once, in order; at the end there is None, and later more."""
-    journal = _open(tmp_path, segment_bytes=600)
+    journal = open_journal(tmp_path, segment_bytes=600)
     follower = Follower(tmp_path / "journal")
     seen = []
     for number in range(30):
@@ -109,7 +102,7 @@ async def test_a_follower_may_be_moved_and_closed(tmp_path: Path) -> None:
 
 async def test_frames_larger_and_smaller_than_a_block_are_read_whole(tmp_path: Path) -> None:
     """Where frames lie relative to the blocks that are read makes no difference."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     sizes = [0, 1, (1 << 20) - 500, 1 << 20, (1 << 20) + 1, 5 << 20, 3, *[70_000] * 40, 0]
     for number, size in enumerate(sizes):
         await journal.append(entry_of(bytes([number]) * size))
@@ -165,7 +158,7 @@ async def test_a_cut_off_end_of_a_sealed_segment_is_a_gap(tmp_path: Path, *, res
     journal = await _filled(tmp_path, segment_bytes=(1 << 20) if restart else 900)
     if restart:
         await journal.close()
-        journal = _open(tmp_path)
+        journal = open_journal(tmp_path)
     await journal.append(entry_of(b"last"))
     path = tmp_path / "journal" / segment_files(tmp_path / "journal")[0]
     frames = _frames_at(path)
@@ -287,7 +280,7 @@ async def test_missing_and_repeated_bytes_are_noticed(tmp_path: Path) -> None:
 async def test_no_payload_passes_for_a_frame(tmp_path: Path) -> None:
     """A sender that knows the format, but not the journal's seed, cannot plant a frame for the search behind damage."""
     forged = FRAME_MAGIC + b"\0" * 4 + b"\1\0\0\0" + b"\5\0\0\0" + b"\0" * 24 + b"\x95\1\1\1\1\1"
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     await journal.append(Entry(ORIGIN, "forward", (forged * 20_000,)))
     await journal.append(entry_of(b"next"))
     path = tmp_path / "journal" / journal.durable.segment

@@ -9,23 +9,15 @@ from collector.errors import DataDirError
 from collector.journal.format import FRAME_MAGIC
 from collector.journal.recovery import Recovered
 from collector.journal.segments import segment_files
-from collector.journal.testing import end_of_files, entry_of, frames_in, gaps_in, payloads_in, read_all
-from collector.journal.writer import Journal, JournalOptions
-from collector.testing.clock import FakeClock
+from collector.journal.writer import Journal
+from collector.testing.journals import end_of_files, entry_of, frames_in, gaps_in, open_journal, payloads_in, read_all
 from pipelines.frame import Producer
 
 PAYLOADS = [b"first", b"second!", b"third"]
 
 
 def _open(root: Path, *, segment_bytes: int = 1 << 20) -> Journal:
-    options = JournalOptions(
-        limit_bytes=1 << 30,
-        reserve_bytes=0,
-        segment_bytes=segment_bytes,
-        consumers=frozenset({"store"}),
-        sync=lambda _: None,  # nothing here cuts the power
-    )
-    return Journal.open(root / "journal", name="test", options=options, clock=FakeClock())
+    return open_journal(root, segment_bytes=segment_bytes, sync=lambda _: None)  # nothing here cuts the power
 
 
 async def _stopped(root: Path, *, segment_bytes: int = 1 << 20) -> Path:

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.journal.entry import Entry, Receipt
-from collector.journal.testing import Kept, frames_in, gaps_in, messages_of, read_all
 from collector.journal.writer import Journal, JournalOptions
 from collector.testing.clock import FakeClock
+from collector.testing.journals import Kept, frames_in, gaps_in, messages_of, read_all
 from pipelines.frame import Frame, Origin
 
 ORIGINS = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0", "uid 0")]

@@ -12,7 +12,8 @@ from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
 from collector.journal.segments import Segment, segment_files
 from collector.journal.state import load_state
-from collector.journal.testing import (
+from collector.testing.clock import FakeClock
+from collector.testing.journals import (
     ORIGIN,
     Gate,
     Kept,
@@ -20,26 +21,16 @@ from collector.journal.testing import (
     frames_in,
     gaps_in,
     messages_of,
+    open_journal,
     payloads_in,
     read_all,
 )
-from collector.journal.writer import Journal, JournalOptions
-from collector.testing.clock import FakeClock
 from pipelines.frame import Position, Producer
-
-
-def _options(**changed: object) -> JournalOptions:
-    settings: dict[str, object] = {"limit_bytes": 1 << 30, "reserve_bytes": 0, "consumers": frozenset({"store"})}
-    return JournalOptions(**(settings | changed))  # type: ignore[arg-type]
-
-
-def _open(root: Path, clock: Callable[[], int] | None = None, **changed: object) -> Journal:
-    return Journal.open(root / "journal", name="test", options=_options(**changed), clock=clock or FakeClock())
 
 
 async def test_what_is_acknowledged_can_be_read(tmp_path: Path) -> None:
     """An entry stands in the journal as it was handed in, up to the durable end."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     entry = Entry(ORIGIN, "forward", (b"a", bytearray(b"b"), memoryview(b"c")), tag=b"t", chunk=b"id", claimed=3)
 
     receipt = await journal.append(entry)
@@ -54,7 +45,7 @@ async def test_what_is_acknowledged_can_be_read(tmp_path: Path) -> None:
 async def test_what_arrives_during_a_sync_forms_the_next_frame(tmp_path: Path) -> None:
     """Group commit: no timer, one frame and one sync for all that gathered."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     gate.shut()
     first = journal.append(entry_of(b"1"))
     await gate.wait_entered()
@@ -72,7 +63,7 @@ async def test_what_arrives_during_a_sync_forms_the_next_frame(tmp_path: Path) -
 async def test_nothing_is_acknowledged_or_readable_before_its_sync(tmp_path: Path) -> None:
     """P1: until the sync is over there is no receipt, and the durable end stands still."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     before = journal.durable
     gate.shut()
     receipt = journal.append(entry_of(b"1"))
@@ -87,7 +78,7 @@ async def test_nothing_is_acknowledged_or_readable_before_its_sync(tmp_path: Pat
 
 async def test_receipts_come_in_the_order_of_appends(tmp_path: Path) -> None:
     """First in, first answered, within groups and across them."""
-    journal = _open(tmp_path, frame_bytes=10)
+    journal = open_journal(tmp_path, frame_bytes=10)
     order: list[int] = []
 
     def note(number: int) -> Callable[[asyncio.Future[Receipt]], None]:
@@ -108,7 +99,7 @@ async def test_receipts_come_in_the_order_of_appends(tmp_path: Path) -> None:
 
 async def test_durable_ends_are_told_after_each_group(tmp_path: Path) -> None:
     """Followers hear of every group once."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     told: list[DurableEnd] = []
     journal.on_durable(told.append)
     await journal.append(entry_of(b"1"))
@@ -122,7 +113,7 @@ async def test_durable_ends_are_told_after_each_group(tmp_path: Path) -> None:
 async def test_a_producers_sequence_is_kept_once(tmp_path: Path) -> None:
     """An equal or lower sequence is acknowledged and dropped, also after restarts and rolls."""
     for _ in range(3):
-        journal = _open(tmp_path, segment_bytes=1)
+        journal = open_journal(tmp_path, segment_bytes=1)
         for sequence in (3, 5, 4, 5):
             triple = Producer("engine", sequence, b"%d" % sequence)
             assert await journal.append(entry_of(b"%d" % sequence, producer=triple)) is Receipt.DURABLE
@@ -139,7 +130,7 @@ async def test_a_producers_sequence_is_kept_once(tmp_path: Path) -> None:
 
 async def test_what_can_never_be_kept_is_rejected(tmp_path: Path) -> None:
     """An impossible entry is refused alone; its neighbours are kept."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     receipts = [
         journal.append(entry_of(b"1")),
         journal.append(Entry(ORIGIN, "forward", (b"x",), tag=b"t" * (2 << 20))),
@@ -153,7 +144,7 @@ async def test_what_can_never_be_kept_is_rejected(tmp_path: Path) -> None:
 async def test_closing_finishes_what_is_pending_and_erases_the_key(tmp_path: Path) -> None:
     """A clean stop loses nothing; the key of the sealed segment is gone, and later appends are answered RETRY."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     state = tmp_path / "journal" / "state.json"
     key_before = state.read_text()
     gate.shut()
@@ -171,7 +162,7 @@ async def test_closing_finishes_what_is_pending_and_erases_the_key(tmp_path: Pat
 
 async def test_segments_roll_within_an_epoch(tmp_path: Path) -> None:
     """Sequences go on across the segments of an epoch, and each segment has a key of its own."""
-    journal = _open(tmp_path, segment_bytes=2000)
+    journal = open_journal(tmp_path, segment_bytes=2000)
     for number in range(20):
         await journal.append(entry_of(b"%02d" % number + b"x" * 500))
     frames = frames_in(read_all(tmp_path / "journal", journal.durable))
@@ -192,7 +183,7 @@ async def test_epoch_and_key_are_on_disk_before_their_segment_is(tmp_path: Path)
         taken.append((state.epoch, state.key_number))
         return os.writev(descriptor, pieces)
 
-    journal = _open(tmp_path, segment_bytes=1, write=write)
+    journal = open_journal(tmp_path, segment_bytes=1, write=write)
     for number in range(4):
         await journal.append(entry_of(b"%d" % number))
     headers = [Segment(directory, name).header for name in segment_files(directory)]
@@ -209,7 +200,7 @@ async def test_journal_time_never_goes_back(tmp_path: Path) -> None:
     start = clock.now_ns
     for step_s in (0, -3600, 7200, -7200):
         clock.advance(step_s)
-        journal = _open(tmp_path, clock)
+        journal = open_journal(tmp_path, clock)
         for _ in range(2):
             await journal.append(entry_of(b"x"))
         await journal.close()
@@ -227,14 +218,14 @@ async def test_journal_time_never_goes_back(tmp_path: Path) -> None:
 async def test_an_older_copy_of_the_folder_gives_no_position_again(tmp_path: Path) -> None:
     """A restored snapshot knows an old epoch only; the clock keeps it from taking one that was used since."""
     clock = FakeClock()
-    journal = _open(tmp_path, clock)
+    journal = open_journal(tmp_path, clock)
     await journal.append(entry_of(b"old"))
     await journal.close()
     snapshot = {path: path.read_bytes() for path in (tmp_path / "journal").iterdir()}
     used = set()
     for _ in range(3):
         clock.advance(1)
-        journal = _open(tmp_path, clock)
+        journal = open_journal(tmp_path, clock)
         await journal.append(entry_of(b"new"))
         used.add(journal.durable.position.epoch)
         await journal.close()
@@ -243,7 +234,7 @@ async def test_an_older_copy_of_the_folder_gives_no_position_again(tmp_path: Pat
     for path, content in snapshot.items():
         path.write_bytes(content)
     clock.advance(1)
-    journal = _open(tmp_path, clock)
+    journal = open_journal(tmp_path, clock)
 
     assert journal.durable.position.epoch not in used
     await journal.close()
@@ -251,21 +242,21 @@ async def test_an_older_copy_of_the_folder_gives_no_position_again(tmp_path: Pat
 
 async def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """Two processes on one journal: the second says who holds it; after a close the next may open."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
 
     with pytest.raises(DataDirError, match=f"pid {os.getpid()}"):
-        _open(tmp_path)
+        open_journal(tmp_path)
     await journal.close()
-    await _open(tmp_path).close()
+    await open_journal(tmp_path).close()
 
 
 async def test_positions_of_cursors_survive_a_restart(tmp_path: Path) -> None:
     """A consumer that passed everything of an old epoch reads only what came since."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     await journal.append(entry_of(b"1"))
     cursor: Position = journal.durable.position
     await journal.close()
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     await journal.append(entry_of(b"2"))
     found = read_all(tmp_path / "journal", journal.durable, after=cursor)
 

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,16 @@ from collector.errors import DataDirError
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.segments import segment_files
-from collector.journal.testing import (
+from collector.testing.journals import (
     ORIGIN,
     Gate,
     entry_of,
     gaps_in,
+    open_journal,
     payloads_in,
     read_all,
 )
-from collector.journal.writer import Journal, JournalOptions
-from collector.testing.clock import FakeClock
 from pipelines.frame import Producer
-
-
-def _options(**changed: object) -> JournalOptions:
-    settings: dict[str, object] = {"limit_bytes": 1 << 30, "reserve_bytes": 0, "consumers": frozenset({"store"})}
-    return JournalOptions(**(settings | changed))  # type: ignore[arg-type]
-
-
-def _open(root: Path, clock: Callable[[], int] | None = None, **changed: object) -> Journal:
-    return Journal.open(root / "journal", name="test", options=_options(**changed), clock=clock or FakeClock())
 
 
 @pytest.mark.parametrize("kept", [1, 0], ids=["behind a kept frame", "first of its segment"])
@@ -52,7 +41,7 @@ async def test_a_failed_sync_acknowledges_nothing_and_ends_segment_and_epoch(
             raise OSError(errno.EIO, "Input/output error")
 
     armed: list[bool] = []
-    journal = _open(tmp_path, sync=sync)
+    journal = open_journal(tmp_path, sync=sync)
     for _ in range(kept):
         await journal.append(entry_of(b"kept"))
     before = journal.durable
@@ -84,7 +73,7 @@ async def test_a_group_whose_write_failed_half_way_leaves_no_trace(tmp_path: Pat
             raise OSError(errno.EIO, "Input/output error")
         return os.write(descriptor, memoryview(pieces[0])[:7])  # type: ignore[index]
 
-    journal = _open(tmp_path, write=write)
+    journal = open_journal(tmp_path, write=write)
     await journal.append(entry_of(b"a" * 100))
     size = journal.durable.offset
     file = tmp_path / "journal" / journal.durable.segment
@@ -99,7 +88,7 @@ async def test_a_group_whose_write_failed_half_way_leaves_no_trace(tmp_path: Pat
 async def test_a_full_disk_is_not_written_to_until_there_is_space(tmp_path: Path) -> None:
     """ENOSPC: RETRY, senders wait, and the next reclaim that finds space lets them go on in a new epoch."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     pressed: list[bool] = []
     journal.on_pressure(pressed.append)
     gate.errors = [OSError(errno.ENOSPC, "No space left on device")]
@@ -119,7 +108,7 @@ async def test_a_full_disk_is_not_written_to_until_there_is_space(tmp_path: Path
 async def test_a_disk_that_takes_no_new_segment_is_tried_again_by_reclaim(tmp_path: Path) -> None:
     """When the new segment fails too, nothing is tried until the next reclaim: epochs are not burnt in a storm."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     gate.errors = [OSError(errno.EIO, "Input/output error"), OSError(errno.EIO, "Input/output error")]
 
     assert await journal.append(entry_of(b"1")) is Receipt.RETRY
@@ -133,7 +122,7 @@ async def test_a_disk_that_takes_no_new_segment_is_tried_again_by_reclaim(tmp_pa
 async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
     """Above the limit senders wait; they go on when half of it is free again."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate, in_flight_limit_bytes=100)
+    journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=100)
     pressed: list[bool] = []
     journal.on_pressure(pressed.append)
     gate.shut()
@@ -150,7 +139,7 @@ async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
 
 async def test_the_limit_presses_before_it_is_reached_and_deletes_nothing_needed(tmp_path: Path) -> None:
     """At the limit senders wait, later appends get RETRY, and only what every consumer has passed makes room."""
-    journal = _open(tmp_path, limit_bytes=64 << 10, in_flight_limit_bytes=8 << 10)
+    journal = open_journal(tmp_path, limit_bytes=64 << 10, in_flight_limit_bytes=8 << 10)
     journal_dir = tmp_path / "journal"
     taken = 0
     while not journal.full:
@@ -172,7 +161,7 @@ async def test_the_limit_presses_before_it_is_reached_and_deletes_nothing_needed
 
 async def test_reclaim_deletes_only_what_every_consumer_passed(tmp_path: Path) -> None:
     """A configured consumer without a cursor, or one that is no longer configured, holds everything from its place."""
-    journal = _open(tmp_path, segment_bytes=1)
+    journal = open_journal(tmp_path, segment_bytes=1)
     journal_dir = tmp_path / "journal"
     for number in range(6):
         await journal.append(entry_of(b"%d" % number))
@@ -192,7 +181,7 @@ async def test_reclaim_deletes_only_what_every_consumer_passed(tmp_path: Path) -
 
 async def test_a_damaged_cursor_deletes_nothing(tmp_path: Path) -> None:
     """What a damaged cursor holds is not known: the error names it, and nothing goes."""
-    journal = _open(tmp_path, segment_bytes=1)
+    journal = open_journal(tmp_path, segment_bytes=1)
     for number in range(3):
         await journal.append(entry_of(b"%d" % number))
     write_cursor(tmp_path / "journal", "store", journal.durable.position)
@@ -207,7 +196,7 @@ async def test_a_damaged_cursor_deletes_nothing(tmp_path: Path) -> None:
 async def test_a_repeated_sequence_in_flight_waits_for_the_first(tmp_path: Path) -> None:
     """A duplicate is not acknowledged before the original is durable, and shares its fate."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     gate.shut()
     first = journal.append(entry_of(b"1", producer=Producer("engine", 1)))
     again = journal.append(entry_of(b"1", producer=Producer("engine", 1)))
@@ -224,7 +213,7 @@ async def test_a_repeated_sequence_in_flight_waits_for_the_first(tmp_path: Path)
 async def test_what_a_producer_sent_behind_a_failed_entry_fails_too(tmp_path: Path) -> None:
     """Were the later sequence kept, the repeated earlier one would be dropped as a duplicate: lost, though acked."""
     gate = Gate()
-    journal = _open(tmp_path, sync=gate)
+    journal = open_journal(tmp_path, sync=gate)
     gate.shut()
     first = journal.append(entry_of(b"1", producer=Producer("engine", 1)))
     await gate.wait_entered()
@@ -241,7 +230,7 @@ async def test_what_a_producer_sent_behind_a_failed_entry_fails_too(tmp_path: Pa
 
 async def test_a_fault_of_ours_acknowledges_nothing(tmp_path: Path) -> None:
     """What is no OSError is reported to the loop, and the group gets RETRY; the journal goes on after a reclaim."""
-    journal = _open(tmp_path)
+    journal = open_journal(tmp_path)
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
     wrong = await journal.append(Entry(ORIGIN, object(), (b"x",)))  # type: ignore[arg-type]

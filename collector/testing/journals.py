@@ -1,8 +1,9 @@
-"""Entries for a journal, and what a test reads back from one."""
+"""Journals of tests: opened with small reserves and a fake clock, what is put in, and what is read back."""
 
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ import msgspec
 from collector.journal.entry import Entry
 from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
+from collector.journal.writer import Journal, JournalOptions
+from collector.testing.clock import FakeClock
 from pipelines.frame import Frame, Origin, Position, Producer
 
 GATE_TIMEOUT_S: Final = 10.0
@@ -57,6 +60,13 @@ class Kept(msgspec.Struct, frozen=True):
     tag: bytes
     chunk: bytes
     claimed: int
+
+
+def open_journal(folder: Path, clock: Callable[[], int] | None = None, /, **options: object) -> Journal:
+    """Open `folder/journal` for one consumer, `store`; `options` are JournalOptions that matter to the test."""
+    usual: dict[str, object] = {"limit_bytes": 1 << 30, "reserve_bytes": 0, "consumers": frozenset({"store"})}
+    chosen = JournalOptions(**(usual | options))  # type: ignore[arg-type]
+    return Journal.open(folder / "journal", name="test", options=chosen, clock=clock or FakeClock())
 
 
 def entry_of(payload: bytes, *, producer: Producer | None = None, encoding: str = "forward") -> Entry:
