@@ -19,6 +19,15 @@ from collector.errors import TidewaiterError
 INTERNAL: Final = "internal"
 """Marks what processes tell one another and no file may hold."""
 
+OWN_INPUT: Final = "tidewaiter"
+"""The input that records of internal producers come under, our own audit records among them."""
+
+DEAD_LETTERS_OUTPUT: Final = "dead-letters"
+"""The built-in output that keeps what the pipeline refused; its cursor holds the journal like any other's."""
+
+PIPELINE_SOURCE: Final = "pipeline"
+"""Where its letters come from; all others come from an output of that name."""
+
 Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
 Listen = Annotated[str, LISTEN]

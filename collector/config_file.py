@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from collector.config import Config, ConsoleConfig, ElasticsearchOutputConfig, ForwardInputConfig, default_inputs
+from collector.config import (
+    DEAD_LETTERS_OUTPUT,
+    OWN_INPUT,
+    PIPELINE_SOURCE,
+    Config,
+    ConsoleConfig,
+    ElasticsearchOutputConfig,
+    ForwardInputConfig,
+    default_inputs,
+)
 from collector.config_nodes import Reader, members
 from collector.config_values import Address, address_of
 from collector.errors import ConfigError, Problem
@@ -26,11 +35,10 @@ FILE_LIMIT_BYTES: Final = 1 << 20
 MESSAGES_IN_JOURNAL: Final = 8
 """The journal's limit holds at least so many of the largest messages: below that one message may never find room."""
 
-RESERVED_OUTPUTS: Final = frozenset({"dead-letters", "pipeline"})
+RESERVED_OUTPUTS: Final = frozenset({DEAD_LETTERS_OUTPUT, PIPELINE_SOURCE})
 """Names that cursors and dead-letter files of our own have."""
 
-RESERVED_INPUTS: Final = frozenset({"tidewaiter"})
-"""The name that our own audit records come under."""
+RESERVED_INPUTS: Final = frozenset({OWN_INPUT})
 
 _namespace = re.compile(r"[a-z0-9_.]{1,100}")
 _quoted = re.compile(r"'(?!<)[^']{2,}'")

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from collector.config import DEAD_LETTERS_OUTPUT, PIPELINE_SOURCE
 from collector.durable_files import sync_directory, write_all
 from collector.errors import DataDirError
 from collector.journal.segments import first_position, segment_files
@@ -24,10 +25,10 @@ from parsers.timestamps import rfc3339
 from pipelines.batch import Batch
 from pipelines.frame import Position
 
-DEAD_LETTERS: Final = "dead-letters"
+DEAD_LETTERS: Final = DEAD_LETTERS_OUTPUT
 """Name of the folder, and of the built-in output that writes the pipeline's letters."""
 
-PIPELINE: Final = "pipeline"
+PIPELINE: Final = PIPELINE_SOURCE
 
 LIMIT_BYTES: Final = 1 << 30
 """Bound of one source's file; when it is reached the output waits, and nothing is deleted silently."""

@@ -16,6 +16,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from collector.config import OWN_INPUT
+from collector.config_values import UNIX_PATH_LIMIT_BYTES
 from collector.errors import UnreachableError
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
@@ -32,9 +34,6 @@ CLOSE_LIMIT_S: Final = 1.0
 
 FEED_BUFFER_BYTES: Final = 4 << 10
 """What the operating system keeps for a subscriber that does not read."""
-
-SUN_PATH_BYTES: Final = 107
-"""What the operating system takes as a socket's path."""
 
 _length = struct.Struct(">I")
 
@@ -156,7 +155,7 @@ class InternalServer:
         elif isinstance(request, _AskProduced):
             await _send(writer, _Produced(self._journal.last_produced(request.name)))
         else:
-            origin = Origin("tidewaiter", "internal", request.producer.name)
+            origin = Origin(OWN_INPUT, "internal", request.producer.name)
             entry = Entry(origin, request.encoding, (request.payload,), producer=request.producer)
             await _send(writer, _Receipt(await self._journal.append(entry)))
 
@@ -269,11 +268,11 @@ async def _receive(reader: asyncio.StreamReader) -> bytes:
 @contextlib.contextmanager
 def _short_path(path: Path) -> Iterator[str]:
     """Give a socket's path in a form that fits into sun_path: Linux can name the folder by a descriptor."""
-    if len(os.fsencode(path)) <= SUN_PATH_BYTES:
+    if len(os.fsencode(path)) <= UNIX_PATH_LIMIT_BYTES:
         yield str(path)
         return
     if not Path("/proc/self/fd").exists():
-        raise UnreachableError(f"{path}: longer than the {SUN_PATH_BYTES} bytes a socket's path may have")
+        raise UnreachableError(f"{path}: longer than the {UNIX_PATH_LIMIT_BYTES} bytes a socket's path may have")
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

@@ -23,14 +23,11 @@ import msgspec
 from collector import __version__, telemetry
 from collector.audit import AuditTrail
 from collector.child import Backoff, Child, Command, inherited_environment
-from collector.config import Config, Secret
+from collector.config import DEAD_LETTERS_OUTPUT, Config, Secret
 from collector.control import Report, Reports
 from collector.data_dir import lock_data_dir, make_data_dir
 from collector.logs import get_logger, tell_left_out
 from collector.systemd import notify
-
-DEAD_LETTERS: Final = "dead-letters"
-"""The built-in output for dead letters; it holds the journal like every configured one."""
 
 TICK_S: Final = 1.0
 AUDIT_LIMIT_S: Final = 2.0
@@ -64,7 +61,7 @@ def role_command(role: str, descriptor: int) -> Sequence[str]:
 def config_for(role: str, config: Config) -> Config:
     """Return what a role may know."""
     if role == "intake":
-        consumers = sorted({*config.outputs, DEAD_LETTERS})
+        consumers = sorted({*config.outputs, DEAD_LETTERS_OUTPUT})
         return msgspec.structs.replace(config, outputs={}, consumers=consumers)
     if role == "worker":
         return msgspec.structs.replace(config, inputs={})
