@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,11 +17,13 @@ UNIX: Final = "unix://"
 UNIX_PATH_LIMIT_BYTES: Final = 107
 """Longest path of a Unix socket that the kernel takes."""
 
+PORT_LIMIT: Final = 0xFFFF
+
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _size = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB|TiB)")
-_address = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})")
+_address = re.compile(r"(?:\[(?P<six>[^\]]*:[^\]]*)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})")
 _unix_peer = re.compile(r"unix:uid=[0-9]{1,10}")
 _Ip = TypeVar("_Ip", bound=ipaddress.IPv4Address | ipaddress.IPv6Address)
 _EVERY_HOST: Final = ("", "::")
@@ -67,23 +70,37 @@ def _takes(hosts: frozenset[str], others: frozenset[str]) -> bool:
     return "0.0.0.0" in hosts and any(":" not in host for host in others)  # noqa: S104 - compared, not bound
 
 
-def address_of(listen: str) -> Address:
-    """Read `host:port`, `[v6]:port` or `unix:///path`; raise ValueError."""
+def split_listen(listen: str) -> tuple[str, int] | Path:
+    """Read `host:port`, `[v6]:port` (without its brackets) or `unix:///path`; raise ValueError."""
     if listen.startswith(UNIX):
-        return Address(frozenset(), 0, _socket_path(listen.removeprefix(UNIX)))
+        return _socket_path(listen.removeprefix(UNIX))
     found = _address.fullmatch(listen)
     if found is None:
         raise ValueError
-    if int(found["port"]) > 0xFFFF:
-        raise ValueError("a port is at most 65535")
-    if found["six"]:
-        return Address(frozenset({str(_ip(found["six"], ipaddress.IPv6Address))}), int(found["port"]))
-    host = found["host"].lower()
+    if int(found["port"]) > PORT_LIMIT:
+        raise ValueError(f"a port is at most {PORT_LIMIT}")
+    return found["six"] or found["host"], int(found["port"])
+
+
+def address_of(listen: str) -> Address:
+    """Read what `split_listen` reads, as the kernel compares it; raise ValueError."""
+    where = split_listen(listen)
+    if isinstance(where, Path):
+        return Address(frozenset(), 0, os.path.normpath(where))
+    host, port = where[0].lower(), where[1]
     if host == "localhost":
-        return Address(frozenset({"127.0.0.1", "::1"}), int(found["port"]))
-    if host and re.fullmatch(r"[0-9.]+", host):
+        return Address(frozenset({"127.0.0.1", "::1"}), port)
+    if ":" in host:
+        host = str(_ip(host, ipaddress.IPv6Address))
+    elif host and re.fullmatch(r"[0-9.]+", host):
         host = str(_ip(host, ipaddress.IPv4Address))
-    return Address(frozenset({host}), int(found["port"]))
+    return Address(frozenset({host}), port)
+
+
+def address_text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return a peer's address as documents and `hosts` have it: one mapped into IPv6 is written as IPv4."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _ip(text: str, kind: Callable[[str], _Ip]) -> _Ip:
@@ -93,12 +110,12 @@ def _ip(text: str, kind: Callable[[str], _Ip]) -> _Ip:
         raise ValueError(f"{text} is no address") from None
 
 
-def _socket_path(path: str) -> str:
+def _socket_path(path: str) -> Path:
     if not path.startswith("/") or path.endswith("/"):
         raise ValueError("a Unix socket needs an absolute path")
     if len(os.fsencode(path)) > UNIX_PATH_LIMIT_BYTES:
         raise ValueError(f"the path of a Unix socket has at most {UNIX_PATH_LIMIT_BYTES} bytes")
-    return os.path.normpath(path)
+    return Path(path)
 
 
 def read_duration(text: str) -> float:
@@ -150,9 +167,7 @@ def _read_url(text: str) -> str:
 def _read_peer(text: str) -> str:
     if _unix_peer.fullmatch(text):
         return text
-    address = _ip(text, ipaddress.ip_address)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
+    return address_text(_ip(text, ipaddress.ip_address))
 
 
 DURATION: Final = Unit("duration", "30s, 5m, 12h or 7d", read_duration)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from collector.config_values import UNIX, address_text, split_listen
 from collector.errors import TidewaiterError
 
 BACKLOG: Final = 1024
@@ -21,12 +22,13 @@ SOCKET_MODE: Final = 0o660
 """Owner and group may connect to a Unix socket."""
 
 KEEPALIVE_IDLE_S: Final = 60
-"""Silence after which the kernel asks whether a TCP peer is still there; half-open ones are gone after two minutes."""
+KEEPALIVE_INTERVAL_S: Final = 15
+KEEPALIVE_PROBES: Final = 4
+"""Silence after which the kernel asks whether a TCP peer is still there, and how it asks on: one that has vanished is
+found out after two minutes."""
 
 PROBE_TIMEOUT_S: Final = 1.0
 """How long a socket file is asked whether somebody listens on it."""
-
-_UNIX: Final = "unix://"
 
 
 class ListenError(TidewaiterError):
@@ -44,19 +46,12 @@ class TcpAddress(NamedTuple):
 
 def parse_listen(listen: str) -> TcpAddress | Path:
     """Read `host:port`, `[v6]:port` or `unix:///path`; raise ValueError with a sentence for the operator."""
-    if listen.startswith(_UNIX):
-        path = Path(listen.removeprefix(_UNIX))
-        if not path.is_absolute():
-            raise ValueError(f"{listen!r}: a Unix socket needs an absolute path, as in unix:///run/forward.sock")
-        return path
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 0xFFFF:
-        raise ValueError(f"{listen!r}: expected host:port, [address]:port or unix:///path")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{listen!r}: an IPv6 address stands in brackets, as in [::1]:24224")
-    return TcpAddress(host, int(port))
+    try:
+        where = split_listen(listen)
+    except ValueError as error:
+        reason = str(error) or "expected host:port, [address]:port or unix:///path"
+        raise ValueError(f"{listen!r}: {reason}") from error
+    return where if isinstance(where, Path) else TcpAddress(*where)
 
 
 async def serve(factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress | Path) -> asyncio.Server:
@@ -83,7 +78,7 @@ async def serve(factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress
 def listening_name(address: TcpAddress | Path) -> str:
     """Return the address as the configuration writes it."""
     if isinstance(address, Path):
-        return f"{_UNIX}{address}"
+        return f"{UNIX}{address}"
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{host}:{address.port}"
 
@@ -134,7 +129,11 @@ def keep_alive(connection: Any) -> None:
     """Let the kernel find out when the TCP peer has vanished."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, setting in (("TCP_KEEPIDLE", KEEPALIVE_IDLE_S), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        for name, setting in (
+            ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+            ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ):
             if hasattr(socket, name):
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), setting)
 
@@ -151,11 +150,9 @@ def peer_name(transport: asyncio.BaseTransport) -> tuple[str, str]:
 def address_name(host: str) -> str:
     """Return an address as text; an IPv4 address mapped into IPv6 is written as IPv4."""
     try:
-        address = ipaddress.ip_address(host)
+        return address_text(ipaddress.ip_address(host))
     except ValueError:
         return host
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
 
 
 def _peer_uid(connection: Any) -> str:
