@@ -39,7 +39,7 @@ class Computed(msgspec.Struct):
 
     batches: Iterable[Batch]
     next: Position
-    size: int
+    size_bytes: int
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class Window:
             oldest = next(iter(self._kept))
             if oldest >= passed and (self._kept_bytes <= WINDOW_BYTES or len(self._kept) == 1):
                 break
-            self._kept_bytes -= self._kept.pop(oldest).size
+            self._kept_bytes -= self._kept.pop(oldest).size_bytes
 
     def grow(self, end: DurableEnd) -> None:
         """Take note that the journal is durable up to `end`."""
@@ -121,18 +121,18 @@ class Window:
         follower.seek(position)
         return follower
 
-    def at(self, position: Position, *, leads: bool) -> Computed | bool | None:
-        """Return what stands at `position`; None when nothing durable does yet; False when it left the window.
+    def holds(self, position: Position) -> bool:
+        """Tell whether a source at `position` is served from here: it stands at the head, or not too far behind."""
+        return position == self._head or position in self._kept
+
+    def at(self, position: Position, *, leads: bool) -> Computed | None:
+        """Return what stands at a `position` that the window holds; None when nothing durable does yet.
 
         Only a source that `leads` moves the head on.
         """
         kept = self._kept.get(position)
-        if kept is not None:
+        if kept is not None or not leads:
             return kept
-        if position != self._head:
-            return False
-        if not leads:
-            return None
         if self._follower is None:
             self._follower = self.follower(position)
         computed = self.compute(self._follower)
@@ -142,7 +142,7 @@ class Window:
         self._wake()
         if isinstance(computed.batches, tuple):
             self._kept[position] = computed
-            self._kept_bytes += computed.size
+            self._kept_bytes += computed.size_bytes
         return computed
 
     def compute(self, follower: Follower) -> Computed | None:
@@ -158,11 +158,11 @@ class Window:
         batches = counted(self._pipeline(found), len(found.payload))
         first = next(batches)
         after = found.position._replace(sequence=found.sequence + 1)
-        size = sum(part.size_bytes for part in first.documents)
+        size_bytes = sum(part.size_bytes for part in first.documents)
         if first.next == after:
-            return Computed((first,), after, size)
+            return Computed((first,), after, size_bytes)
         # A frame of many slices is not kept: its documents could exceed any bound.
-        return Computed(chain((first,), batches), after, size)
+        return Computed(chain((first,), batches), after, size_bytes)
 
 
 def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
@@ -249,12 +249,11 @@ class Source:
         return frames, max(now_ns - oldest.journal_time, 0) / 1e9 if oldest is not None else 0.0
 
     def _read(self) -> Computed | None:
-        computed = self._window.at(self._at, leads=self._leads)
-        if not isinstance(computed, bool):
+        if self._window.holds(self._at):
             if self._own is not None:
                 self._own.close()
                 self._own = None
-            return computed
+            return self._window.at(self._at, leads=self._leads)
         if self._own is None:
             self._own = self._window.follower(self._at)
         return self._window.compute(self._own)
