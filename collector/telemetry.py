@@ -139,7 +139,8 @@ WORKER_CLAIMED: Final = _worker.counter(
 WORKER_RECORDS: Final = _worker.counter("records", "Records that decoding found.")
 WORKER_DOCUMENTS: Final = _worker.counter("documents", "Documents made.")
 WORKER_DEAD: Final = _worker.counter(
-    "dead_records", "Records that could not be processed; kept with their bytes: `tidewaiter dead-letters list`."
+    "dead_records",
+    "Records that could not be processed; kept with their bytes in `dead-letters/pipeline.ndjson` of the data folder.",
 )
 WORKER_CONTROL: Final = _worker.counter("control_records", "Records that steer the collector and become no document.")
 WORKER_BATCHES: Final = _worker.counter("batches", "Batches that the pipeline made.")
@@ -153,14 +154,15 @@ JOURNAL_GAPS: Final = _worker.counter(
 )
 OUTPUT_DOCUMENTS: Final = _worker.counter(
     "output_documents",
-    "Documents by outcome: delivered, duplicate (ours, already there), retried, dead. Dead rising: `tidewaiter "
-    "dead-letters list`; retried rising: the output is overloaded or down.",
+    "Documents by outcome: delivered, duplicate (ours, already there), diverted (to the failure store), retried, dead. "
+    "Dead rising: see `dead-letters/` in the data folder; retried rising: the output is overloaded or down.",
     "output",
     "outcome",
 )
 OUTPUT_REQUESTS: Final = _worker.counter(
     "output_requests",
-    "Requests by class of their answer: 2xx, 4xx, 429, 5xx, none. The log says more.",
+    "Requests by their answer: 401, 403, 413 and 429 by themselves, else 2xx, 4xx, 5xx; none: nobody answered. The log "
+    "says more.",
     "output",
     "status",
 )

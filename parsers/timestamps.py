@@ -7,7 +7,7 @@ LAST_SECOND: Final = 253402300799
 """9999-12-31T23:59:59Z: beyond it RFC 3339 has no year."""
 
 SECONDS_KEPT: Final = 4096
-"""Bound of the cache of rendered seconds."""
+"""Bound of the cache of rendered seconds; a full one is emptied."""
 
 
 class _Seconds(dict[int, bytes]):
@@ -25,7 +25,7 @@ second_text: Final = _Seconds()
 
 
 def rfc3339(time_ns: int) -> str:
-    """Render nanoseconds since the Unix epoch, 0 <= time_ns <= LAST_SECOND."""
+    """Render nanoseconds since the Unix epoch, from 0 up to the end of LAST_SECOND."""
     second, nanosecond = divmod(time_ns, 1_000_000_000)
     return f"{second_text[second].decode()}{nanosecond:09d}Z"
 

@@ -78,7 +78,7 @@ class Committer:
         self._opened_bytes = 0
 
     def start(self, producers: Iterable[Producer]) -> DurableEnd:
-        """Take an epoch and open its first segment; raise OSError."""
+        """Take an epoch and open its first segment; raise OSError, or DataDirError when the epochs are used up."""
         end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
         self._take_opened()
         return end

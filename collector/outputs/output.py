@@ -24,7 +24,7 @@ class BatchSource(Protocol):
         """Return the next batch if it is at hand without waiting, else None."""
 
     def settle(self, position: Position) -> None:
-        """Let the cursor pass the frame at `position`; every document up to it is stored or dead-lettered durably."""
+        """Let the cursor pass the batch at `position`: all up to its end is stored, or dead letters on disk."""
 
 
 class Output(Protocol):
@@ -34,7 +34,7 @@ class Output(Protocol):
         """Choose where to start, given the journal's cursor (None: the oldest frame).
 
         An output that keeps a committed position beside its own data answers with that, so what stands beyond it is
-        neither lost nor written twice. May block; called once, before `run`.
+        neither lost nor written twice. May block; called before each `run`, in a thread of its own.
         """
 
     async def run(self, source: BatchSource) -> None:
