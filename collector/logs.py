@@ -3,7 +3,8 @@
     logger = get_logger("intake")
     logger.warning("connection_broken", input="docker", peer="192.0.2.7", reason="not MessagePack")
 
-An event is a fixed name or sentence; what varies goes into fields. Log a fact once, never a payload and never a secret.
+An event is a fixed name, words joined by `_` (a library's is its text); what varies goes into fields. Log a fact once,
+never a payload and never a secret.
 Two promises hold for every line, whatever it is given: at most `BURST` lines of one event at once and one per
 `REFILL_S` later, with the number of those left out (P6); and no control character, line break or invisible character
 of a value reaches the output unescaped (P5).

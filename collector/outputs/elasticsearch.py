@@ -90,7 +90,7 @@ class _Waits:
         if not self._causes:
             self._since = time.monotonic()
         if cause not in self._causes.values():
-            logger.warning("documents wait", output=self._output, reason=problem, documents=count)
+            logger.warning("documents_wait", output=self._output, reason=problem, documents=count)
         self._causes[delivery] = cause
         self._surroundings.unhealthy(f"output {self._output}", problem)
 
@@ -101,7 +101,7 @@ class _Waits:
             return
         if waited:
             waited_s = round(time.monotonic() - self._since, 1)
-            logger.info("documents flow again", output=self._output, waited_s=waited_s)
+            logger.info("documents_flow_again", output=self._output, waited_s=waited_s)
         self._surroundings.healthy(f"output {self._output}")
 
 
@@ -153,7 +153,7 @@ class ElasticsearchOutput:
                 finally:
                     stopping.cancel()
         except TimeoutError:
-            logger.warning("requests were cut off by the stop; they are sent again", output=self._name)
+            logger.warning("requests_cut_off", output=self._name, reason="stopping; they are sent again")
         finally:
             await self._client.close()
 
@@ -249,7 +249,7 @@ class ElasticsearchOutput:
         limit = max(refused_bytes // 2, SMALLEST_BODY_BYTES)
         if limit < self._body_bytes:
             self._body_bytes = limit
-            logger.warning("requests were too large and are made smaller", output=self._name, limit_bytes=limit)
+            logger.warning("requests_made_smaller", output=self._name, limit_bytes=limit)
 
     async def _take(self, stream: str, body: Body, verdict: Verdict) -> bool:
         """Settle what an answer settles; False when the worker drains before dead letters could be written."""
@@ -261,7 +261,7 @@ class ElasticsearchOutput:
             if count:
                 telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome=outcome).inc(count)
         if verdict.diverted:
-            logger.warning("documents went to the failure store", output=self._name, stream=stream)
+            logger.warning("documents_diverted", output=self._name, stream=stream)
         for position, count in verdict.settled:
             self._left[position].left -= count
         if verdict.refused and not await self._bury(body, verdict.refused):
@@ -285,9 +285,8 @@ class ElasticsearchOutput:
         self._waits.end(id(letters))
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="dead").inc(len(letters))
         for code, count in Counter(letter.code for letter in letters).items():
-            logger.error(
-                "documents refused for good; see the dead letters", output=self._name, code=code, documents=count
-            )
+            kept_in = str(self._letters.path)
+            logger.error("documents_refused", output=self._name, code=code, documents=count, kept_in=kept_in)
         for each in refused:
             self._left[body.position(each.index)].left -= 1
         return True

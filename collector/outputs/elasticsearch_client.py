@@ -190,7 +190,7 @@ class BulkClient:
         try:
             self._client = self._client.options(**credentials(self._options))
         except SecretError as error:
-            logger.warning("the credentials cannot be read again", reason=str(error))
+            logger.warning("credentials_not_read_again", reason=str(error))
 
     async def close(self) -> None:
         """Hang up."""
