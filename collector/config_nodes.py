@@ -27,7 +27,7 @@ NAME_RULE: Final = "a name is 1 to 40 of a-z, 0-9, _ and -, beginning with a let
 _name = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _whole_number = re.compile(r"[0-9]{1,15}")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_OWN_TAGS: Final = "tag:yaml.org,2002:"
+_STANDARD_TAGS: Final = "tag:yaml.org,2002:"
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -79,7 +79,7 @@ class Reader:
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """Make a value of a type."""
-        if isinstance(node, yaml.ScalarNode) and not node.tag.startswith(_OWN_TAGS):
+        if isinstance(node, yaml.ScalarNode) and not node.tag.startswith(_STANDARD_TAGS):
             return self.problem(node, path, "has a YAML tag: write the value alone")
         unit = next((mark for mark in _marks(hint) if isinstance(mark, Unit)), None)
         if unit is not None:
@@ -216,7 +216,7 @@ def _structs(hint: Any) -> list[type[msgspec.Struct]]:
 
 
 def _is(node: yaml.Node, tag: str) -> bool:
-    return isinstance(node, yaml.ScalarNode) and bool(node.tag == f"tag:yaml.org,2002:{tag}")
+    return isinstance(node, yaml.ScalarNode) and bool(node.tag == f"{_STANDARD_TAGS}{tag}")
 
 
 def _printable(text: str) -> bool:

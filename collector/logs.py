@@ -37,6 +37,12 @@ EVENTS_LIMIT: Final = 1024
 VALUE_LIMIT: Final = 2048
 """Characters of one value; the rest is cut and counted."""
 
+ITEMS_LIMIT: Final = 100
+"""Items of one list or mapping; the rest is left out."""
+
+TEMPLATE_LIMIT: Final = 100
+"""Characters of a library's template by which its lines are told apart."""
+
 TRACEBACK_LIMIT: Final = 16384
 """Characters of one traceback."""
 
@@ -209,9 +215,9 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in list(value)[:100]]
+        return [_plain(item) for item in list(value)[:ITEMS_LIMIT]]
     if isinstance(value, Mapping):
-        return {_text(key): _plain(item) for key, item in list(value.items())[:100]}
+        return {_text(key): _plain(item) for key, item in list(value.items())[:ITEMS_LIMIT]}
     text = _text(value)
     return text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]}… ({len(text) - VALUE_LIMIT} more characters)"
 
@@ -233,7 +239,7 @@ class _Handler(logging.Handler):
         except (TypeError, ValueError):
             text = _text(record.msg)
         event: dict[str, Any] = {"event": text, "component": record.name}
-        event["rate_key"] = f"{record.name}: {_text(record.msg)[:100]}"
+        event["rate_key"] = f"{record.name}: {_text(record.msg)[:TEMPLATE_LIMIT]}"
         if record.exc_info and record.exc_info[1] is not None:
             event["exc_info"] = record.exc_info
         _write(_output, record.levelname.lower(), event)

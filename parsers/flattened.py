@@ -1,8 +1,8 @@
 """Shape of what nobody knows: values for one Elasticsearch `flattened` field, and labels for an object of keywords.
 
-Elasticsearch refuses a whole document for a flattened field that is nested deeper than `depth_limit` (20), whose key
+Elasticsearch refuses a whole document for a flattened field that is nested deeper than MAPPING_DEPTH_LIMIT, whose key
 holds a NUL, or whose key path and value exceed a Lucene term (32,766 bytes). So those are bent here, visibly; nothing
-is dropped. The template maps the field with `ignore_above` VALUE_LIMIT.
+is dropped. The template maps such fields with `depth_limit` MAPPING_DEPTH_LIMIT and `ignore_above` VALUE_LIMIT.
 """
 
 import base64
@@ -13,11 +13,16 @@ from typing import Any, Final
 
 from parsers.canonical import clean_text, encode
 
+MAPPING_DEPTH_LIMIT: Final = 20
+"""`depth_limit` of the flattened mapping, Elasticsearch's default."""
+
 DEPTH_LIMIT: Final = 16
-"""Objects and lists nested deeper than this are kept as JSON text."""
+"""Objects and lists nested deeper than this are kept as JSON text; some room below the mapping's limit."""
 
 KEY_LIMIT: Final = 512
 """Characters of one key; a longer one keeps its beginning and gets a hash of the whole."""
+
+KEY_DIGEST_BYTES: Final = 8
 
 VALUE_LIMIT: Final = 4096
 """`ignore_above` of the flattened mapping: longer text is stored but not indexed."""
@@ -36,8 +41,8 @@ def key_text(key: object) -> str:
     text = key if isinstance(key, str) else str(_scalar(key))
     text = clean_text(text)[0].replace("\0", "\N{SYMBOL FOR NULL}")
     if len(text) > KEY_LIMIT:
-        digest = blake2b(text.encode(), digest_size=8).hexdigest()
-        text = f"{text[: KEY_LIMIT - 17]}~{digest}"
+        digest = blake2b(text.encode(), digest_size=KEY_DIGEST_BYTES).hexdigest()
+        text = f"{text[: KEY_LIMIT - 1 - len(digest)]}~{digest}"
     return text
 
 

@@ -32,6 +32,7 @@ from pipelines.batch import Batch
 from pipelines.frame import Position
 
 REQUESTS_IN_FLIGHT: Final = 2
+"""While Elasticsearch works on one body, the next is on its way."""
 
 GATHER_BYTES: Final = 16 << 20
 """Documents taken from the source before they are sent; what waits in memory is bounded by this and the requests."""
@@ -79,7 +80,7 @@ class _Waits:
         self._output = output
         self._surroundings = surroundings
         self._causes: dict[int, str | int] = {}
-        self._since = 0.0
+        self._since_s = 0.0
 
     def clear(self) -> None:
         """Forget deliveries of an earlier run."""
@@ -88,7 +89,7 @@ class _Waits:
     def begin(self, delivery: int, cause: str | int, problem: str, count: int) -> None:
         """Note that `count` documents of a delivery wait, and why."""
         if not self._causes:
-            self._since = time.monotonic()
+            self._since_s = time.monotonic()
         if cause not in self._causes.values():
             logger.warning("documents_wait", output=self._output, reason=problem, documents=count)
         self._causes[delivery] = cause
@@ -100,7 +101,7 @@ class _Waits:
         if self._causes:
             return
         if waited:
-            waited_s = round(time.monotonic() - self._since, 1)
+            waited_s = round(time.monotonic() - self._since_s, 1)
             logger.info("documents_flow_again", output=self._output, waited_s=waited_s)
         self._surroundings.healthy(f"output {self._output}")
 

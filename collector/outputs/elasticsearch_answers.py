@@ -14,8 +14,9 @@ import msgspec
 from collector.outputs.bulk import Body, all_stored, shares_of
 from pipelines.frame import Position
 
+TYPE_LIMIT: Final = 100
 REASON_LIMIT: Final = 1000
-"""Characters kept of Elasticsearch's reason."""
+"""Characters kept of Elasticsearch's type of an error and of its reason."""
 
 DIVERTED: Final = "used"
 """What `failure_store` says of a document that was stored there, not in its data stream (servers 9.1 and later)."""
@@ -163,7 +164,7 @@ def _reason(error: Any) -> tuple[str, str]:
     cause = error.get("caused_by")
     if isinstance(cause, dict):
         reasons.append(cause.get("reason"))
-    return str(error.get("type", ""))[:100], "; ".join(str(each) for each in reasons if each)[:REASON_LIMIT]
+    return str(error.get("type", ""))[:TYPE_LIMIT], "; ".join(str(each) for each in reasons if each)[:REASON_LIMIT]
 
 
 def request_problem(body: bytes) -> str:

@@ -30,6 +30,7 @@ COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
 
 WRITE_BYTES: Final = 1 << 20
+"""What is written of a body at once, each part when the one before has gone."""
 
 ACCEPT: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"

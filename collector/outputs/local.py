@@ -36,7 +36,7 @@ class LocalOutput:
         self._name = name
         self._files = StoreFiles(data_dir / "store", retention_s=options.retention, limit_bytes=options.limit)
         self._clock = clock
-        self._committed_at = clock() - COMMIT_INTERVAL_S
+        self._committed_at_s = clock() - COMMIT_INTERVAL_S
 
     def resume(self, cursor: Position | None) -> Position | None:
         """Cut what was not committed and go on from there."""
@@ -56,10 +56,10 @@ class LocalOutput:
         """Return the batches of one commit, at least one: what is at hand, or comes before the next commit is due."""
         batch = await source.next()
         batches, size = [batch], _size(batch)
-        due = max(self._clock(), self._committed_at + COMMIT_INTERVAL_S)
-        until = max(due, self._clock() + COMMIT_INTERVAL_S)
-        while size < COMMIT_BYTES and self._clock() < until:
-            following = source.ready() or await self._next_before(due, source)
+        due_s = max(self._clock(), self._committed_at_s + COMMIT_INTERVAL_S)
+        until_s = max(due_s, self._clock() + COMMIT_INTERVAL_S)
+        while size < COMMIT_BYTES and self._clock() < until_s:
+            following = source.ready() or await self._next_before(due_s, source)
             if following is None:
                 break
             batches.append(following)
@@ -67,8 +67,8 @@ class LocalOutput:
             await asyncio.sleep(0)
         return batches
 
-    async def _next_before(self, due: float, source: BatchSource) -> Batch | None:
-        left_s = due - self._clock()
+    async def _next_before(self, due_s: float, source: BatchSource) -> Batch | None:
+        left_s = due_s - self._clock()
         if left_s <= 0:
             return None
         try:
@@ -82,7 +82,7 @@ class LocalOutput:
         documents = sum(batch.tally.documents for batch in batches)
         if documents:
             await _whole(asyncio.create_task(asyncio.to_thread(self._files.store, batches)))
-            self._committed_at = self._clock()
+            self._committed_at_s = self._clock()
         source.settle(batches[-1].position)
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="delivered").inc(documents)
         telemetry.OUTPUT_BYTES.labels(output=self._name).inc(sum(map(_size, batches)))

@@ -9,23 +9,27 @@ import json
 from importlib.resources import files
 from typing import Any, Final
 
-from parsers.flattened import VALUE_LIMIT
+from parsers.flattened import MAPPING_DEPTH_LIMIT, VALUE_LIMIT
 
 PATTERN: Final = "logs-tidewaiter.*-*"
 PRIORITY: Final = 200
 """Above the template `logs` that Elasticsearch brings (100)."""
 
 FIELDS_LIMIT: Final = 3000
+"""Fields of one index: those of `data/ecs_mappings.json` with room for labels; what is beyond stays unmapped."""
+
 CUSTOM: Final = "tidewaiter@custom"
 """A component template that operators may make; it is merged last and never touched by us."""
 
+DAY_S: Final = 86_400
+
 _KEYWORD: Final = {"type": "keyword", "ignore_above": 1024}
-_FLATTENED: Final = {"type": "flattened", "ignore_above": VALUE_LIMIT, "depth_limit": 20}
+_FLATTENED: Final = {"type": "flattened", "ignore_above": VALUE_LIMIT, "depth_limit": MAPPING_DEPTH_LIMIT}
 
 
 def objects(*, version: str, retention_s: float) -> dict[str, dict[str, Any]]:
     """Return every object by its API path, in the order of installation."""
-    days = max(1, round(retention_s / 86400))
+    days = max(1, round(retention_s / DAY_S))
     made: dict[str, dict[str, Any]] = {
         "_component_template/tidewaiter@settings": {"template": {"settings": _settings()}},
         "_component_template/tidewaiter@ecs": {"template": {"settings": _fields_limit(), "mappings": _ecs()}},

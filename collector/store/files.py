@@ -98,22 +98,24 @@ class StoreFiles:
                 self._append(str(documents.stream), documents, batch.journal_time)
         self.manifest.position = batch.next
 
-    def _append(self, stream: str, documents: Documents, now: int) -> None:
+    def _append(self, stream: str, documents: Documents, now_ns: int) -> None:
         # Joined here and not by `documents.ndjson`, which would keep the bytes for as long as anybody has the batch.
         content = b"".join(documents.pieces)
         times = _timestamps.findall(content)
         earliest, latest = min(times).decode(), max(times).decode()
         files = self.manifest.streams.setdefault(stream, [])
-        if files and files[-1].open and (files[-1].length >= self._roll_bytes or now - files[-1].first_time >= ROLL_NS):
+        if files and files[-1].open and (files[-1].length >= self._roll_bytes or _is_old(files[-1], now_ns)):
             self._seal(stream, files[-1])
         if not files or not files[-1].open:
             first_id = documents.ids[0].decode()
-            files.append(StoredFile(f"{first_id}.ndjson", 0, 0, now, now, first_id, first_id, earliest, latest, 0))
+            files.append(
+                StoredFile(f"{first_id}.ndjson", 0, 0, now_ns, now_ns, first_id, first_id, earliest, latest, 0)
+            )
         file = files[-1]
         write_all(self._descriptor(stream, file), content)
         file.length += len(content)
         file.documents += len(documents.ids)
-        file.last_time = now
+        file.last_time = now_ns
         file.last_id = documents.ids[-1].decode()
         file.earliest, file.latest = min(file.earliest, earliest), max(file.latest, latest)
         file.largest = max(file.largest, _largest(content))
@@ -141,19 +143,19 @@ class StoreFiles:
             finally:
                 os.close(descriptor)
 
-    def commit(self, now: int) -> None:
-        """Make everything appended durable and visible, and delete what is past its time; `now` is journal time."""
+    def commit(self, now_ns: int) -> None:
+        """Make everything appended durable and visible, and delete what is past its time; `now_ns` is journal time."""
         for descriptor in self._descriptors.values():
             os.fdatasync(descriptor)
         for stream, files in self.manifest.streams.items():
-            if files and files[-1].open and now - files[-1].first_time >= ROLL_NS:
+            if files and files[-1].open and _is_old(files[-1], now_ns):
                 self._seal(stream, files[-1])
-        doomed = self._expired(now)
+        doomed = self._expired(now_ns)
         write_manifest(self._folder, self.manifest)
         for stream, file in doomed:
             (self._folder / stream / file.name).unlink(missing_ok=True)
 
-    def _expired(self, now: int) -> list[tuple[str, StoredFile]]:
+    def _expired(self, now_ns: int) -> list[tuple[str, StoredFile]]:
         """Take closed files past retention or limit out of the manifest, oldest first."""
         closed = [
             (file.last_time, stream, file)
@@ -164,7 +166,7 @@ class StoreFiles:
         doomed = []
         excess_bytes = self.manifest.bytes - self._limit_bytes
         for last_time, stream, file in sorted(closed, key=lambda item: item[:2]):
-            if now - last_time <= self._retention_ns and excess_bytes <= 0:
+            if now_ns - last_time <= self._retention_ns and excess_bytes <= 0:
                 break
             excess_bytes -= file.length
             self.manifest.streams[stream].remove(file)
@@ -178,6 +180,10 @@ class StoreFiles:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def _is_old(file: StoredFile, now_ns: int) -> bool:
+    return now_ns - file.first_time >= ROLL_NS
 
 
 def _largest(content: bytes) -> int:
