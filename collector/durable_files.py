@@ -26,10 +26,10 @@ def write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace `path` durably: after any crash it holds the old content or the new. Raises OSError."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace `path`, readable by us only, durably: after a crash it holds old content or new. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)

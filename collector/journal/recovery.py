@@ -12,7 +12,7 @@ import msgspec
 from collector.durable_files import sync_directory
 from collector.errors import DataDirError
 from collector.journal.format import FIRST_LINK, FRAME_MAGIC, DurableEnd
-from collector.journal.segments import Bad, Identity, Segment, UnreadableError, first_position, segment_files, walk
+from collector.journal.segments import Damage, Identity, Segment, UnreadableError, first_position, segment_files, walk
 from pipelines.frame import Position, Producer
 
 
@@ -100,7 +100,7 @@ def _read_tail(segment: Segment, size: int) -> _Tail:
     gaps = 0
     last = None
     for found in walk(segment, size):
-        if isinstance(found, Bad):
+        if isinstance(found, Damage):
             gaps += 1
             continue
         last, tail.gaps = found, gaps

@@ -171,7 +171,7 @@ class Segment:
         return memoryview(self._block)[start : start + length]
 
 
-class Bad(NamedTuple):
+class Damage(NamedTuple):
     """Damage between two offsets; `reason` is that of its beginning."""
 
     start: int
@@ -179,7 +179,7 @@ class Bad(NamedTuple):
     reason: str
 
 
-def walk(segment: Segment, limit: int) -> Iterator[FrameHead | Bad]:
+def walk(segment: Segment, limit: int) -> Iterator[FrameHead | Damage]:
     """Yield each valid frame up to `limit`, and what is damaged between; a bad tail is last. Raises UnreadableError."""
     at = segment.frames_at
     while at < limit:
@@ -192,7 +192,7 @@ def walk(segment: Segment, limit: int) -> Iterator[FrameHead | Bad]:
             raise
         except DamageError as error:
             following = segment.search(resume_at, limit)
-            yield Bad(at, limit if following is None else following.at, str(error))
+            yield Damage(at, limit if following is None else following.at, str(error))
             at = limit if following is None else following.at
         else:
             yield head

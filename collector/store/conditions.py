@@ -14,7 +14,7 @@ from luqum import tree
 
 from collector.errors import QueryError
 from collector.store.sql import quoted
-from collector.store.syntax import characters, place, refuse_ambiguous, unescaped
+from collector.store.syntax import characters, column_of, refuse_ambiguous, unescaped
 from collector.store.values import address_key, address_range, instant_range, number
 from parsers.ecs_types import Field
 
@@ -63,11 +63,13 @@ def matches(field: Field, name: str, node: tree.Item, now_ns: int) -> Condition:
     """Translate a word, phrase or range; raise QueryError for what this type of field does not have."""
     make = _BY_TYPE.get(field.type)
     if make is None:
-        raise QueryError(f"{name} is of type {field.type} and has no value to compare: name a field in it", place(node))
+        raise QueryError(
+            f"{name} is of type {field.type} and has no value to compare: name a field in it", column_of(node)
+        )
     try:
         return make(field, now_ns).condition(node)
     except ValueError as error:
-        raise QueryError(f"{name}: {error}", place(node)) from error
+        raise QueryError(f"{name}: {error}", column_of(node)) from error
 
 
 class _Keyword:
@@ -274,7 +276,7 @@ def _dollar_path(field: Field) -> str:
 def _signed(node: tree.Prohibit) -> str:
     """Return a negative number as it was written; luqum takes its sign for an operator."""
     if not isinstance(node.a, tree.Word):
-        raise QueryError("quote what begins with a minus sign", place(node))
+        raise QueryError("quote what begins with a minus sign", column_of(node))
     return f"-{unescaped(node.a.value, node.a)}"
 
 

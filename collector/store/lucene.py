@@ -14,7 +14,7 @@ from luqum import tree
 
 from collector.errors import QueryError
 from collector.store.conditions import EVERYTHING, Condition, exists, joined, matches
-from collector.store.syntax import characters, parse, place, unescaped
+from collector.store.syntax import characters, column_of, parse, unescaped
 from parsers.ecs_types import Field, field_named, nearest_field
 
 DEFAULT_FIELD: Final = "message"
@@ -49,7 +49,7 @@ class _Translator:
         for (_, item), kind in zip(sequence, _kinds(sequence), strict=True):
             inner = item.a if isinstance(item, _SIGNED) else item
             if isinstance(inner, _SIGNED):
-                raise QueryError("one operator at a time: use parentheses", place(inner))
+                raise QueryError("one operator at a time: use parentheses", column_of(inner))
             {"must": required, "should": welcome, "not": prohibited}[kind].append(self._clause(inner, field))
         if not required and welcome:
             required = [joined(" OR ", welcome)]
@@ -63,10 +63,10 @@ class _Translator:
             if conjunction or not _is_plain(item) or not _is_plain(sequence[index - 1][1]):
                 continue
             if not is_text:
-                raise QueryError("write OR between values, or quote them", place(item))
+                raise QueryError("write OR between values, or quote them", column_of(item))
             ends_in_and = sequence[index + 1 :] and sequence[index + 1][0] == "AND"
             if ends_in_and and not item.value.isalnum():
-                raise QueryError("put what stands beside AND in parentheses, or quote it", place(item))
+                raise QueryError("put what stands beside AND in parentheses, or quote it", column_of(item))
 
     def _clause(self, node: tree.Item, field: str | None) -> Condition:
         if isinstance(node, tree.Boost):
@@ -80,16 +80,16 @@ class _Translator:
         if isinstance(node, tree.Word | tree.Phrase | tree.Range | tree.From | tree.To):
             return self._value(field or DEFAULT_FIELD, node)
         what = _REFUSED.get(type(node), type(node).__name__)
-        raise QueryError(f"{what} cannot be searched in the local store", place(node))
+        raise QueryError(f"{what} cannot be searched in the local store", column_of(node))
 
     def _field(self, node: tree.SearchField) -> Condition:
         inner = _unboosted(node.expr)
         if isinstance(inner, tree.SearchField):
-            raise QueryError("quote or escape a value that holds a colon", place(inner))
+            raise QueryError("quote or escape a value that holds a colon", column_of(inner))
         if node.name == "*" and isinstance(inner, tree.Word) and inner.value == "*":
             return EVERYTHING
         if any(plain and character in "*?" for character, plain in characters(node.name, node)):
-            raise QueryError("name one field: wildcards in field names cannot be searched", place(node))
+            raise QueryError("name one field: wildcards in field names cannot be searched", column_of(node))
         name = unescaped(node.name, node)
         if name == "_exists_":
             return self._exists(inner)
@@ -97,7 +97,7 @@ class _Translator:
         if isinstance(inner, tree.Prohibit):
             return self._value(name, inner)
         if isinstance(inner, _SIGNED):
-            raise QueryError("write NOT, + or - before the field's name", place(inner))
+            raise QueryError("write NOT, + or - before the field's name", column_of(inner))
         return self._clause(inner, name)
 
     def _exists(self, node: tree.Item) -> Condition:
@@ -105,10 +105,10 @@ class _Translator:
             name = unescaped(node.value[1:-1], node)
         elif isinstance(node, tree.Word):
             if any(plain and character in "*?" for character, plain in characters(node.value, node)):
-                raise QueryError("_exists_ takes the name of one field", place(node))
+                raise QueryError("_exists_ takes the name of one field", column_of(node))
             name = unescaped(node.value, node)
         else:
-            raise QueryError("_exists_ takes the name of one field", place(node))
+            raise QueryError("_exists_ takes the name of one field", column_of(node))
         return exists(self._known(name, node))
 
     def _known(self, name: str, node: tree.Item) -> Field:
@@ -116,7 +116,7 @@ class _Translator:
         if field is None:
             near = nearest_field(name)
             hint = f"; did you mean {near}?" if near else ""
-            raise QueryError(f"no document has a field {name!r}{hint}", place(node))
+            raise QueryError(f"no document has a field {name!r}{hint}", column_of(node))
         return field
 
     def _value(self, name: str, node: tree.Item) -> Condition:
@@ -163,6 +163,6 @@ def _kinds(sequence: list[tuple[str, tree.Item]]) -> list[str]:
 def _unboosted(node: tree.Item) -> tree.Item:
     while isinstance(node, tree.Boost):
         if node.implicit_force:
-            raise QueryError("^ takes a number", place(node))
+            raise QueryError("^ takes a number", column_of(node))
         node = node.expr
     return node

@@ -145,7 +145,7 @@ def open_store(data_dir: Path, choice: Choice = Choice()) -> Iterator[Store]:  #
         largest = max(largest, OBJECT_BYTES)
         connection.execute(sql.macros())
         connection.execute(sql.view(paths, largest_bytes=largest, since=choice.since, until=choice.until))
-        _lock(connection, paths, Path(scratch), memory_bytes=max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest))
+        _confine(connection, paths, Path(scratch), memory_bytes=max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest))
         yield Store(connection)
 
 
@@ -209,8 +209,8 @@ def _allow_descriptors(count: int) -> None:
         )
 
 
-def _lock(connection: "duckdb.DuckDBPyConnection", paths: list[str], scratch: Path, *, memory_bytes: int) -> None:
-    """Lock all but the view away: no other file, no setting, no extension, no Python variable."""
+def _confine(connection: "duckdb.DuckDBPyConnection", paths: list[str], scratch: Path, *, memory_bytes: int) -> None:
+    """Leave the connection nothing but the view: no other file, no setting, no extension, no Python variable."""
     settings = {
         "memory_limit": sql.quoted(f"{memory_bytes}B"),
         "temp_directory": sql.quoted(str(scratch / "spill")),

@@ -63,7 +63,7 @@ def named_fields(node: tree.Item | None) -> set[str]:
     return own.union(*(named_fields(child) for child in node.children))
 
 
-def place(node: tree.Item) -> int | None:
+def column_of(node: tree.Item) -> int | None:
     """Return the column of a node."""
     at = getattr(node, "pos", None)
     return at + 1 if at is not None else None
@@ -84,10 +84,10 @@ def characters(text: str, node: tree.Item) -> Iterator[tuple[str, bool]]:
             at += 1
             continue
         if found[2] == "u":
-            raise QueryError("\\u takes four hexadecimal digits", place(node))
+            raise QueryError("\\u takes four hexadecimal digits", column_of(node))
         character = chr(int(found[1], 16)) if found[1] else found[2]
         if "\ud800" <= character <= "\udfff":
-            raise QueryError("\\u cannot name half of a surrogate pair: write the character itself", place(node))
+            raise QueryError("\\u cannot name half of a surrogate pair: write the character itself", column_of(node))
         yield character, False
         at = found.end()
 
