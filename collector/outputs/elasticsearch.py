@@ -212,7 +212,7 @@ class ElasticsearchOutput:
             body = bodies.popleft()
             telemetry.OUTPUT_BYTES.labels(output=self._name).inc(len(body.content))
             answer = await self._client.send(stream, body.content)
-            telemetry.OUTPUT_REQUESTS.labels(output=self._name, status=_class(answer.status)).inc()
+            telemetry.OUTPUT_REQUESTS.labels(output=self._name, status=_status_label(answer.status)).inc()
             if answer.status == 413 and len(body) > 1:
                 self._shrink(len(body.content))
                 bodies.extendleft(reversed(body.halves()))
@@ -322,7 +322,7 @@ def _too_large(body: Body) -> Verdict:
     return Verdict(refused=[Refused(0, "too_large", f"HTTP 413 for a request of {len(body.content)} bytes")])
 
 
-def _class(status: int) -> str:
+def _status_label(status: int) -> str:
     if status in (401, 403, 413, 429):
         return str(status)
     return f"{status // 100}xx" if status else "none"

@@ -29,6 +29,8 @@ from collector.outputs.elasticsearch_answers import Answer, request_problem
 COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
 
+GZIP_LEVEL: Final = 1
+
 WRITE_BYTES: Final = 1 << 20
 """What is written of a body at once, each part when the one before has gone."""
 
@@ -92,29 +94,24 @@ class BulkNode(AiohttpHttpNode):
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> Any:
         """Send one request."""
-        payload: Any = _Body(body) if body is not None else None
+        headers = HttpHeaders() if headers is None else headers.copy()
+        payload: Any = _Body(await self._packed(body, headers)) if body is not None else None
         answer = await super().perform_request(method, target, payload, headers, request_timeout)
         typed = HttpHeaders({**answer.meta.headers, "content-type": RAW_TYPE})
         return answer._replace(meta=dataclasses.replace(answer.meta, headers=typed))
 
+    async def _packed(self, body: bytes, _headers: HttpHeaders) -> bytes:
+        return body
+
 
 class GzipNode(BulkNode):
-    """Compresses large bodies at level 1, off the event loop; the client's own way is level 9 on it."""
+    """Compresses large bodies, quickly and off the event loop; the client's own way is level 9 on it."""
 
-    async def perform_request(  # type: ignore[override]
-        self,
-        method: str,
-        target: str,
-        body: bytes | None = None,
-        headers: HttpHeaders | None = None,
-        request_timeout: DefaultType | float | None = DEFAULT,
-    ) -> Any:
-        """Send one request."""
-        headers = HttpHeaders() if headers is None else headers.copy()
-        if body is not None and len(body) >= COMPRESS_FROM_BYTES:
-            body = await asyncio.to_thread(igzip.compress, body, 1)
-            headers["content-encoding"] = "gzip"
-        return await super().perform_request(method, target, body, headers, request_timeout)
+    async def _packed(self, body: bytes, headers: HttpHeaders) -> bytes:
+        if len(body) < COMPRESS_FROM_BYTES:
+            return body
+        headers["content-encoding"] = "gzip"
+        return await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)
 
 
 def credentials(options: ElasticsearchOutputConfig) -> dict[str, Any]:
