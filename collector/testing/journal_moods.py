@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from collector.journal.entry import Entry, Receipt
-from collector.testing.journals import Kept
+from collector.testing.journals import Kept, kept_of
 
 SEED: Final = 20261123
 
@@ -72,7 +72,7 @@ class MoodyJournal:
             entry, receipt = self._pending.popleft()
             outcome = self._chance.choice(self._receipts)
             if outcome is Receipt.DURABLE:
-                self.durable.append(_kept(entry))
+                self.durable.append(kept_of(entry))
             if not receipt.cancelled():
                 receipt.set_result(outcome)
 
@@ -85,8 +85,3 @@ class MoodyJournal:
         self.full = pressed
         for callback in self._pressure:
             callback(pressed)
-
-
-def _kept(entry: Entry) -> Kept:
-    payload = b"".join(entry.payload)
-    return Kept(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk), entry.claimed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from collector.journal.entry import Entry
 from collector.journal.follow import Follower, Gap
-from collector.journal.format import DurableEnd
+from collector.journal.format import FRAME_MAGIC, DurableEnd
 from collector.journal.writer import Journal, JournalOptions
 from collector.testing.clock import FakeClock
 from pipelines.frame import Frame, Origin, Position, Producer
@@ -105,6 +106,17 @@ def messages_of(frame: Frame) -> list[Kept]:
         origin = frame.origins[message.origin]
         kept.append(Kept(origin, encoding, payload, message.tag, message.chunk, message.claimed))
     return kept
+
+
+def kept_of(entry: Entry) -> Kept:
+    """Return what has to stand in the journal once an entry is durable; a copy."""
+    payload = b"".join(entry.payload)
+    return Kept(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk), entry.claimed)
+
+
+def frame_offsets(content: bytes) -> list[int]:
+    """Return where the frames of a segment begin, whatever became of them."""
+    return [found.start() for found in re.finditer(re.escape(FRAME_MAGIC), content)]
 
 
 def payloads_in(found: list[Frame | Gap]) -> list[bytes]:

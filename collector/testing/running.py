@@ -61,6 +61,14 @@ def free_port() -> int:
     raise CollectorError("no free port found")
 
 
+def lives(pid: int) -> bool:
+    """Tell whether a process lives; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, poll_s: float = POLL_S) -> None:
     """Wait until a condition holds; raise CollectorError naming `what` when it does not in time."""
     deadline = time.monotonic() + timeout_s

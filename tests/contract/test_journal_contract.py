@@ -15,7 +15,7 @@ from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.follow import Gap
 from collector.journal.writer import Journal, JournalOptions
-from collector.testing.journals import Kept, frames_in, gaps_in, messages_of, payloads_in, read_all
+from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, payloads_in, read_all
 from pipelines.frame import Frame, Origin, Position, Producer
 
 ORIGINS: Final = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0")]
@@ -101,18 +101,14 @@ def _entry(number: int, *, producer: Producer | None = None) -> Entry:
     return Entry(origin, "forward", payload, tag=b"tag%d" % number, chunk=b"c", claimed=number, producer=producer)
 
 
-def _kept(entry: Entry) -> Kept:
-    return Kept(entry.origin, entry.encoding, b"".join(entry.payload), entry.tag, entry.chunk, entry.claimed)
-
-
 async def test_acknowledged_is_durable_and_whole(journal: JournalUnderTest) -> None:
     """P1: once the receipt says DURABLE the message can be read, with everything that was said of it."""
     entries = [_entry(number) for number in range(50)]
 
     for entry in entries:
         assert await journal.append(entry) is Receipt.DURABLE
-        assert messages_of(frames_in(journal.read())[-1])[-1] == _kept(entry)
-    assert [kept for frame in frames_in(journal.read()) for kept in messages_of(frame)] == list(map(_kept, entries))
+        assert messages_of(frames_in(journal.read())[-1])[-1] == kept_of(entry)
+    assert [kept for frame in frames_in(journal.read()) for kept in messages_of(frame)] == list(map(kept_of, entries))
 
 
 async def test_many_senders_at_once_keep_their_order(journal: JournalUnderTest) -> None:

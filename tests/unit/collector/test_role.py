@@ -17,7 +17,7 @@ import pytest
 from collector.config import Config, ConsoleConfig
 from collector.control import Message, Report, Stop
 from collector.role import Context, main, run
-from collector.testing.running import free_port, wait_until
+from collector.testing.running import free_port, lives, wait_until
 
 TIMEOUT_S = 10.0
 
@@ -147,14 +147,6 @@ theirs.close()
 socket.send_fds(test, [str(child.pid).encode()], [ours.fileno()])
 child.wait()
 """
-
-
-def lives(pid: int) -> bool:
-    """Tell whether a process lives; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 class Process:

@@ -16,7 +16,7 @@ import pytest
 
 from collector.config import Config, ElasticsearchOutputConfig, ForwardInputConfig, LocalOutputConfig, Secret
 from collector.supervisor import config_for, secret_variables
-from collector.testing.running import free_port, wait_until
+from collector.testing.running import free_port, lives, wait_until
 
 SCRIPT = Path(__file__).with_name("supervised.py")
 QUICK = {"drain_s": 2.0, "first_pause_s": 0.02, "longest_pause_s": 0.2, "stable_s": 30.0}
@@ -89,14 +89,6 @@ class Supervised:
         """SIGTERM, and wait."""
         self.signal(signal.SIGTERM)
         return self.wait()
-
-
-def lives(pid: int) -> bool:
-    """Tell whether a process lives; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture

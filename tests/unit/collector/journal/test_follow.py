@@ -1,6 +1,5 @@
 """Following: order, the durable end, damage, deletion."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,16 @@ from collector.journal.follow import Follower, Gap
 from collector.journal.format import FRAME_MAGIC, DurableEnd
 from collector.journal.segments import segment_files
 from collector.journal.writer import Journal
-from collector.testing.journals import ORIGIN, entry_of, frames_in, gaps_in, open_journal, payloads_in, read_all
+from collector.testing.journals import (
+    ORIGIN,
+    entry_of,
+    frame_offsets,
+    frames_in,
+    gaps_in,
+    open_journal,
+    payloads_in,
+    read_all,
+)
 from pipelines.frame import Frame, Position
 
 
@@ -26,19 +34,6 @@ def _damage(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 0xFF
     path.write_bytes(content)
-
-
-def _frames_at(path: Path) -> list[int]:
-    """Offsets of the frames of a segment."""
-    content = path.read_bytes()
-
-    def find() -> Iterator[int]:
-        at = content.find(FRAME_MAGIC)
-        while at >= 0:
-            yield at
-            at = content.find(FRAME_MAGIC, at + 1)
-
-    return list(find())
 
 
 async def test_a_follower_goes_on_while_the_writer_appends_and_rolls(tmp_path: Path) -> None:
@@ -116,7 +111,7 @@ async def test_a_damaged_payload_is_a_gap_of_one_frame(tmp_path: Path) -> None:
     """Its head is sound, so what is lost is known exactly, and the next frame follows."""
     journal = await _filled(tmp_path)
     path = tmp_path / "journal" / journal.durable.segment
-    _damage(path, _frames_at(path)[3] - 1)
+    _damage(path, frame_offsets(path.read_bytes())[3] - 1)
     found = read_all(tmp_path / "journal", journal.durable)
     lost = journal.durable.position._replace(sequence=2)
 
@@ -129,7 +124,7 @@ async def test_damage_over_several_frames_is_one_gap(tmp_path: Path) -> None:
     """The next sound frame tells by its sequence how many are lost."""
     journal = await _filled(tmp_path)
     path = tmp_path / "journal" / journal.durable.segment
-    for at in _frames_at(path)[1:4]:
+    for at in frame_offsets(path.read_bytes())[1:4]:
         _damage(path, at)
     found = read_all(tmp_path / "journal", journal.durable)
     position = journal.durable.position
@@ -144,7 +139,7 @@ async def test_a_damaged_tail_is_a_gap_up_to_the_end(tmp_path: Path) -> None:
     journal = await _filled(tmp_path)
     position = journal.durable.position
     path = tmp_path / "journal" / journal.durable.segment
-    for at in _frames_at(path)[3:]:
+    for at in frame_offsets(path.read_bytes())[3:]:
         _damage(path, at + 35)
     lost = Gap(position._replace(sequence=3), position._replace(sequence=4), "a frame's head is damaged")
 
@@ -161,7 +156,7 @@ async def test_a_cut_off_end_of_a_sealed_segment_is_a_gap(tmp_path: Path, *, res
         journal = open_journal(tmp_path)
     await journal.append(entry_of(b"last"))
     path = tmp_path / "journal" / segment_files(tmp_path / "journal")[0]
-    frames = _frames_at(path)
+    frames = frame_offsets(path.read_bytes())
     path.write_bytes(path.read_bytes()[: frames[-2]])
     found = read_all(tmp_path / "journal", journal.durable)
     (gap,) = gaps_in(found)
@@ -251,7 +246,7 @@ async def test_damage_before_the_wanted_position_is_not_reported(tmp_path: Path)
     await journal.close()
     journal = await _filled(tmp_path, 1)
     path = tmp_path / "journal" / end.segment
-    for at in _frames_at(path)[1:3]:
+    for at in frame_offsets(path.read_bytes())[1:3]:
         _damage(path, at)
     later = end.position._replace(sequence=4)
 
@@ -265,7 +260,7 @@ async def test_missing_and_repeated_bytes_are_noticed(tmp_path: Path) -> None:
     journal = await _filled(tmp_path)
     path = tmp_path / "journal" / journal.durable.segment
     content = path.read_bytes()
-    at = _frames_at(path)
+    at = frame_offsets(path.read_bytes())
     size = at[2] - at[1]
     path.write_bytes(content[: at[1]] + content[at[2] :] + content[at[0] : at[1]])
     end = journal.durable

@@ -10,7 +10,16 @@ from collector.journal.format import FRAME_MAGIC
 from collector.journal.recovery import Recovered
 from collector.journal.segments import segment_files
 from collector.journal.writer import Journal
-from collector.testing.journals import end_of_files, entry_of, frames_in, gaps_in, open_journal, payloads_in, read_all
+from collector.testing.journals import (
+    end_of_files,
+    entry_of,
+    frame_offsets,
+    frames_in,
+    gaps_in,
+    open_journal,
+    payloads_in,
+    read_all,
+)
 from pipelines.frame import Producer
 
 PAYLOADS = [b"first", b"second!", b"third"]
@@ -29,20 +38,13 @@ async def _stopped(root: Path, *, segment_bytes: int = 1 << 20) -> Path:
     return root / "journal" / segment_files(root / "journal")[-1]
 
 
-def _frames_at(content: bytes) -> list[int]:
-    found = [content.index(FRAME_MAGIC)]
-    while (at := content.find(FRAME_MAGIC, found[-1] + 1)) >= 0:
-        found.append(at)
-    return found
-
-
 @pytest.mark.timeout(60)
 async def test_every_flipped_byte_is_survived_and_placed(tmp_path: Path) -> None:
     """A flip costs at most the frame it is in: a gap with its position in the middle, a cut at the end, no more."""
     await _stopped(tmp_path / "pristine")
     name = segment_files(tmp_path / "pristine" / "journal")[0]
     content = (tmp_path / "pristine" / "journal" / name).read_bytes()
-    frames = _frames_at(content)
+    frames = frame_offsets(content)
     epoch = int(name.split("-")[1])
 
     for at in range(len(content)):
@@ -77,7 +79,7 @@ async def test_every_torn_end_is_cut(tmp_path: Path) -> None:
     await _stopped(tmp_path / "pristine")
     name = segment_files(tmp_path / "pristine" / "journal")[0]
     content = (tmp_path / "pristine" / "journal" / name).read_bytes()
-    ends = [*_frames_at(content)[1:], len(content)]
+    ends = [*frame_offsets(content)[1:], len(content)]
 
     for length in range(len(content)):
         root = tmp_path / "copy"

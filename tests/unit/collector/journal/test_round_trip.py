@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collector.journal.entry import Entry, Receipt
 from collector.journal.writer import Journal, JournalOptions
 from collector.testing.clock import FakeClock
-from collector.testing.journals import Kept, frames_in, gaps_in, messages_of, read_all
+from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 from pipelines.frame import Frame, Origin
 
 ORIGINS = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0", "uid 0")]
@@ -27,10 +27,6 @@ entries = st.builds(
 )
 groups = st.lists(entries, min_size=1, max_size=6)
 runs = st.lists(groups, max_size=5)
-
-
-def _kept(entry: Entry) -> Kept:
-    return Kept(entry.origin, entry.encoding, b"".join(entry.payload), entry.tag, entry.chunk, entry.claimed)
 
 
 async def _append_all(directory: Path, run: list[list[Entry]], options: JournalOptions) -> Journal:
@@ -65,7 +61,7 @@ def test_what_is_appended_is_what_is_followed(
             journal = asyncio.run(_append_all(directory, run, options))
         found = read_all(directory, journal.durable)
         frames = frames_in(found)
-        appended = [_kept(entry) for run in history for group in run for entry in group]
+        appended = [kept_of(entry) for run in history for group in run for entry in group]
         followed = [kept for frame in frames for kept in messages_of(frame)]
 
         assert gaps_in(found) == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,7 @@ from collector import telemetry
 from collector.dead_letters import DeadLetterFile, read_letters
 from collector.outputs.elasticsearch import BATCH_BYTES, GATHER_BYTES
 from collector.testing.batches import ListedSource, batch_of
-from collector.testing.bulk_server import HEADERS, BulkServer, answer, bulk_server, running
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[BulkServer]:
-    """A scripted server on a free port."""
-    async with bulk_server() as scripted:
-        yield scripted
+from collector.testing.bulk_server import HEADERS, BulkServer, answer, running
 
 
 @pytest.mark.parametrize("compressed", [True, False])

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -14,14 +13,7 @@ from collector.config import Secret
 from collector.outputs.elasticsearch import GATHER_BYTES
 from collector.outputs.elasticsearch_answers import Pace, Verdict
 from collector.testing.batches import ListedSource, batch_of
-from collector.testing.bulk_server import HEADERS, QUICK, BulkServer, Reply, bulk_server, running
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[BulkServer]:
-    """A scripted server on a free port."""
-    async with bulk_server() as scripted:
-        yield scripted
+from collector.testing.bulk_server import HEADERS, QUICK, BulkServer, Reply, running
 
 
 async def test_a_dead_elasticsearch_settles_nothing_and_stops_in_time(tmp_path: Path) -> None:
