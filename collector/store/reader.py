@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from collector.errors import QueryError, TidewaiterError, UnreachableError
+from collector.logs import escaped
 from collector.store import sql
 from collector.store.conditions import Condition, Words
 from collector.store.manifest import Manifest, StoredFile, read_manifest
@@ -93,7 +94,7 @@ class Store:
             while some := rows.fetchmany(ROWS_AT_ONCE):
                 yield from (row[0] for row in some)
         except duckdb.Error as error:
-            raise TidewaiterError(f"the search failed: {_first_line(error)}") from error
+            raise TidewaiterError(f"the search failed: {escaped(_first_line(error))}") from error
 
     def _made(self, parameters: tuple[Any, ...]) -> list[Any]:
         """Take apart the texts whose words are searched, with the function that documents are taken apart with."""
@@ -119,17 +120,17 @@ class Store:
                 raise QueryError("--sql takes one SELECT")
             found = self._connection.execute(statements[0])
         except duckdb.Error as error:
-            raise QueryError(_first_line(error)) from error
-        return [column[0] for column in found.description or []], self._rows(found)
+            raise _refused(error, statement) from error
+        return [column[0] for column in found.description or []], self._rows(found, statement)
 
-    def _rows(self, found: "duckdb.DuckDBPyConnection") -> Iterator[tuple[Any, ...]]:
+    def _rows(self, found: "duckdb.DuckDBPyConnection", statement: str) -> Iterator[tuple[Any, ...]]:
         import duckdb
 
         try:
             while some := found.fetchmany(ROWS_AT_ONCE):
                 yield from some
         except duckdb.Error as error:
-            raise QueryError(_first_line(error)) from error
+            raise _refused(error, statement) from error
 
 
 @contextmanager
@@ -227,3 +228,21 @@ def _confine(connection: "duckdb.DuckDBPyConnection", paths: list[str], scratch:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]
+
+
+def _refused(error: Exception, statement: str) -> QueryError:
+    """Return DuckDB's reason with its hint and place. It may quote what a container wrote, so it is escaped (P5)."""
+    told, *marked = str(error).strip().rsplit("\n\nLINE ", 1)
+    # Lists of candidates are indented; what is left beside the reason is one sentence of help.
+    sentences = [line for line in told.split("\n")[:2] if line and not line.startswith("\t")]
+    place = _marked_place(f"LINE {marked[0]}", statement) if marked else None
+    return QueryError(" ".join(map(escaped, sentences)), place)
+
+
+def _marked_place(marked: str, statement: str) -> int | None:
+    """Return the column that DuckDB's carets point at; None where they point into an excerpt or a later line."""
+    prefix = "LINE 1: "
+    shown, _, carets = marked.partition("\n")
+    if shown != f"{prefix}{statement}" or "^" not in carets:
+        return None
+    return carets.index("^") - len(prefix) + 1

@@ -187,3 +187,30 @@ def test_help_tells_the_limits() -> None:
 
     assert "Without it 100, and with --json all." in said
     assert "container_id, container_name, image, host, level, message and document" in said
+
+
+def test_an_error_of_sql_cannot_control_the_terminal(data_dir: Path) -> None:
+    """It may quote a line that a container wrote; that is escaped too."""
+    done = run(data_dir, "--sql", "SELECT message::INT FROM logs WHERE message LIKE '%gone%'")
+
+    assert 2 == done.returncode
+    assert b"\\x1b[2Jgone \\x9b31m" in done.stderr
+    assert b"\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "parts"),
+    [
+        ("SELEC 1", ['syntax error at or near "SELEC"', "(at column 1)"]),
+        ("SELECT container_nam FROM logs", ['"container_nam" not found', '"container_name"', "(at column 8)"]),
+        ("SELECT * FROM log", ['Did you mean "logs"?', "(at column 15)"]),
+        ("SELECT 1,\nnone FROM logs", ['"none" not found']),
+    ],
+)
+def test_an_error_of_sql_has_its_place_and_its_hint(data_dir: Path, statement: str, parts: Sequence[str]) -> None:
+    """One line: the reason, what was probably meant, and the column where it is known."""
+    done = run(data_dir, "--sql", statement)
+    said = done.stderr.decode()
+
+    assert (2, 1) == (done.returncode, said.count("\n"))
+    assert [part for part in parts if part not in said] == []
