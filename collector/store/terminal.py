@@ -5,6 +5,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -50,7 +51,7 @@ def show_documents(documents: Iterable[str]) -> None:
 
 
 def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: bool) -> None:
-    """Print the rows of a SELECT: an object a line, or a table."""
+    """Print the rows of a SELECT: an object a line; else a table, or tab-separated lines where no terminal shows them."""
     if as_json:
         if len(set(columns)) < len(columns):
             raise QueryError("two columns have the same name: give one another by AS")
@@ -58,14 +59,24 @@ def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: 
             values = {column: _plain(value) for column, value in zip(columns, row, strict=True)}
             sys.stdout.write(json.dumps(values, default=str) + "\n")
         return
+    if not sys.stdout.isatty():
+        for cells in chain([columns], rows):
+            sys.stdout.write("\t".join(_cell(cell) for cell in cells) + "\n")
+        return
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*(Column(Text(escaped(column))) for column in columns))
+    # What does not fit is folded: a cell that ends in … would hide what was asked for.
+    table = Table(*(Column(Text(_cell(column)), overflow="fold") for column in columns))
     for row in rows:
-        table.add_row(*(Text("" if value is None else escaped(str(value))) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return escaped(text, limit=len(text))
 
 
 def _who(document: dict[str, Any]) -> str:

@@ -214,3 +214,25 @@ def test_an_error_of_sql_has_its_place_and_its_hint(data_dir: Path, statement: s
 
     assert (2, 1) == (done.returncode, said.count("\n"))
     assert [part for part in parts if part not in said] == []
+
+
+def test_rows_that_are_piped_are_whole_and_separated_by_tabs(data_dir: Path) -> None:
+    """No frame, no width: a tab within a cell is escaped, so `cut` and `sort` can work on them."""
+    wide, statement = "x" * 20_000, "SELECT '{}' AS wide, NULL AS nothing, 'a' || chr(9) || 'b' AS tab"
+    done = run(data_dir, "--sql", statement.format(wide))
+
+    assert f"wide\tnothing\ttab\n{wide}\t\ta\\tb\n" == done.stdout.decode()
+
+
+def test_a_table_on_a_terminal_hides_nothing(data_dir: Path) -> None:
+    """Cells and headings that do not fit are folded."""
+    ours, theirs = pty.openpty()
+    statement = f"SELECT '{'x' * 300}' AS one, '{'y' * 300}' AS two"
+    command = [*COMMAND, "--data-dir", str(data_dir), "search", "--sql", statement]
+    environment = {**os.environ, "COLUMNS": "60", "LINES": "40"}
+    subprocess.run(command, stdout=theirs, check=True, timeout=20, cwd=data_dir, env=environment)
+    os.close(theirs)
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+
+    assert (300, 300) == (shown.count("x"), shown.count("y"))
