@@ -77,8 +77,14 @@ def search(
         with open_store(ctx.obj.data_dir, choice) as store:
             if as_json:
                 terminal.write_documents(store.search(condition, limit=limit))
-            else:
-                terminal.show_documents(store.search(condition, limit=limit or TERMINAL_LIMIT))
+            elif terminal.show_documents(store.search(condition, limit=limit or TERMINAL_LIMIT)) == TERMINAL_LIMIT:
+                _tell_limit(limit)
+
+
+def _tell_limit(limit: int | None) -> None:
+    """Tell people that there may be more than the built-in limit shows; who gave a limit knows."""
+    if limit is None:
+        click.echo(f"The newest {TERMINAL_LIMIT}; more by --limit, all by --json.", err=True)
 
 
 def _instant(text: str | None, now_ns: int, option: str) -> str | None:

@@ -29,8 +29,8 @@ def write_documents(documents: Iterable[str]) -> None:
     out.flush()
 
 
-def show_documents(documents: Iterable[str]) -> None:
-    """Print a line a document for people: time, container, its stream, message."""
+def show_documents(documents: Iterable[str]) -> int:
+    """Print a line a document for people: time, container, its stream, message. Return how many."""
     from rich.console import Console  # for people only
     from rich.text import Text
 
@@ -48,6 +48,7 @@ def show_documents(documents: Iterable[str]) -> None:
         console.print(line)
     if not count:
         console.print("Nothing found.", style="dim")
+    return count
 
 
 def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: bool) -> None:

@@ -236,3 +236,13 @@ def test_a_table_on_a_terminal_hides_nothing(data_dir: Path) -> None:
     os.close(ours)
 
     assert (300, 300) == (shown.count("x"), shown.count("y"))
+
+
+def test_people_are_told_that_only_the_newest_are_shown(tmp_path: Path) -> None:
+    """Beside the output, so that a pipe stays clean; who gave a limit is told nothing."""
+    opened_files(tmp_path).store([batch_of(0, [f"line {number}" for number in range(101)])])
+    built_in, given = run(tmp_path, "*"), run(tmp_path, "*", "--limit", "100")
+
+    assert (100, 100) == (built_in.stdout.count(b"\n"), given.stdout.count(b"\n"))
+    assert b"The newest 100; more by --limit, all by --json.\n" == built_in.stderr
+    assert b"" == given.stderr
