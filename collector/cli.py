@@ -20,6 +20,9 @@ COMMANDS: Final = {
 }
 """Command -> the module that holds it under its own name, and its line in the help."""
 
+COMMON_OPTIONS: Final = {"--config": "FILE", "--data-dir": "DIR"}
+"""Options of the group, which stand before the command, and what they take."""
+
 
 class Settings(msgspec.Struct):
     """What the group's options say; commands find it as `ctx.obj`."""
@@ -53,13 +56,27 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "config_file", metavar="FILE", help="Configuration file.")
-@click.option("--data-dir", metavar="DIR", help="Data folder, in place of the configuration's.")
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="Configuration file; else TIDEWAITER_CONFIG, ./tidewaiter.yaml, /etc/tidewaiter/tidewaiter.yaml or built in.",
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    help="Data folder; else TIDEWAITER_DATA_DIR, the configuration's data_dir or the user's data folder.",
+)
 @click.version_option(__version__, prog_name="tidewaiter")
 @click.pass_context
 def cli(ctx: click.Context, config_file: str | None, data_dir: str | None) -> None:
     """Tidewaiter: logs and audit trails of containers, collected as evidence."""
     ctx.obj = Settings(config_file, data_dir)
+
+
+def _common_use(error: click.NoSuchOption) -> str:
+    command = error.ctx.info_name if error.ctx is not None else "COMMAND"
+    return f"tidewaiter {error.option_name} {COMMON_OPTIONS[error.option_name]} {command}"
 
 
 def main() -> None:
@@ -69,6 +86,8 @@ def main() -> None:
         # click hands back what `ctx.exit(code)` was called with, and a command's own result otherwise.
         sys.exit(ended if isinstance(ended, int) else 0)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name in COMMON_OPTIONS:
+            error.message = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
         error.show()
         sys.exit(2)
     except click.Abort:

@@ -23,7 +23,7 @@ def setup() -> None:
     """Install templates in Elasticsearch."""
 
 
-@setup.command()
+@setup.command(short_help="Install templates and retention.")
 @click.option("--output", "name", metavar="NAME", help="The output whose cluster is meant, if there are several.")
 @click.option("--dry-run", is_flag=True, help="Print the objects and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")

@@ -23,7 +23,15 @@ STREAM_FIELDS: Final = frozenset({"data_stream.dataset", "event.dataset"})
 """A query that names one of these chooses data streams by itself, the audit records' included."""
 
 
-@click.command()
+EXAMPLES: Final = """
+tidewaiter search 'container.name:web AND message:"connection refused"'
+tidewaiter search 'tidewaiter.container.stream:stderr' --since 15m
+tidewaiter search --since 1h -- '-container.name:web'
+tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'"""
+"""Shown below the help, line by line; a query that begins with a minus stands behind `--`."""
+
+
+@click.command(epilog=f"\b\nExamples:{EXAMPLES}")
 @click.argument("query", default="")
 @click.option("--sql", is_flag=True, help="QUERY is a SELECT over the view `logs`.")
 @click.option("--since", metavar="TIME", help="Not older than this: 15m, 2026-11-23 or 2026-11-23T10:00:00Z.")
@@ -31,6 +39,7 @@ STREAM_FIELDS: Final = frozenset({"data_stream.dataset", "event.dataset"})
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
+    metavar="COUNT",
     help=f"Only so many documents, the newest. Without it {TERMINAL_LIMIT}, and with --json all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One document a line, exactly as stored, oldest first.")
@@ -47,12 +56,10 @@ def search(
     as_json: bool,
     stream: str | None,
 ) -> None:
-    r"""Search the local store, in the Lucene query syntax that Kibana takes.
+    """Search the local store, in the Lucene query syntax that Kibana takes.
 
-    \b
-    tidewaiter search 'container.name:web AND message:"connection refused"'
-    tidewaiter search 'tidewaiter.container.stream:stderr' --since 15m
-    tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'
+    Oldest first, so the newest stands last. QUERY is one argument: quote it, and write -- before one that begins with a
+    minus.
 
     Words without a field are searched in `message`. The collector's own audit records are left out unless the query
     names `data_stream.dataset` or --stream does.

@@ -50,6 +50,8 @@ def test_check_of_a_good_file_exits_0(tmp_path: Path) -> None:
         (["--config", "none.yaml", "run"], 2, "none.yaml"),
         (["--data-dir", "~no-such-user/data", "run"], 2, "data_dir"),
         (["serach"], 2, "serach"),
+        (["check", "--config", "x.yaml"], 2, "as in: tidewaiter --config FILE check."),
+        (["search", "x", "--data-dir=y"], 2, "as in: tidewaiter --data-dir DIR search."),
         (["--data-dir", "empty", "search", "x"], 3, "no local store"),
         (["search", "a AND ("], 2, "column"),
         (["setup", "elasticsearch"], 2, "no output of type elasticsearch"),
@@ -72,6 +74,21 @@ def test_asking_is_no_mistake(tmp_path: Path, option: str) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "tidewaiter" in done.stdout
+
+
+def test_examples_of_the_help_stand_as_they_are_typed(tmp_path: Path) -> None:
+    """Each on its own line, never wrapped: they are there to be copied."""
+    lines = tidewaiter("search", "--help", cwd=tmp_path).stdout.splitlines()
+
+    assert "  tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'" in lines
+    assert "  tidewaiter search --since 1h -- '-container.name:web'" in lines
+
+
+def test_no_line_of_the_help_is_cut(tmp_path: Path) -> None:
+    """What a command does is said to its end."""
+    lists = [tidewaiter(*command, "--help", cwd=tmp_path).stdout for command in ([], ["setup"])]
+
+    assert [] == [text for text in lists if "..." in text.replace("[ARGS]...", "")]
 
 
 def test_setup_can_be_looked_at_before_it_is_done(tmp_path: Path) -> None:
