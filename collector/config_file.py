@@ -41,7 +41,8 @@ RESERVED_OUTPUTS: Final = frozenset({DEAD_LETTERS_OUTPUT, PIPELINE_SOURCE})
 RESERVED_INPUTS: Final = frozenset({OWN_INPUT})
 
 _namespace = re.compile(r"[a-z0-9_.]{1,100}")
-_quoted = re.compile(r"'(?!<)[^']{2,}'")
+_quoted = re.compile(r"'((?:\\.|[^'])*)'")
+_token = re.compile(r"<[a-z ]+>|\\?.", re.DOTALL)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -99,14 +100,25 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        # What it quotes may be a secret that begins like an alias or an anchor.
-        problem = Problem("(file)", line, f"not YAML: {_quoted.sub('…', error.problem or '')}")
+        problem = Problem("(file)", line, f"not YAML: {_said(error.problem or '')}")
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = Problem("(file)", line, f"not YAML: the character U+{int(error.character):04X} is not allowed")
     except RecursionError:
         problem = Problem("(file)", None, "nested too deeply")
     raise ConfigError(source, [problem])
+
+
+def _said(problem: str) -> str:
+    """Return what the YAML parser says, in a sentence where its own words would not help."""
+    if "'\\t'" in problem:
+        return "indent with spaces, never with a tab"
+    if "another document" in problem:
+        return "a second document begins here, and a configuration is one: take out the line ---"
+    if problem == "second occurrence":
+        return "an anchor (&) of this name is there already"
+    # What it quotes may be a secret that begins like an alias or an anchor; a token or one character is none.
+    return _quoted.sub(lambda found: found[0] if _token.fullmatch(found[1]) else "…", problem)
 
 
 # What follows checks what no single value shows. It looks at nodes, so that it is told beside all other problems.

@@ -133,6 +133,25 @@ def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(text: str) -> N
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("outputs:\n\tstore: {type: local}\n", 2, "not YAML: indent with spaces, never with a tab"),
+        ("journal: {limit: 1GiB\nconsole: {}\n", 2, "not YAML: expected ',' or '}', but got ':'"),
+        ("journal: {limit: [}\n", 1, "not YAML: expected the node content, but found '}'"),
+        ("name: a\n---\nname: b\n", 2, "not YAML: a second document begins here"),
+        ("a: &x 1\nb: &x 2\n", 2, "not YAML: an anchor (&) of this name is there already"),
+        ("name: *s3cret\n", 1, "not YAML: found undefined alias …"),
+    ],
+)
+def test_what_is_not_yaml_is_told_in_words_that_help(text: str, line: int, message: str) -> None:
+    """Tokens are shown as they are; a name that might be a secret is not."""
+    (problem,) = problems(text)
+
+    assert ("(file)", line) == (problem.path, problem.line)
+    assert problem.message.startswith(message)
+
+
 def test_a_misspelt_secret_is_one_problem_with_a_hint() -> None:
     """The key that was meant is named."""
     (problem,) = problems("outputs: {e: {type: elasticsearch, urls: ['http://x'], api_key: {fiel: /run/secrets/es}}}")
