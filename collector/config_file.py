@@ -18,6 +18,7 @@ from collector.config import (
     ConsoleConfig,
     ElasticsearchOutputConfig,
     ForwardInputConfig,
+    SecretError,
     default_inputs,
 )
 from collector.config_nodes import Reader, members
@@ -223,6 +224,24 @@ def _warnings(config: Config) -> Iterator[str]:
             for url in output.urls:
                 if url.startswith("http:") and not _is_here(url):
                     yield f"output {name} sends its credentials to {url} without TLS: whoever listens can read them"
+
+
+def absences(config: Config) -> Iterator[str]:
+    """Yield what the configuration names and this user on this machine cannot read: secrets and authorities.
+
+    No mistake of the file: it may be meant for another machine, or be handed its secrets by the service manager.
+    """
+    for name, output in config.outputs.items():
+        if not isinstance(output, ElasticsearchOutputConfig):
+            continue
+        for secret in (output.api_key, output.password):
+            try:
+                if secret is not None:
+                    secret.read()
+            except SecretError as error:
+                yield f"output {name}: from here, {error}"
+        if output.ca_file is not None and not os.access(output.ca_file, os.R_OK):
+            yield f"output {name}: from here, cannot read the authority in {output.ca_file}"
 
 
 def _is_here(url: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 import orjson
 
+from collector.config_file import absences
 from collector.errors import ConfigError, Problem
 
 
@@ -15,13 +16,15 @@ from collector.errors import ConfigError, Problem
 def check(ctx: click.Context, *, as_json: bool) -> None:
     """Check the configuration and name every problem with its place.
 
+    Warnings say who could listen in on what the file allows, and which secrets cannot be read from here.
+
     Exit code 0: nothing wrong; 1: problems, all of them listed.
     """
     problems: list[Problem] = []
     warnings: list[str] = []
     try:
         loaded = ctx.obj.load()
-        source, warnings = loaded.source, loaded.warnings
+        source, warnings = loaded.source, [*loaded.warnings, *absences(loaded.config)]
     except ConfigError as error:
         source, problems = error.file, error.problems
     if as_json:

@@ -20,10 +20,11 @@ TAG = "{{.ImageName}}/{{.Name}}/{{.ID}}"
 
 @pytest.mark.parametrize("path", sorted(DEPLOY.rglob("tidewaiter.yaml")), ids=lambda path: path.parent.name)
 def test_a_configuration_passes_check(path: Path) -> None:
-    """`tidewaiter check` finds nothing wrong with it."""
+    """`tidewaiter check` finds nothing wrong with it but secrets that only the reader's machine has."""
     done = subprocess.run([TIDEWAITER, "--config", path, "check"], capture_output=True, text=True, check=False)
+    said = [line for line in done.stdout.splitlines() if "from here, cannot read the secret in /run/secrets" not in line]
 
-    assert (done.returncode, done.stdout) == (0, f"{path}: ok\n")
+    assert (done.returncode, said) == (0, [f"{path}: ok"])
 
 
 def test_the_docker_recipes_agree() -> None:

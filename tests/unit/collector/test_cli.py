@@ -44,6 +44,29 @@ def test_check_of_a_good_file_exits_0(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "tidewaiter.yaml: ok\n")
 
 
+def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
+    """By place, for each output; the file itself is right, so the exit code is 0."""
+    (tmp_path / "here").write_text("key")
+    outputs = {
+        "a": {"api_key": {"file": str(tmp_path / "none")}, "ca_file": "/no/ca.pem"},
+        "b": {"username": "u", "password": {"env": "NO_SUCH_VARIABLE"}},
+        "c": {"api_key": {"file": str(tmp_path / "here")}},
+    }
+    common = {"type": "elasticsearch", "urls": ["https://es.example:9200"]}
+    text = json.dumps({"outputs": {name: common | output for name, output in outputs.items()}})
+    (tmp_path / "tidewaiter.yaml").write_text(text)
+    done = tidewaiter("check", cwd=tmp_path)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.splitlines() == [
+        f"tidewaiter.yaml: warning: output a: from here, cannot read the secret in {tmp_path}/none: "
+        "No such file or directory",
+        "tidewaiter.yaml: warning: output a: from here, cannot read the authority in /no/ca.pem",
+        "tidewaiter.yaml: warning: output b: from here, the environment variable NO_SUCH_VARIABLE is not set",
+        "tidewaiter.yaml: ok",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
