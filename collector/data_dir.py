@@ -15,24 +15,43 @@ LOCK_WAIT_S: Final = 5.0
 
 POLL_S: Final = 0.02
 
+OWN: Final = frozenset({"lock", "run", "journal", "evidence", "store", "dead-letters", "lost+found"})
+"""What may stand in a data folder that was just made; `lost+found` is of a new file system."""
+
+OURS: Final = frozenset({"journal", "evidence"})
+"""What together makes a folder ours, whatever else was put there."""
+
 
 def make_data_dir(data_dir: Path) -> None:
     """Make the folder if need be, readable by us only; raise DataDirError when it is not ours to use."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = data_dir.lstat()
+    except FileExistsError as error:
+        raise DataDirError(f"{data_dir}: is no folder") from error
     except OSError as error:
         raise DataDirError(f"{data_dir}: cannot be made: {error.strerror}") from error
     if stat.S_ISLNK(found.st_mode):
         raise DataDirError(f"{data_dir}: is a symbolic link; name the folder itself")
     if found.st_uid != os.geteuid():
         raise DataDirError(f"{data_dir}: belongs to user {found.st_uid}, and this is user {os.geteuid()}")
+    _refuse_foreign(data_dir)
     try:
         data_dir.chmod(0o700)
     except OSError as error:
         raise DataDirError(f"{data_dir}: cannot be made private: {error.strerror}") from error
     if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
         raise DataDirError(f"{data_dir}: is not writable")
+
+
+def _refuse_foreign(data_dir: Path) -> None:
+    """Raise DataDirError for a folder in use for something else: making `/tmp` or a home private would break it."""
+    try:
+        names = set(os.listdir(data_dir))
+    except OSError as error:
+        raise DataDirError(f"{data_dir}: cannot be read: {error.strerror}") from error
+    if names - OWN and not names >= OURS:
+        raise DataDirError(f"{data_dir}: holds other files; name an empty folder or one of tidewaiter's own")
 
 
 async def lock_data_dir(data_dir: Path) -> int:

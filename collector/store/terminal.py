@@ -52,7 +52,7 @@ def show_documents(documents: Iterable[str]) -> int:
 
 
 def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: bool) -> None:
-    """Print the rows of a SELECT: an object a line; else a table, or tab-separated lines where no terminal shows them."""
+    """Print the rows of a SELECT: an object a line; a table on a terminal, else tab-separated lines."""
     if as_json:
         if len(set(columns)) < len(columns):
             raise QueryError("two columns have the same name: give one another by AS")

@@ -33,6 +33,10 @@ class Supervised:
 
     def start(self, *, environment: dict[str, str] | None = None, **settings: Any) -> None:
         """Start it; does not wait."""
+        if not self.data_dir.is_symlink():
+            # The fake roles' own files stand in the folder too; this makes it a collector's all the same.
+            for name in ("journal", "evidence"):
+                (self.data_dir / name).mkdir(parents=True, exist_ok=True)
         command = [
             sys.executable,
             "-P",
