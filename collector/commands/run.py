@@ -1,10 +1,14 @@
 """`tidewaiter run`."""
 
 import asyncio
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 import click
 
+from collector.config import Config
 from collector.logs import configure, get_logger
 
 
@@ -23,4 +27,12 @@ def run(ctx: click.Context) -> None:
     logger.info("starting", configuration=loaded.source, data_dir=loaded.config.data_dir)
     for warning in loaded.warnings:
         logger.warning(warning)
-    sys.exit(asyncio.run(supervise(loaded.config)))
+    sys.exit(asyncio.run(supervise(loaded.config, search=how_to_search(sys.argv[0], loaded.config.data_dir))))
+
+
+def how_to_search(program: str, data_dir: str) -> str:
+    """Return the command line that searches this data folder, as it can be typed in the shell we were started from."""
+    found = shutil.which("tidewaiter")
+    by_path = Path(program).name == "tidewaiter" and not (found and Path(found).samefile(program))
+    elsewhere = [] if Path(data_dir) == Path(Config().data_dir).absolute() else ["--data-dir", data_dir]
+    return shlex.join([program if by_path else "tidewaiter", *elsewhere, "search", "*"])

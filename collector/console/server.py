@@ -6,6 +6,7 @@ that is down, stands under `degraded` and leaves it at 200.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -56,8 +57,10 @@ async def _listen(runner: web.AppRunner, context: Context) -> bool:
         await site.start()
     except OSError as error:
         await site.stop()
-        context.unhealthy("console", f"cannot listen on {address}: {error.strerror}")
-        logger.warning("console_not_listening", address=address, reason=error.strerror, again_in_s=RETRY_S)
+        # asyncio's own text repeats the address.
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+        context.unhealthy("console", f"cannot listen on {address}: {reason}")
+        logger.warning("console_not_listening", address=address, reason=reason, again_in_s=RETRY_S)
         return False
     context.healthy("console")
     return True
