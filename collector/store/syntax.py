@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from luqum import tree
-from luqum.exceptions import ParseError
+from luqum.exceptions import IllegalCharacterError, ParseError
 from luqum.head_tail import TokenValue
 from luqum.parser import lexer, parser
 
@@ -50,7 +50,11 @@ def parse(query: str) -> tree.Item | None:
             root: tree.Item = parser.parse(checked, lexer=lexer, tokenfunc=_next_token)
         except ParseError as error:
             found = _place.search(str(error))
-            column = int(found[1]) + 1 if found else len(query)
+            if found is None:
+                raise QueryError("ends too early: a bracket is not closed, or a term is missing", len(query)) from error
+            column = int(found[1]) + 1
+            if isinstance(error, IllegalCharacterError) and checked[column - 1 : column] == '"':
+                raise QueryError("this quote is never closed", column) from error
             raise QueryError("cannot be read from here: quote or escape what is meant literally", column) from error
     return root
 
