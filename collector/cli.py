@@ -87,7 +87,8 @@ def main() -> None:
         sys.exit(ended if isinstance(ended, int) else 0)
     except click.ClickException as error:
         if isinstance(error, click.NoSuchOption) and error.option_name in COMMON_OPTIONS:
-            error.message = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
+            place = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
+            error = click.UsageError(place, error.ctx)
         error.show()
         sys.exit(2)
     except click.Abort:

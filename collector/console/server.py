@@ -58,7 +58,7 @@ async def _listen(runner: web.AppRunner, context: Context) -> bool:
     except OSError as error:
         await site.stop()
         # asyncio's own text repeats the address.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
         context.unhealthy("console", f"cannot listen on {address}: {reason}")
         logger.warning("console_not_listening", address=address, reason=reason, again_in_s=RETRY_S)
         return False

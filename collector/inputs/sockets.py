@@ -70,8 +70,10 @@ async def serve(factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress
             return await loop.create_server(factory, sock=both, backlog=BACKLOG)
         return await loop.create_server(factory, address.host or None, address.port, backlog=BACKLOG)
     except OSError as error:
-        # The event loops put the address into the error's own text, each in its way.
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
+        if not isinstance(address, Path) and error.errno is not None and error.errno > 0:
+            # Event loops put the address into the error's text as well, each in its way.
+            reason = os.strerror(error.errno)
         raise ListenError(f"cannot listen on {listening_name(address)}: {reason}") from error
 
 

@@ -47,12 +47,12 @@ def test_check_of_a_good_file_exits_0(tmp_path: Path) -> None:
 def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
     """By place, for each output; the file itself is right, so the exit code is 0."""
     (tmp_path / "here").write_text("key")
-    outputs = {
+    outputs: dict[str, dict[str, object]] = {
         "a": {"api_key": {"file": str(tmp_path / "none")}, "ca_file": "/no/ca.pem"},
         "b": {"username": "u", "password": {"env": "NO_SUCH_VARIABLE"}},
         "c": {"api_key": {"file": str(tmp_path / "here")}},
     }
-    common = {"type": "elasticsearch", "urls": ["https://es.example:9200"]}
+    common: dict[str, object] = {"type": "elasticsearch", "urls": ["https://es.example:9200"]}
     text = json.dumps({"outputs": {name: common | output for name, output in outputs.items()}})
     (tmp_path / "tidewaiter.yaml").write_text(text)
     done = tidewaiter("check", cwd=tmp_path)
