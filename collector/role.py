@@ -72,6 +72,12 @@ class Context:
         """The data folder."""
         return Path(self.config.data_dir)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the drain begins."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+
     def healthy(self, component: str) -> None:
         """Say that nothing is wrong with a component."""
         self._set(component, "")

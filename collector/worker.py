@@ -18,6 +18,7 @@ from collector import __version__, telemetry
 from collector.batches import START, Source, Window
 from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS, DeadLettersOutput
+from collector.errors import TidewaiterError
 from collector.internal import InternalClient, InternalClosed
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.follow import Gap
@@ -149,11 +150,19 @@ async def _run_output(
             with closing(source):
                 await output.run(source)
         except Exception as error:  # the boundary of an output
-            logger.exception("output failed", output=name, again_in_s=pause_s)
+            context.unhealthy(f"output {name}", _told(name, error, pause_s))
             telemetry.OUTPUT_FAILURES.labels(output=name).inc()
-            context.unhealthy(f"output {name}", f"{type(error).__name__}: {error}")
-            await _pause(pause_s * random.uniform(0.5, 1.0), context)  # noqa: S311 - jitter, not a secret
+            await context.pause(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause_s = min(2 * pause_s, RESTART_LIMIT_S)
+
+
+def _told(name: str, error: Exception, pause_s: float) -> str:
+    """Log why an output failed and return it for its health: what an operator can act on is a sentence."""
+    if isinstance(error, TidewaiterError):
+        logger.error("output_failed", output=name, again_in_s=pause_s, reason=str(error))
+        return str(error)
+    logger.error("output_failed", output=name, again_in_s=pause_s, exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _mover(cursors: Cursors, name: str) -> Callable[[Position], None]:
@@ -163,18 +172,11 @@ def _mover(cursors: Cursors, name: str) -> Callable[[Position], None]:
     return move
 
 
-async def _pause(seconds: float, context: Context) -> None:
-    try:
-        await asyncio.wait_for(context.stopping.wait(), seconds)
-    except TimeoutError:
-        return
-
-
 def _report_failure(path: str, frame: Frame, error: Exception) -> None:
     telemetry.PIPELINE_FAILURES.labels(path=path).inc()
-    logger.error("a path failed on a frame", path=path, epoch=frame.epoch, sequence=frame.sequence, exc_info=error)
+    logger.error("pipeline_path_failed", path=path, epoch=frame.epoch, sequence=frame.sequence, exc_info=error)
 
 
 def _report_gap(gap: Gap) -> None:
     telemetry.JOURNAL_GAPS.inc()
-    logger.error("gap in the journal", first=tuple(gap.first), last=tuple(gap.last), reason=gap.reason)
+    logger.error("journal_gap", first=tuple(gap.first), last=tuple(gap.last), reason=gap.reason)

@@ -5,7 +5,6 @@ every role is up, else 503; its body names what is wrong. What does not keep sen
 that is down, stands under `degraded` and leaves it at 200.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -43,7 +42,7 @@ async def main(context: Context) -> None:
     await runner.setup()
     try:
         while not context.stopping.is_set() and not await _listen(runner, context):
-            await _pause(context)
+            await context.pause(RETRY_S)
         await context.stopping.wait()
     finally:
         await runner.cleanup()
@@ -64,13 +63,6 @@ async def _listen(runner: web.AppRunner, context: Context) -> bool:
         return False
     context.healthy("console")
     return True
-
-
-async def _pause(context: Context) -> None:
-    try:
-        await asyncio.wait_for(context.stopping.wait(), RETRY_S)
-    except TimeoutError:
-        return
 
 
 def application(context: Context) -> web.Application:

@@ -4,7 +4,8 @@
 
 Each round runs every case once with a yardstick before and after, so that cases and rounds are interleaved; figures are
 medians of the rounds. A yardstick is defined in `corpus.py`; a cost in yardsticks is comparable between machines.
-The bench reports; only `--guard` fails, when the headline costs more than the committed baseline + 15 %.
+The bench reports; only `--guard` fails, when the headline costs more than the committed baseline + 15 % in every round:
+neighbours on a shared machine make a round dearer, nothing makes one cheaper. It ends with the first round that holds.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Final
@@ -64,6 +66,8 @@ def run_rounds(options: argparse.Namespace, console: Console) -> dict[str, list[
             headline = figures.get("all_yardsticks")
             note = "" if headline is None else f": {headline:.2f} yardsticks per event"
             console.print(f"round {number} of {options.rounds}, {case}{note}", style="dim")
+        if options.guard and guard(runs[GUARDED_CASE]) is None:
+            break
     return runs
 
 
@@ -113,10 +117,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def guard(results: Results) -> str | None:
-    """Why the headline is too dear compared with the committed baseline; None when it is not."""
+def guard(rounds: Sequence[Figures]) -> str | None:
+    """Why the headline is too dear compared with the committed baseline, in every round; None when it is not."""
     baseline = json.loads(BASELINE.read_text())["results"][GUARDED_CASE][GUARDED_FIGURE]
-    limit, cost = baseline * GUARD_MARGIN, results[GUARDED_CASE][GUARDED_FIGURE]
+    limit, cost = baseline * GUARD_MARGIN, min(figures[GUARDED_FIGURE] for figures in rounds)
     if cost <= limit:
         return None
     return f"{GUARDED_CASE}: {cost:.3f} yardsticks per event, limit {limit:.3f} (baseline {baseline:.3f} + 15 %)"
@@ -159,7 +163,7 @@ def main() -> int:
     if options.write_baseline:
         rounded = {case: {name: round(value, 3) for name, value in found.items()} for case, found in results.items()}
         BASELINE.write_text(json.dumps({**report, "results": rounded}, indent=2) + "\n")
-    if options.guard and (reason := guard(results)) is not None:
+    if options.guard and (reason := guard(runs[GUARDED_CASE])) is not None:
         console.print(f"[red]guard:[/] {reason}")
         return 1
     return 0
