@@ -16,7 +16,7 @@ from collector.errors import DataDirError
 from collector.journal.active import ActiveSegment, Sync, Write
 from collector.journal.entry import Entry
 from collector.journal.format import EPOCH_LIMIT, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
-from collector.journal.group import frames_of, payload_bytes
+from collector.journal.group import FrameParts, frames_of
 from collector.journal.recovery import Continuation
 from collector.journal.state import State, save_state
 from pipelines.frame import JournalIdentity, Producer
@@ -83,13 +83,20 @@ class Committer:
         self._take_opened()
         return end
 
-    def commit(self, entries: Sequence[Entry], producers: Iterable[Producer]) -> Committed:
+    def frames(self, entries: Sequence[Entry]) -> list[FrameParts]:
+        """Return the frames of a group. It touches no state, so it may run in the loop's thread.
+
+        There it takes turns with nobody: beside the loop, this much Python made each acknowledgement wait for the
+        interpreter (measured: the p99 of 200 waiting senders).
+        """
+        return list(frames_of(entries, frame_bytes=self._frame_bytes, digest_key=self._digest_key))
+
+    def commit(self, frames: Sequence[FrameParts], producers: Iterable[Producer]) -> Committed:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""
         started = time.perf_counter()
         try:
-            self._check_space(entries)
+            self._check_space(frames)
             active = self._segment(producers)
-            frames = list(frames_of(entries, frame_bytes=self._frame_bytes, digest_key=self._digest_key))
             written = active.append(frames, [self._next_time() for _ in frames])
         except _NoRoomError:
             end = None if self._active is None else self._active.durable
@@ -114,9 +121,9 @@ class Committer:
             self._active = None
             self._take(self._state.ratcheted(epoch=self._state.epoch))
 
-    def _check_space(self, entries: Sequence[Entry]) -> None:
+    def _check_space(self, frames: Sequence[FrameParts]) -> None:
         """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""
-        needed_bytes = self._reserve_bytes + sum(map(payload_bytes, entries))
+        needed_bytes = self._reserve_bytes + sum(len(piece) for frame in frames for piece in frame.payload)
         if free_bytes(self._directory) < needed_bytes:
             raise _NoRoomError
 

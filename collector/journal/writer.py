@@ -202,9 +202,15 @@ class Journal:
             self._answer(group, Receipt.RETRY)
             self._press()
             return
+        try:
+            frames = self._committer.frames([pending.entry for pending in group])
+        except BaseException:
+            self._answer(group, Receipt.RETRY)  # a fault of ours, before anything was written
+            self._press()
+            raise
         self._idle.clear()
         producers = tuple(self._producers.values())
-        self._writing = self._thread.submit(self._committer.commit, [pending.entry for pending in group], producers)
+        self._writing = self._thread.submit(self._committer.commit, frames, producers)
         self._writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._settle, group, done))
 
     def _settle(self, group: list[_Pending], done: Future[Committed]) -> None:

@@ -240,3 +240,15 @@ async def test_a_fault_of_ours_acknowledges_nothing(tmp_path: Path) -> None:
     assert [type(each) for each in reported] == [TypeError]
     assert await journal.append(entry_of(b"2")) is Receipt.DURABLE
     await journal.close()
+
+
+async def test_an_entry_that_cannot_be_framed_hurts_no_other(tmp_path: Path) -> None:
+    """A fault of ours before the write: its group is answered RETRY, nothing of it is kept, and the journal goes on."""
+    journal = open_journal(tmp_path)
+    with pytest.raises(TypeError):
+        journal.append(Entry(ORIGIN, "forward", ("no bytes",)))  # type: ignore[arg-type]
+
+    assert journal.in_flight_bytes == 0
+    assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
+    assert payloads_in(read_all(tmp_path / "journal", journal.durable)) == [b"after"]
+    await journal.close()
