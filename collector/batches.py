@@ -158,11 +158,10 @@ class Window:
         batches = counted(self._pipeline(found), len(found.payload))
         first = next(batches)
         after = found.position._replace(sequence=found.sequence + 1)
-        size_bytes = sum(part.size_bytes for part in first.documents)
         if first.next == after:
-            return Computed((first,), after, size_bytes)
+            return Computed((first,), after, first.size_bytes)
         # A frame of many slices is not kept: its documents could exceed any bound.
-        return Computed(chain((first,), batches), after, size_bytes)
+        return Computed(chain((first,), batches), after, first.size_bytes)
 
 
 def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:

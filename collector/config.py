@@ -86,7 +86,7 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         Meta(description="Largest message, on the wire and decompressed. A larger one closes its connection."),
     ] = 64 << 20
 
-    connections_limit: Annotated[int, Meta(description="Most connections at once; further ones are closed.")] = 10_000
+    connection_limit: Annotated[int, Meta(description="Most connections at once; further ones are closed.")] = 10_000
 
 
 class LocalOutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="local"):
@@ -123,7 +123,7 @@ class ElasticsearchOutputConfig(
 
     gzip: Annotated[bool, Meta(description="Compress requests.")] = True
 
-    request_bytes: Annotated[
+    request_limit: Annotated[
         Size,
         Meta(description="Largest request body before compression; a larger single document goes alone."),
     ] = 8 << 20

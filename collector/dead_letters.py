@@ -7,7 +7,6 @@ its record will be met again; so a crash loses none and doubles none. A full fil
 moves it away.
 """
 
-import asyncio
 import base64
 import os
 from collections.abc import Iterator, Sequence
@@ -20,9 +19,6 @@ from collector.config import DEAD_LETTERS_OUTPUT, PIPELINE_SOURCE
 from collector.durable_files import sync_directory, write_all
 from collector.errors import DataDirError
 from collector.journal.segments import first_position, segment_files
-from collector.outputs.output import BatchSource, Stopped
-from parsers.timestamps import rfc3339
-from pipelines.batch import Batch
 from pipelines.frame import Position
 
 DEAD_LETTERS: Final = DEAD_LETTERS_OUTPUT
@@ -161,47 +157,6 @@ def read_letters(data_dir: Path, source: str) -> Iterator[Letter]:
 def letter_id(source: str, position: Position) -> str:
     """Return an id that the same refusal gets again after a crash."""
     return f"{source}-{position.partition}-{position.epoch}-{position.sequence}-{position.record}"
-
-
-def letters_of(batch: Batch) -> list[Letter]:
-    """Return the letters of a batch's refused records."""
-    return [
-        Letter(
-            id=letter_id(PIPELINE, dead.position),
-            position=dead.position,
-            time=rfc3339(batch.journal_time),
-            stage=dead.stage,
-            code=dead.code,
-            reason=dead.reason,
-            origin=dead.origin,
-            payload=base64.b64encode(dead.payload).decode(),
-            records=dead.records,
-        )
-        for dead in batch.dead_letters
-    ]
-
-
-class DeadLettersOutput:
-    """The built-in output that keeps what the pipeline refused; it follows the journal like any other."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._file = DeadLetterFile(data_dir, PIPELINE)
-
-    def resume(self, cursor: Position | None) -> Position | None:
-        """Cut what will be met again."""
-        self._file.open(cursor)
-        return cursor
-
-    async def run(self, source: BatchSource) -> None:
-        """Write letters until the source stops."""
-        try:
-            while True:
-                batch = await source.next()
-                if batch.dead_letters:
-                    await asyncio.to_thread(self._file.append, letters_of(batch))
-                source.settle(batch.position)
-        except Stopped:
-            return
 
 
 def _decoded(line: bytes) -> Letter | None:

@@ -65,7 +65,7 @@ async def main(context: Context) -> None:
             journal=journal,
             blocks=blocks,
             message_limit_bytes=options.message_limit,
-            connection_limit=options.connections_limit,
+            connection_limit=options.connection_limit,
         )
         for name, options in config.inputs.items()
     ]

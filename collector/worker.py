@@ -17,13 +17,14 @@ from typing import Final
 from collector import __version__, telemetry
 from collector.batches import START, Source, Window
 from collector.config import Config
-from collector.dead_letters import DEAD_LETTERS, DeadLettersOutput
+from collector.dead_letters import DEAD_LETTERS
 from collector.errors import TidewaiterError
 from collector.internal import InternalClient, InternalClosed
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.follow import Gap
 from collector.logs import get_logger
 from collector.outputs import make_output
+from collector.outputs.dead_letters import DeadLettersOutput
 from collector.outputs.output import Output
 from collector.role import Context
 from pipelines.frame import Frame, Position

@@ -14,7 +14,7 @@ encoding holds no raw newline, hence newline + head occurs at the start of a doc
 
 
 ENVELOPE: Final = (b"", b"")
-"""Empty pieces before each document, where an output may put what it sends before it."""
+"""Empty buffers before each document, where an output may put what it sends before it."""
 
 
 class DataStream(NamedTuple):
@@ -31,29 +31,29 @@ class DataStream(NamedTuple):
 class Documents:
     """Documents of one frame for one data stream, in record order; shared between outputs and never changed.
 
-    `ids` are their `_id`s. `pieces` are the bytes of all documents, one behind the other: each document is `stride`
-    pieces, of which the first are ENVELOPE, the next begins with DOCUMENT_HEAD and the last ends with a newline. An
-    output that adds something to each document puts it into a copy; `ndjson` joins the pieces as they are. `size_bytes`
-    is the length of that.
+    `ids` are their `_id`s. `buffers` are the bytes of all documents, one behind the other: each document is `stride`
+    buffers, of which the first are ENVELOPE, the next begins with DOCUMENT_HEAD and the last ends with a newline. An
+    output that adds something to each document puts it into a copy; `ndjson` joins the buffers as they are.
+    `size_bytes` is the length of that.
     """
 
-    def __init__(self, stream: DataStream, ids: Ids, pieces: Sequence[bytes], *, stride: int, size_bytes: int) -> None:
+    def __init__(self, stream: DataStream, ids: Ids, buffers: Sequence[bytes], *, stride: int, size_bytes: int) -> None:
         self.stream = stream
         self.ids = ids
-        self.pieces = pieces
+        self.buffers = buffers
         self.stride = stride
         self.size_bytes = size_bytes
 
     @classmethod
     def of_lines(cls, stream: DataStream, lines: Sequence[bytes], ids: Ids) -> "Documents":
         """Put whole documents together, each ending with its newline."""
-        pieces = [piece for line in lines for piece in (*ENVELOPE, line)]
-        return cls(stream, ids, pieces, stride=len(ENVELOPE) + 1, size_bytes=sum(map(len, lines)))
+        buffers = [buffer for line in lines for buffer in (*ENVELOPE, line)]
+        return cls(stream, ids, buffers, stride=len(ENVELOPE) + 1, size_bytes=sum(map(len, lines)))
 
     @cached_property
     def ndjson(self) -> bytes:
         """One canonical JSON document per line."""
-        return b"".join(self.pieces)
+        return b"".join(self.buffers)
 
     def __eq__(self, other: object) -> bool:
         """Equal documents have equal bytes, however they are cut."""
@@ -104,3 +104,8 @@ class Batch(msgspec.Struct, frozen=True):
     dead_letters: tuple[DeadLetter, ...]
     tally: Tally
     payload_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of all documents."""
+        return sum(documents.size_bytes for documents in self.documents)

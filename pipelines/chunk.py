@@ -1,7 +1,7 @@
 """The chunk path: the same batches as the reference path, byte for byte, at a fraction of its cost.
 
 A message whose records have one known shape (`pipelines.decode.columns`) is decoded by one call, its times are unpacked
-by one call, its lines are escaped by one call, and the documents are one join of pieces that are constant for the
+by one call, its lines are escaped by one call, and the documents are one join of buffers that are constant for the
 frame, constant for the (container, stream), or made for all records at once. Nothing is spliced but what
 `parsers.canonical` encoded, ids and digits rendered from integers. All else goes record by record through
 `pipelines.reference`.
@@ -21,7 +21,7 @@ from pipelines import reference
 from pipelines.batch import ENVELOPE, Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns
-from pipelines.decode.forward import EntryError, Event
+from pipelines.decode.forward import EntryError, Record
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
@@ -56,7 +56,7 @@ class Columns(msgspec.Struct):
         )
 
 
-Piece = Columns | reference.Settled
+Span = Columns | reference.Settled
 
 
 class ChunkPath:
@@ -76,13 +76,13 @@ class ChunkPath:
             self._tails.clear()
             self._writer, self._kept = writer, 0
         first = 0
-        for (pieces, count), last in with_lookahead(_slices(self._pieces(frame))):
-            yield self._assemble(frame, pieces, range(first, first + count), last=last)
+        for (spans, count), last in with_lookahead(_slices(self._spans(frame))):
+            yield self._assemble(frame, spans, range(first, first + count), last=last)
             first += count
         if not first:
             yield close_batch(frame, (), [], records=range(0), last=True)
 
-    def _pieces(self, frame: Frame) -> Iterator[Piece]:
+    def _spans(self, frame: Frame) -> Iterator[Span]:
         for group, encoding, payload in _groups(frame):
             columns = self._columns(frame, group, encoding, payload)
             if columns is not None:
@@ -149,26 +149,26 @@ class ChunkPath:
                 tails[place] = tail
         return tails
 
-    def _tail(self, frame: Frame, origin: Origin, tag: bytes, record: dict[str, Any]) -> bytes:
+    def _tail(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> bytes:
         """Encode what all documents of a stream end with, by the reference's own function."""
-        line = normalise(Event((1, 0), record), frame=frame, origin=origin, tag=tag, settings=self._settings)
+        line = normalise(Record((1, 0), fields), frame=frame, origin=origin, tag=tag, settings=self._settings)
         return _encoded_tail(line.tail)
 
-    def _assemble(self, frame: Frame, pieces: list[Piece], records: range, *, last: bool) -> Batch:
+    def _assemble(self, frame: Frame, spans: list[Span], records: range, *, last: bool) -> Batch:
         """Join the columns of all messages into one, keeping each record's index; see to the rest one by one."""
         now = divmod(frame.journal_time, 1_000_000_000)
         gathered: list[Columns] = []
         indexes: list[range] = []
         others: list[tuple[int, reference.Settled]] = []
         index = records.start
-        for piece in pieces:
-            if isinstance(piece, reference.Ready) and piece.stream == self._stream:
-                second, nanosecond = piece.time or now
-                columns = Columns([second], [nanosecond], [piece.message], [_encoded_tail(piece.tail)])
-            elif isinstance(piece, Columns):
-                columns = piece
+        for span in spans:
+            if isinstance(span, reference.Ready) and span.stream == self._stream:
+                second, nanosecond = span.time or now
+                columns = Columns([second], [nanosecond], [span.message], [_encoded_tail(span.tail)])
+            elif isinstance(span, Columns):
+                columns = span
             else:
-                others.append((index, piece))
+                others.append((index, span))
                 index += 1
                 continue
             gathered.append(columns)
@@ -182,7 +182,7 @@ class ChunkPath:
     def _render(self, frame: Frame, columns: Columns, indexes: list[range], records: range) -> Documents:
         """Lay out all documents of the batch by a few calls.
 
-        Slice assignment lays the pieces of each document side by side without a step of Python per document.
+        Slice assignment lays the buffers of each document side by side without a step of Python per document.
         """
         ids = document_ids(frame, records.start, len(records))
         shared, digits = event_sequences(frame, records.start, len(records))
@@ -246,18 +246,18 @@ def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Mes
         yield message, payload[start:end]
 
 
-def _slices(pieces: Iterator[Piece]) -> Iterator[tuple[list[Piece], int]]:
-    """Group pieces into slices of RECORDS_LIMIT records, cutting columns where a slice ends."""
-    held: list[Piece] = []
+def _slices(spans: Iterator[Span]) -> Iterator[tuple[list[Span], int]]:
+    """Group spans into slices of RECORDS_LIMIT records, cutting columns where a slice ends."""
+    held: list[Span] = []
     count = 0
-    for piece in pieces:
-        size = len(piece.lines) if isinstance(piece, Columns) else 1
+    for span in spans:
+        size = len(span.lines) if isinstance(span, Columns) else 1
         start = 0
-        while isinstance(piece, Columns) and size - start > RECORDS_LIMIT - count:
+        while isinstance(span, Columns) and size - start > RECORDS_LIMIT - count:
             cut = start + RECORDS_LIMIT - count
-            yield [*held, piece.cut(start, cut)], RECORDS_LIMIT
+            yield [*held, span.cut(start, cut)], RECORDS_LIMIT
             held, count, start = [], 0, cut
-        held.append(piece.cut(start, size) if start and isinstance(piece, Columns) else piece)
+        held.append(span.cut(start, size) if start and isinstance(span, Columns) else span)
         count += size - start
         if count == RECORDS_LIMIT:
             yield held, count

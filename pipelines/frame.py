@@ -43,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     """One entry of a frame's table: a message as its sender delimited it.
 
     `origin` indexes the frame's origins. `length` is its number of payload bytes; messages follow one another in the
-    payload in table order. `tag` is the Forward tag's bytes where the tag is not part of the payload. `chunk` is the
+    payload in table order. `tag` is the Forward tag's bytes where the tag is not part of the payload. `chunk_id` is the
     client's chunk id, `digest` the keyed hash of the bytes as they came (both empty when no acknowledgement was asked
     for). `claimed` is the number of records the sender claims, -1 when it does not say.
     """
@@ -51,7 +51,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     origin: int
     length: int
     tag: bytes = b""
-    chunk: bytes = b""
+    chunk_id: bytes = b""
     digest: bytes = b""
     claimed: int = -1
 

@@ -81,13 +81,13 @@ def settle(frame: Frame, message: Message, encoding: str, payload: memoryview, s
 def settle_entry(frame: Frame, message: Message, entry: memoryview, *, encoding: str, settings: Settings) -> Settled:
     """Decode and normalise one Forward entry or Message-mode object."""
     try:
-        event = decode_entry(entry) if encoding == "forward" else decode_message(entry)
+        record = decode_entry(entry) if encoding == "forward" else decode_message(entry)
     except EntryError as error:
         return refuse(frame, message, entry, (error.code, str(error)))
-    if event.group_mark:
+    if record.group_mark:
         return Control()
-    origin, tag = frame.origins[message.origin], event.tag or message.tag
-    line = normalise(event, frame=frame, origin=origin, tag=tag, settings=settings)
+    origin, tag = frame.origins[message.origin], record.tag or message.tag
+    line = normalise(record, frame=frame, origin=origin, tag=tag, settings=settings)
     return Ready(settings.container_stream, container_event(settings), line.time, line.message, line.tail)
 
 

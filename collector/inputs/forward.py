@@ -34,12 +34,9 @@ from collector.inputs.sockets import (
 from collector.journal.entry import Entry, Receipt
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
-from collector.wire.forward import MESSAGE_LIMIT_BYTES, BrokenStream, ForwardDecoder
+from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_message import ForwardMessage, inflated
 from pipelines.frame import Origin
-
-CONNECTION_LIMIT: Final = 10_000
-"""Connections of one input; who comes later is disconnected."""
 
 UNACKED_LIMIT_BYTES: Final = 32 << 20
 """What one connection may have in the journal's hands; a single message may be larger."""
@@ -70,7 +67,11 @@ class _InFlight(msgspec.Struct):
 
 
 class ForwardInput:
-    """One listening address. `pressed` is set by the owner while the journal asks senders to wait."""
+    """One listening address.
+
+    `message_limit_bytes` bounds a message on the wire and inflated; who connects beyond `connection_limit` is
+    disconnected. `pressed` is set by the owner while the journal asks senders to wait.
+    """
 
     def __init__(
         self,
@@ -79,9 +80,9 @@ class ForwardInput:
         listen: str,
         journal: Appender,
         blocks: Blocks,
-        message_limit_bytes: int = MESSAGE_LIMIT_BYTES,
+        message_limit_bytes: int,
+        connection_limit: int,
         unacked_limit_bytes: int = UNACKED_LIMIT_BYTES,
-        connection_limit: int = CONNECTION_LIMIT,
     ) -> None:
         self.name = name
         self.counts = Counts()
@@ -251,7 +252,7 @@ class _Connection(asyncio.BufferedProtocol):
                 encoding=message.encoding,
                 payload=message.payload,
                 tag=message.tag,
-                chunk=message.chunk,
+                chunk_id=message.chunk_id,
                 claimed=message.claimed,
             )
             receipt = owner.journal.append(entry)

@@ -79,5 +79,5 @@ def durable(receipt: asyncio.Future[Receipt]) -> bool:
 
 
 def size_of(payload: Sequence[bytes | bytearray | memoryview]) -> int:
-    """Return the bytes of a payload in pieces."""
+    """Return the bytes of a payload in buffers."""
     return sum(map(len, payload))

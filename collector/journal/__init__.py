@@ -45,7 +45,7 @@ frame, so that names sort like positions. One epoch per file; files are never re
     header = [epoch, sequence, journal time (ns since 1970), origins, messages, runs, xxh(0, payload),
               producer or nil, compression of the payload (0: none)]
     origins = [[input, transport, peer, auth], …]
-    messages = [[index of origin, length, tag, chunk, digest, claimed or -1], …]
+    messages = [[index of origin, length, tag, chunk id, digest, claimed or -1], …]
     runs = [[encoding, number of messages], …]: consecutive messages of one encoding
     producer = [name, sequence, cursor]
 

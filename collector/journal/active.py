@@ -11,7 +11,7 @@ from collector.journal.format import DurableEnd, SegmentHeader, encode_frame_hea
 from collector.journal.group import FrameParts
 from pipelines.frame import Position
 
-WRITEV_PIECES: Final = 512
+WRITEV_BUFFERS: Final = 512
 """Buffers per system call; Linux takes 1,024."""
 
 Write = Callable[[int, Sequence[memoryview]], int]
@@ -27,7 +27,7 @@ class ActiveSegment:
         self.sequence = header.first_sequence
         self.size = 0
         self._key = key
-        self._write_pieces = write
+        self._write_buffers = write
         self._sync = sync
         head, self.link = encode_segment_header(header, key=key)
         path = directory / header.file_name
@@ -46,15 +46,15 @@ class ActiveSegment:
 
     def append(self, frames: Sequence[FrameParts], times: Sequence[int]) -> int:
         """Write frames and make them durable; return their bytes. Raises OSError."""
-        pieces: list[memoryview] = []
+        buffers: list[memoryview] = []
         for parts, journal_time in zip(frames, times, strict=True):
             header = parts.header(epoch=self.header.epoch, sequence=self.sequence, journal_time=journal_time)
             head, self.link = encode_frame_head(
                 header, parts.payload, key=self._key, link_before=self.link, seed=self.header.seed
             )
-            pieces += [memoryview(head), *parts.payload]
+            buffers += [memoryview(head), *parts.payload]
             self.sequence += 1
-        written = self._write(pieces)
+        written = self._write(buffers)
         self._sync(self._descriptor)
         self.durable, self.durable_link = self._end(), self.link
         return written
@@ -63,11 +63,11 @@ class ActiveSegment:
         position = Position(self.header.partition, self.header.epoch, self.sequence)
         return DurableEnd(self.header.file_name, self.size, position)
 
-    def _write(self, pieces: list[memoryview]) -> int:
+    def _write(self, buffers: list[memoryview]) -> int:
         before = self.size
-        waiting = pieces[::-1]
+        waiting = buffers[::-1]
         while waiting:
-            written = self._write_pieces(self._descriptor, waiting[: -WRITEV_PIECES - 1 : -1])
+            written = self._write_buffers(self._descriptor, waiting[: -WRITEV_BUFFERS - 1 : -1])
             self.size += written
             while waiting and written >= len(waiting[-1]):
                 written -= len(waiting.pop())

@@ -123,7 +123,7 @@ class Committer:
 
     def _check_space(self, frames: Sequence[FrameParts]) -> None:
         """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""
-        needed_bytes = self._reserve_bytes + sum(len(piece) for frame in frames for piece in frame.payload)
+        needed_bytes = self._reserve_bytes + sum(len(buffer) for frame in frames for buffer in frame.payload)
         if free_bytes(self._directory) < needed_bytes:
             raise _NoRoomError
 

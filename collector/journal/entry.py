@@ -19,14 +19,14 @@ class Receipt(enum.Enum):
 class Entry(msgspec.Struct, frozen=True):
     """A message as its input delimited it. The journal owns the payload's buffers until the receipt is known.
 
-    `tag`, `chunk` and `claimed` are those of `pipelines.frame.Message`. An entry with a `producer` gets a frame of its
-    own; one whose sequence is not above the last of that producer is answered DURABLE and dropped.
+    `tag`, `chunk_id` and `claimed` are those of `pipelines.frame.Message`. An entry with a `producer` gets a frame of
+    its own; one whose sequence is not above the last of that producer is answered DURABLE and dropped.
     """
 
     origin: Origin
     encoding: str
     payload: Sequence[bytes | bytearray | memoryview]
     tag: bytes = b""
-    chunk: bytes = b""
+    chunk_id: bytes = b""
     claimed: int = -1
     producer: Producer | None = None

@@ -178,11 +178,11 @@ def encode_frame_head(
     return b"".join((head, _checksum.pack(xxhash.xxh3_64_intdigest(head, seed=seed)), body, link)), link
 
 
-def link_of(key: bytes, *pieces: bytes | memoryview) -> bytes:
+def link_of(key: bytes, *buffers: bytes | memoryview) -> bytes:
     """Return the keyed hash over the link before and what it links."""
     state = blake3(key=key)
-    for piece in pieces:
-        state.update(piece)
+    for buffer in buffers:
+        state.update(buffer)
     return state.digest()
 
 

@@ -36,8 +36,8 @@ class FrameParts(msgspec.Struct):
     def header(self, *, epoch: int, sequence: int, journal_time: int) -> FrameHeader:
         """Return the frame's header; checksums the payload."""
         checksum = xxhash.xxh3_64()
-        for piece in self.payload:
-            checksum.update(piece)
+        for buffer in self.payload:
+            checksum.update(buffer)
         return FrameHeader(
             epoch, sequence, journal_time, self.origins, self.messages, self.runs, checksum.intdigest(), self.producer
         )
@@ -55,7 +55,7 @@ def fits(entry: Entry) -> bool:
 
 def _table_bytes(entry: Entry) -> int:
     produced = 0 if entry.producer is None else len(entry.producer.name) + len(entry.producer.cursor)
-    return len(entry.tag) + len(entry.chunk) + produced
+    return len(entry.tag) + len(entry.chunk_id) + produced
 
 
 def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) -> Iterator[FrameParts]:
@@ -93,15 +93,15 @@ def _parts(entries: list[Entry], digest_key: bytes) -> FrameParts:
     payload: list[memoryview] = []
     for run in by_encoding.values():
         for entry in run:
-            pieces = [memoryview(piece) for piece in entry.payload if len(piece)]
-            payload += pieces
+            buffers = [memoryview(buffer) for buffer in entry.payload if len(buffer)]
+            payload += buffers
             messages.append(
                 Message(
                     origins.setdefault(entry.origin, len(origins)),
-                    sum(map(len, pieces)),
+                    sum(map(len, buffers)),
                     entry.tag,
-                    entry.chunk,
-                    message_digest(digest_key, pieces) if entry.chunk else b"",
+                    entry.chunk_id,
+                    message_digest(digest_key, buffers) if entry.chunk_id else b"",
                     entry.claimed,
                 )
             )

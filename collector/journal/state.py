@@ -78,11 +78,11 @@ def save_state(directory: Path, state: State) -> None:
     replace_file(directory / STATE_FILE, _readable(whole))
 
 
-def message_digest(digest_key: bytes, pieces: Sequence[memoryview]) -> bytes:
+def message_digest(digest_key: bytes, buffers: Sequence[memoryview]) -> bytes:
     """Return the keyed hash of a message's bytes as they came, by which a resend is known."""
     digest = blake3(key=digest_key)
-    for piece in pieces:
-        digest.update(piece)
+    for buffer in buffers:
+        digest.update(buffer)
     return digest.digest(length=DIGEST_BYTES)
 
 

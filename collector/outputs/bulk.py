@@ -1,6 +1,6 @@
 """`_bulk` bodies for Elasticsearch: pure, a whole body at a time.
 
-No step of Python per document: a body is one join of the documents' pieces with the action lines' between. No document
+No step of Python per document: a body is one join of the documents' buffers with the action lines' between. No document
 can add, remove or alter an action line: a document holds no raw newline but its last byte, and ids are letters and
 digits that we made (P5).
 """
@@ -31,11 +31,11 @@ _ALL_STORED: Final = b'{"create":{"status":201}}'
 
 
 class Slice(msgspec.Struct):
-    """Documents of one batch, as `pipelines.batch.Documents` cuts them into pieces. `size_bytes` is that of a body."""
+    """Documents of one batch, as `pipelines.batch.Documents` cuts them into buffers. `size_bytes` is that of a body."""
 
     position: Position
     ids: Ids
-    pieces: Sequence[bytes]
+    buffers: Sequence[bytes]
     stride: int
     size_bytes: int
 
@@ -47,9 +47,9 @@ class Slice(msgspec.Struct):
 class Body:
     """A request's body, and what its documents are of: `shares` counts them by batch, in their order.
 
-    While it is on its way only its bytes are kept, and what has to go again is cut from them: the pieces it was made of
-    are a dozen objects a document, which would keep the next batches from memory that the processor still has at hand
-    (measured: 0.2 us per event).
+    While it is on its way only its bytes are kept, and what has to go again is cut from them: the buffers it was made
+    of are a dozen objects a document, which would keep the next batches from memory that the processor still has at
+    hand (measured: 0.2 us per event).
     """
 
     def __init__(self, content: bytes, ingested: str, shares: Sequence[tuple[Position, int]]) -> None:
@@ -110,23 +110,23 @@ def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Ite
     size = documents.size_bytes + count * ACTION_BYTES
     if size <= limit_bytes:
         if count:
-            yield Slice(position, documents.ids, documents.pieces, stride, size)
+            yield Slice(position, documents.ids, documents.buffers, stride, size)
         return
     # Equal parts, and those that are too large again in equal parts: a look at each document would cost more than
     # the body itself.
     length = ceil(count / ceil(size / limit_bytes))
     for start in range(0, count, length):
         end = min(start + length, count)
-        pieces = documents.pieces[start * stride : end * stride]
-        part = Documents(documents.stream, documents.ids[start:end], pieces, stride=stride, size_bytes=_size(pieces))
+        buffers = documents.buffers[start * stride : end * stride]
+        part = Documents(documents.stream, documents.ids[start:end], buffers, stride=stride, size_bytes=_size(buffers))
         if end - start > 1:
             yield from slices(position, part, limit_bytes=limit_bytes)
         else:
-            yield Slice(position, part.ids, pieces, stride, part.size_bytes + ACTION_BYTES)
+            yield Slice(position, part.ids, buffers, stride, part.size_bytes + ACTION_BYTES)
 
 
-def _size(pieces: Sequence[bytes]) -> int:
-    return sum(map(len, pieces))
+def _size(buffers: Sequence[bytes]) -> int:
+    return sum(map(len, buffers))
 
 
 def body_of(parts: Sequence[Slice], ingested: str) -> Body:
@@ -134,13 +134,13 @@ def body_of(parts: Sequence[Slice], ingested: str) -> Body:
     made: list[bytes] = []
     between = ACTION_END + b"\n" + INGESTED % ingested.encode()
     for part in parts:
-        pieces = list(part.pieces)
-        heads = pieces[len(ENVELOPE) :: part.stride]
+        buffers = list(part.buffers)
+        heads = buffers[len(ENVELOPE) :: part.stride]
         opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
-        pieces[0 :: part.stride] = [ACTION_HEAD + part.ids.prefix] * len(part)
-        pieces[1 :: part.stride] = part.ids.suffixes
-        pieces[len(ENVELOPE) :: part.stride] = map(opened.__getitem__, heads)
-        made += pieces
+        buffers[0 :: part.stride] = [ACTION_HEAD + part.ids.prefix] * len(part)
+        buffers[1 :: part.stride] = part.ids.suffixes
+        buffers[len(ENVELOPE) :: part.stride] = map(opened.__getitem__, heads)
+        made += buffers
     return Body(b"".join(made), ingested, [(part.position, len(part)) for part in parts])
 
 

@@ -126,7 +126,7 @@ class ElasticsearchOutput:
         self._letters = letters or DeadLetterFile(data_dir, name)
         self._letters_lock = asyncio.Lock()
         self._waits = _Waits(name, surroundings)
-        self._body_bytes = options.request_bytes
+        self._body_bytes = options.request_limit
         self._client: BulkClient
         self._source: BatchSource
         self._unsettled: deque[_Unsettled] = deque()
@@ -182,7 +182,7 @@ class ElasticsearchOutput:
         upcoming: list[Batch | None] = [batch]
         del batch
         while (following := upcoming.pop()) is not None:
-            taken += BATCH_BYTES + sum(documents.size_bytes for documents in following.documents)
+            taken += BATCH_BYTES + following.size_bytes
             yield from self._cut(following, waiting)
             del following
             upcoming.append(self._source.ready() if taken < GATHER_BYTES else None)

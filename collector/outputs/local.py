@@ -55,7 +55,7 @@ class LocalOutput:
     async def _gather(self, source: BatchSource) -> list[Batch]:
         """Return the batches of one commit, at least one: what is at hand, or comes before the next commit is due."""
         batch = await source.next()
-        batches, size = [batch], _size(batch)
+        batches, size = [batch], batch.size_bytes
         due_s = max(self._clock(), self._committed_at_s + COMMIT_INTERVAL_S)
         until_s = max(due_s, self._clock() + COMMIT_INTERVAL_S)
         while size < COMMIT_BYTES and self._clock() < until_s:
@@ -63,7 +63,7 @@ class LocalOutput:
             if following is None:
                 break
             batches.append(following)
-            size += _size(following)
+            size += following.size_bytes
             await asyncio.sleep(0)
         return batches
 
@@ -85,7 +85,7 @@ class LocalOutput:
             self._committed_at_s = self._clock()
         source.settle(batches[-1].position)
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="delivered").inc(documents)
-        telemetry.OUTPUT_BYTES.labels(output=self._name).inc(sum(map(_size, batches)))
+        telemetry.OUTPUT_BYTES.labels(output=self._name).inc(sum(batch.size_bytes for batch in batches))
         manifest = self._files.manifest
         telemetry.STORE_BYTES.labels(output=self._name).set(manifest.bytes)
         telemetry.STORE_FILES.labels(output=self._name).set(manifest.files)
@@ -98,7 +98,3 @@ async def _whole(writing: asyncio.Task[None]) -> None:
         await asyncio.shield(writing)
     finally:
         await asyncio.wait((writing,))
-
-
-def _size(batch: Batch) -> int:
-    return sum(documents.size_bytes for documents in batch.documents)

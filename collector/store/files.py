@@ -100,7 +100,7 @@ class StoreFiles:
 
     def _append(self, stream: str, documents: Documents, now_ns: int) -> None:
         # Joined here and not by `documents.ndjson`, which would keep the bytes for as long as anybody has the batch.
-        content = b"".join(documents.pieces)
+        content = b"".join(documents.buffers)
         times = _timestamps.findall(content)
         earliest, latest = min(times).decode(), max(times).decode()
         files = self.manifest.streams.setdefault(stream, [])

@@ -61,7 +61,7 @@ class Numbered(msgspec.Struct, frozen=True):
     """A message on the wire: its bytes, its chunk id, and the numbers of its records."""
 
     encoded: bytes
-    chunk: str
+    chunk_id: str
     numbers: range
 
 
@@ -98,13 +98,13 @@ def encode_message(numbers: range, options: Options) -> Numbered:
     Message mode takes exactly one number.
     """
     identity = f"{options.name}/{numbers.start}-{numbers.stop}".encode()
-    chunk = base64.b64encode(hashlib.blake2b(identity, digest_size=16).digest()).decode()
+    chunk_id = base64.b64encode(hashlib.blake2b(identity, digest_size=16).digest()).decode()
     tag = f"test.{options.name}"
-    setting: dict[str, Any] = {"chunk": chunk}
+    setting: dict[str, Any] = {"chunk": chunk_id}
     if options.mode == "message":
         (number,) = numbers
         encoded = msgpack.packb([tag, _event_time(number), record_of(number, options), setting])
-        return Numbered(encoded, chunk, numbers)
+        return Numbered(encoded, chunk_id, numbers)
     setting["size"] = len(numbers)
     entries = [msgpack.packb([_event_time(number), record_of(number, options)]) for number in numbers]
     packed = b"".join(entries)
@@ -119,7 +119,7 @@ def encode_message(numbers: range, options: Options) -> Numbered:
         if options.mode != "packed":
             setting["compressed"] = options.mode
         body = msgpack.packb(packed)
-    return Numbered(b"\x93" + msgpack.packb(tag) + body + msgpack.packb(setting), chunk, numbers)
+    return Numbered(b"\x93" + msgpack.packb(tag) + body + msgpack.packb(setting), chunk_id, numbers)
 
 
 def _event_time(number: int) -> msgpack.ExtType:
@@ -202,7 +202,7 @@ class ForwardSender:
                 self._room.notify_all()
 
     def _acknowledge(self, reply: object) -> None:
-        oldest = self._in_flight[0].chunk if self._in_flight else None
+        oldest = self._in_flight[0].chunk_id if self._in_flight else None
         if reply != {"ack": oldest}:
             raise UnexpectedAckError(f"expected an acknowledgement of {oldest!r}, got {reply!r}")
         self.acked.update(self._in_flight.popleft().numbers)

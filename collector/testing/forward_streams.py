@@ -1,12 +1,16 @@
 """Feeds a Forward decoder in pieces and puts what comes out in a form that does not depend on the cuts."""
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from collector.wire.blocks import Blocks
-from collector.wire.forward import MESSAGE_LIMIT_BYTES, BrokenStream, ForwardDecoder
+from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_message import ForwardMessage, inflated
+
+MESSAGE_LIMIT_BYTES: Final = 64 << 20
+"""Limit of one message where a test does not say another."""
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -15,7 +19,7 @@ class Decoded(msgspec.Struct, frozen=True):
     encoding: str
     payload: bytes
     tag: bytes = b""
-    chunk: bytes = b""
+    chunk_id: bytes = b""
     ack: bytes = b""
     claimed: int = -1
 
@@ -24,7 +28,7 @@ def decoded(message: ForwardMessage, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) 
     """Inflate, copy and release a message."""
     message = inflated(message, limit_bytes=limit_bytes)
     payload = b"".join(message.payload)
-    plain = Decoded(message.encoding, payload, message.tag, message.chunk, message.ack, message.claimed)
+    plain = Decoded(message.encoding, payload, message.tag, message.chunk_id, message.ack, message.claimed)
     message.release()
     return plain
 

@@ -59,7 +59,7 @@ class Kept(msgspec.Struct, frozen=True):
     encoding: str
     payload: bytes
     tag: bytes
-    chunk: bytes
+    chunk_id: bytes
     claimed: int
 
 
@@ -104,14 +104,14 @@ def messages_of(frame: Frame) -> list[Kept]:
         payload = bytes(frame.payload[at : at + message.length])
         at += message.length
         origin = frame.origins[message.origin]
-        kept.append(Kept(origin, encoding, payload, message.tag, message.chunk, message.claimed))
+        kept.append(Kept(origin, encoding, payload, message.tag, message.chunk_id, message.claimed))
     return kept
 
 
 def kept_of(entry: Entry) -> Kept:
     """Return what has to stand in the journal once an entry is durable; a copy."""
     payload = b"".join(entry.payload)
-    return Kept(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk), entry.claimed)
+    return Kept(entry.origin, entry.encoding, payload, bytes(entry.tag), bytes(entry.chunk_id), entry.claimed)
 
 
 def frame_offsets(content: bytes) -> list[int]:

@@ -10,30 +10,12 @@ from typing import Final
 import msgpack
 
 from collector.wire.errors import WireError
+from pipelines.decode.msgpack_walk import NeverUsedError, object_head
 
 FEED_BYTES: Final = 64 << 10
 """Bytes given to the skipper at once: its copy of them stays in the processor's cache."""
 
 SKIPPER_LIMIT_BYTES: Final = (1 << 31) - 1
-
-# First byte -> (bytes of the length field, bytes per unit, children per unit, fixed extra bytes).
-_SIZED: Final = {
-    **{0xC4 + power: (1 << power, 1, 0, 0) for power in range(3)},
-    **{0xC7 + power: (1 << power, 1, 0, 1) for power in range(3)},
-    **{0xD9 + power: (1 << power, 1, 0, 0) for power in range(3)},
-    0xDC: (2, 0, 1, 0),
-    0xDD: (4, 0, 1, 0),
-    0xDE: (2, 0, 2, 0),
-    0xDF: (4, 0, 2, 0),
-}
-_FIXED: Final = {
-    **dict.fromkeys((0xC0, 0xC2, 0xC3), 1),
-    **dict.fromkeys((0xCC, 0xD0), 2),
-    **dict.fromkeys((0xCD, 0xD1), 3),
-    **dict.fromkeys((0xCA, 0xCE, 0xD2), 5),
-    **dict.fromkeys((0xCB, 0xCF, 0xD3), 9),
-    **{0xD4 + power: 2 + (1 << power) for power in range(5)},
-}
 
 
 def skipper() -> msgpack.Unpacker:
@@ -93,30 +75,13 @@ class ElementWalk:
                 return self._start + int(unpacker.tell())
 
     def _count_out(self, message: memoryview) -> int | None:
-        size = len(message)
         at, still_open = self._at, self._open
-        while still_open:
-            if at >= size:
-                break
-            first = message[at]
-            behind, children = at + 1, 0
-            if first in _SIZED:
-                width, unit, per_unit, extra = _SIZED[first]
-                if at + 1 + width > size:
-                    break
-                length = int.from_bytes(message[at + 1 : at + 1 + width], "big")
-                behind, children = at + 1 + width + unit * length + extra, per_unit * length
-            elif first in _FIXED:
-                behind = at + _FIXED[first]
-            elif 0x80 <= first <= 0x8F:
-                children = 2 * (first & 0x0F)
-            elif 0x90 <= first <= 0x9F:
-                children = first & 0x0F
-            elif 0xA0 <= first <= 0xBF:
-                behind = at + 1 + (first & 0x1F)
-            elif first == 0xC1:
-                raise WireError("not_msgpack", "the bytes are not MessagePack")
-            if behind > size:
+        while still_open and at < len(message):
+            try:
+                behind, children = object_head(message, at)
+            except NeverUsedError as error:
+                raise WireError("not_msgpack", "the bytes are not MessagePack") from error
+            if not behind or behind > len(message):
                 break
             at, still_open = behind, still_open - 1 + children
         self._at, self._open = at, still_open

@@ -35,9 +35,6 @@ from collector.wire.forward_heads import (
 from collector.wire.forward_message import ForwardMessage
 from collector.wire.forward_options import NO_OPTIONS, Options, decode_options
 
-MESSAGE_LIMIT_BYTES: Final = 64 << 20
-"""Default limit of one message, on the wire and inflated."""
-
 HANDOVER_SHARE: Final = 4
 """A block is handed on when messages fill at least this part of it (one in four); less is copied, so that a few bytes
 never hold much memory."""
@@ -83,9 +80,12 @@ class _Found(msgspec.Struct):
 
 
 class ForwardDecoder:
-    """Decodes one connection. Not to be used after it raised, or after `close()`."""
+    """Decodes one connection, whose messages have at most `limit_bytes`.
 
-    def __init__(self, blocks: Blocks, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> None:
+    Not to be used after it raised, or after `close()`.
+    """
+
+    def __init__(self, blocks: Blocks, *, limit_bytes: int) -> None:
         self._blocks = blocks
         self._limit = limit_bytes
         self._block: Block | None = None
@@ -286,7 +286,7 @@ class ForwardDecoder:
                     message.encoding,
                     (payload if held else bytes(payload),),
                     message.tag,
-                    options.chunk,
+                    options.chunk_id,
                     options.ack,
                     message.claimed,
                     message.end - message.begin,

@@ -13,12 +13,12 @@ would otherwise keep the intake busy for seconds."""
 ZSTD_WINDOW_LIMIT_BYTES: Final = 8 << 20
 """RFC 8878 3.1.1.1.2 recommends that decoders support this much and let nobody ask for more."""
 
-GZIP_PIECE_BYTES: Final = 64 << 10
-FIRST_PIECE_BYTES: Final = 1 << 10
-"""Pieces grow from this size, since what lies behind the end of a member is copied by the library."""
+GZIP_READ_BYTES: Final = 64 << 10
+FIRST_READ_BYTES: Final = 1 << 10
+"""Reads grow from this size, since what lies behind the end of a member is copied by the library."""
 
-ZSTD_PIECE_BYTES: Final = 1 << 10
-"""zstd has no limit on what one call gives: a piece of this size inflates to at most 32 MiB (blocks of one repeated
+ZSTD_READ_BYTES: Final = 1 << 10
+"""zstd has no limit on what one call gives: a read of this size inflates to at most 32 MiB (blocks of one repeated
 byte, 128 KiB from four)."""
 
 
@@ -27,7 +27,7 @@ class InflateError(ValueError):
 
 
 def inflate(payload: memoryview, compression: str, *, limit_bytes: int) -> Sequence[bytes]:
-    """Return the inflated bytes in pieces; raise InflateError. An empty payload inflates to nothing."""
+    """Return the inflated bytes in buffers; raise InflateError. An empty payload inflates to nothing."""
     if compression == "gzip":
         return _inflate_gzip(payload, limit_bytes)
     if compression == "zstd":
@@ -36,57 +36,57 @@ def inflate(payload: memoryview, compression: str, *, limit_bytes: int) -> Seque
 
 
 def _inflate_gzip(payload: memoryview, limit_bytes: int) -> list[bytes]:
-    pieces: list[bytes] = []
+    buffers: list[bytes] = []
     at, left = 0, limit_bytes
     for _ in range(MEMBER_LIMIT):
         if at == len(payload):
-            return pieces
+            return buffers
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        piece_bytes = FIRST_PIECE_BYTES
+        read_bytes = FIRST_READ_BYTES
         while not member.eof:
-            piece = payload[at : at + piece_bytes] if member.needs_input else b""
-            if member.needs_input and not piece:
+            read = payload[at : at + read_bytes] if member.needs_input else b""
+            if member.needs_input and not read:
                 raise InflateError("the gzip data is cut short")
             try:
-                inflated = member.decompress(piece, left + 1)
+                inflated = member.decompress(read, left + 1)
             except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stub forgets its base class
                 raise InflateError("the gzip data is broken") from error
-            at += len(piece)
+            at += len(read)
             left -= len(inflated)
             if left < 0:
                 raise InflateError("the payload inflates beyond the limit")
             if inflated:
-                pieces.append(inflated)
-            piece_bytes = min(2 * piece_bytes, GZIP_PIECE_BYTES)
+                buffers.append(inflated)
+            read_bytes = min(2 * read_bytes, GZIP_READ_BYTES)
         at -= len(member.unused_data)
     if at == len(payload):
-        return pieces
+        return buffers
     raise InflateError("too many gzip members")
 
 
 def _inflate_zstd(payload: memoryview, limit_bytes: int) -> list[bytes]:
-    pieces: list[bytes] = []
+    buffers: list[bytes] = []
     at, left = 0, limit_bytes
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT_BYTES)
     for _ in range(MEMBER_LIMIT):
         if at == len(payload):
-            return pieces
+            return buffers
         frame = decompressor.decompressobj()
         while not frame.eof:
-            piece = payload[at : at + ZSTD_PIECE_BYTES]
-            if not piece:
+            read = payload[at : at + ZSTD_READ_BYTES]
+            if not read:
                 raise InflateError("the zstd data is cut short")
             try:
-                inflated = frame.decompress(piece)
+                inflated = frame.decompress(read)
             except zstandard.ZstdError as error:
                 raise InflateError("the zstd data is broken") from error
-            at += len(piece)
+            at += len(read)
             left -= len(inflated)
             if left < 0:
                 raise InflateError("the payload inflates beyond the limit")
             if inflated:
-                pieces.append(inflated)
+                buffers.append(inflated)
         at -= len(frame.unused_data)
     if at == len(payload):
-        return pieces
+        return buffers
     raise InflateError("too many zstd frames")

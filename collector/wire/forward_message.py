@@ -19,7 +19,7 @@ class ForwardMessage(msgspec.Struct):
     encoding: str
     payload: Sequence[bytes | memoryview]
     tag: bytes
-    chunk: bytes
+    chunk_id: bytes
     ack: bytes
     claimed: int
     wire_bytes: int
@@ -41,11 +41,11 @@ def inflated(message: ForwardMessage, *, limit_bytes: int) -> ForwardMessage:
     if not message.compressed:
         return message
     try:
-        pieces = inflate(memoryview(message.payload[0]), message.compressed, limit_bytes=limit_bytes)
+        buffers = inflate(memoryview(message.payload[0]), message.compressed, limit_bytes=limit_bytes)
     except InflateError:
         message.encoding = "forward-broken"
     else:
         message.release()
-        message.payload = pieces
+        message.payload = buffers
     message.compressed = ""
     return message

@@ -22,7 +22,7 @@ class Options(msgspec.Struct, frozen=True):
     `size` is the number of entries claimed, -1 when nothing is claimed; `signal` is 0 for logs.
     """
 
-    chunk: bytes = b""
+    chunk_id: bytes = b""
     ack: bytes = b""
     size: int = -1
     compressed: str = ""
@@ -44,21 +44,21 @@ def decode_options(encoded: memoryview) -> Options:
         return NO_OPTIONS
     if not (0x80 <= first <= 0x8F or first in (0xDE, 0xDF)):
         raise WireError("options", "the options are neither a map nor nil")
-    chunk: str | None = None
+    chunk_id: str | None = None
     size, compressed, signal = -1, "", 0
     for key, setting in _pairs(encoded):
         if key == "chunk":
-            chunk = setting if isinstance(setting, str) else None
+            chunk_id = setting if isinstance(setting, str) else None
         elif key == "size":
             size = setting if type(setting) is int and 0 <= setting <= CLAIM_LIMIT else -1
         elif key == "compressed":
             compressed = _compression(setting)
         elif key == "fluent_signal":
             signal = setting if type(setting) is int else 0
-    if chunk is None:
+    if chunk_id is None:
         return Options(size=size, compressed=compressed, signal=signal)
-    identifier = chunk.encode("utf-8", "surrogateescape")
-    return Options(chunk=identifier, ack=_ack(identifier), size=size, compressed=compressed, signal=signal)
+    identifier = chunk_id.encode("utf-8", "surrogateescape")
+    return Options(chunk_id=identifier, ack=_ack(identifier), size=size, compressed=compressed, signal=signal)
 
 
 def _pairs(encoded: memoryview) -> list[tuple[Any, Any]]:
@@ -84,15 +84,15 @@ def _compression(setting: object) -> str:
     return setting if isinstance(setting, str) and setting in ("gzip", "zstd") else "unknown"
 
 
-def _ack(chunk: bytes) -> bytes:
-    length = len(chunk)
+def _ack(chunk_id: bytes) -> bytes:
+    length = len(chunk_id)
     if length < 32:
         head = bytes((0xA0 | length,))
     elif length < 256:
         head = bytes((0xD9, length))
     else:
         head = b"\xda" + length.to_bytes(2, "big") if length < 1 << 16 else b"\xdb" + length.to_bytes(4, "big")
-    reply = b"\x81\xa3ack" + head + chunk
+    reply = b"\x81\xa3ack" + head + chunk_id
     if len(reply) > ACK_LIMIT_BYTES:
         raise WireError("chunk_id", f"a chunk id of {length} bytes: its acknowledgement would not fit one read")
     return reply

@@ -24,40 +24,40 @@ class EntryError(ValueError):
         super().__init__(reason)
 
 
-class Event(msgspec.Struct):
+class Record(msgspec.Struct):
     """One decoded entry. `time` is (second, nanosecond), None when the sender does not know it.
 
     `claimed_time` holds a time that no calendar has, as text. Text may hold surrogates for bytes that are no UTF-8.
     """
 
     time: tuple[int, int] | None
-    record: dict[str, Any]
+    fields: dict[str, Any]
     metadata: dict[str, Any] = {}
     claimed_time: str | None = None
     group_mark: bool = False
     tag: bytes = b""
 
 
-def decode_entry(entry: bytes | memoryview) -> Event:
+def decode_entry(entry: bytes | memoryview) -> Record:
     """Decode `[time, record]`; raise EntryError."""
     elements = _unpack(entry)
     if not isinstance(elements, list) or len(elements) != 2:
         raise EntryError("bad_entry", "an entry is a list of time and record")
-    return _event(elements[0], elements[1])
+    return _record(elements[0], elements[1])
 
 
-def decode_message(message: bytes | memoryview) -> Event:
+def decode_message(message: bytes | memoryview) -> Record:
     """Decode a whole Message-mode object `[tag, time, record, option?]`; raise EntryError."""
     elements = _unpack(message)
     if not isinstance(elements, list) or not 3 <= len(elements) <= 4 or not isinstance(elements[0], str | bytes):
         raise EntryError("bad_entry", "a message is a list of tag, time, record and options")
-    event = _event(elements[1], elements[2])
+    record = _record(elements[1], elements[2])
     tag = elements[0]
-    event.tag = tag.encode("utf-8", "surrogateescape") if isinstance(tag, str) else tag
+    record.tag = tag.encode("utf-8", "surrogateescape") if isinstance(tag, str) else tag
     option = elements[3] if len(elements) == 4 else None
     if isinstance(option, dict) and isinstance(option.get("metadata"), dict):
-        event.metadata = option["metadata"]
-    return event
+        record.metadata = option["metadata"]
+    return record
 
 
 def decode_record(values: bytes, count: int) -> list[Any]:
@@ -91,18 +91,18 @@ def _pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return {key if isinstance(key, str) else key_text(key): value for key, value in pairs}
 
 
-def _event(stamp: Any, record: Any) -> Event:
+def _record(stamp: Any, fields: Any) -> Record:
     metadata: dict[str, Any] = {}
     nested = isinstance(stamp, list)
     if nested:
         if len(stamp) != 2 or not isinstance(stamp[1], dict):
             raise EntryError("bad_time", "nested time is a list of time and metadata")
         stamp, metadata = stamp
-    if not isinstance(record, dict):
+    if not isinstance(fields, dict):
         raise EntryError("bad_record", "a record is a map")
     time, claimed = _time(stamp)
     mark = nested and isinstance(stamp, msgpack.ExtType) and time is not None and time[0] in GROUP_MARKS
-    return Event(time, record, metadata, claimed, mark and time is not None and time[1] == 0)
+    return Record(time, fields, metadata, claimed, mark and time is not None and time[1] == 0)
 
 
 def _time(stamp: Any) -> tuple[tuple[int, int] | None, str | None]:

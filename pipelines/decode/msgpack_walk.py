@@ -9,7 +9,46 @@ from typing import Final
 import msgpack
 
 FEED_BYTES: Final = 1 << 20
-NEVER_USED: Final = 0xC1
+
+_HEADS: Final = {
+    **dict.fromkeys((*range(0x80), *range(0xE0, 0x100), 0xC0, 0xC2, 0xC3), (1, 0, 0, 0, 0)),
+    **{0x80 + pairs: (1, 2 * pairs, 0, 0, 0) for pairs in range(16)},
+    **{0x90 + elements: (1, elements, 0, 0, 0) for elements in range(16)},
+    **{0xA0 + length: (1 + length, 0, 0, 0, 0) for length in range(32)},
+    **{0xC4 + power: (1, 0, 1 << power, 1, 0) for power in range(3)},
+    **{0xC7 + power: (2, 0, 1 << power, 1, 0) for power in range(3)},
+    **dict.fromkeys((0xCC, 0xD0), (2, 0, 0, 0, 0)),
+    **dict.fromkeys((0xCD, 0xD1), (3, 0, 0, 0, 0)),
+    **dict.fromkeys((0xCA, 0xCE, 0xD2), (5, 0, 0, 0, 0)),
+    **dict.fromkeys((0xCB, 0xCF, 0xD3), (9, 0, 0, 0, 0)),
+    **{0xD4 + power: (2 + (1 << power), 0, 0, 0, 0) for power in range(5)},
+    **{0xD9 + power: (1, 0, 1 << power, 1, 0) for power in range(3)},
+    **{0xDC + power: (1, 0, 2 << power, 0, 1) for power in range(2)},
+    **{0xDE + power: (1, 0, 2 << power, 0, 2) for power in range(2)},
+}
+"""First byte -> bytes of head and content beside the length field, objects within, bytes of the length field, and for
+each unit of that length the bytes and objects it adds (MessagePack specification, "Formats")."""
+
+
+class NeverUsedError(ValueError):
+    """0xC1, the one byte that MessagePack never uses."""
+
+
+def object_head(encoded: memoryview, at: int) -> tuple[int, int]:
+    """Return the offset behind a scalar, or behind the head of a container, and how many objects that holds.
+
+    (0, 0) where the end of `encoded` cuts the length. Raises NeverUsedError.
+    """
+    found = _HEADS.get(encoded[at])
+    if found is None:
+        raise NeverUsedError("a byte that MessagePack never uses")
+    size, objects_within, width, unit_bytes, unit_objects = found
+    if not width:
+        return at + size, objects_within
+    if at + 1 + width > len(encoded):
+        return 0, 0
+    length = int.from_bytes(encoded[at + 1 : at + 1 + width], "big")
+    return at + size + width + unit_bytes * length, unit_objects * length
 
 
 class BrokenPayloadError(ValueError):
@@ -20,76 +59,20 @@ class BrokenPayloadError(ValueError):
         super().__init__(f"{reason}, in the object at byte {start}")
 
 
-# First byte -> (bytes of the length field, bytes per unit, children per unit, fixed extra bytes).
-_SIZED: Final = {
-    0xC4: (1, 1, 0, 0),
-    0xC5: (2, 1, 0, 0),
-    0xC6: (4, 1, 0, 0),
-    0xC7: (1, 1, 0, 1),
-    0xC8: (2, 1, 0, 1),
-    0xC9: (4, 1, 0, 1),
-    0xD9: (1, 1, 0, 0),
-    0xDA: (2, 1, 0, 0),
-    0xDB: (4, 1, 0, 0),
-    0xDC: (2, 0, 1, 0),
-    0xDD: (4, 0, 1, 0),
-    0xDE: (2, 0, 2, 0),
-    0xDF: (4, 0, 2, 0),
-}
-_FIXED: Final = {
-    **dict.fromkeys((0xC0, 0xC2, 0xC3), 0),
-    **dict.fromkeys((0xCC, 0xD0), 1),
-    **dict.fromkeys((0xCD, 0xD1), 2),
-    **dict.fromkeys((0xCA, 0xCE, 0xD2), 4),
-    **dict.fromkeys((0xCB, 0xCF, 0xD3), 8),
-    **{0xD4 + power: 1 + (1 << power) for power in range(5)},
-}
-
-
 def end_of_object(payload: memoryview, start: int) -> int:
     """Return the offset behind the object that begins at `start`; raise BrokenPayloadError."""
-    pending = 1
-    at = start
-    size = len(payload)
-    while pending:
-        if at >= size:
-            raise BrokenPayloadError("the payload ends too early", start)
-        if payload[at] == NEVER_USED:
-            raise BrokenPayloadError("a byte that MessagePack never uses", start)
-        pending += _children(payload, at) - 1
-        at = _behind_head(payload, at)
-    if at > size:
+    pending, at = 1, start
+    while pending and at < len(payload):
+        try:
+            behind, children = object_head(payload, at)
+        except NeverUsedError as error:
+            raise BrokenPayloadError(str(error), start) from error
+        if not behind:
+            break
+        at, pending = behind, pending - 1 + children
+    if pending or at > len(payload):
         raise BrokenPayloadError("the payload ends too early", start)
     return at
-
-
-def _length(payload: memoryview, at: int, width: int) -> int:
-    return int.from_bytes(payload[at + 1 : at + 1 + width], "big")
-
-
-def _children(payload: memoryview, at: int) -> int:
-    first = payload[at]
-    if 0x80 <= first <= 0x8F:
-        return 2 * (first & 0x0F)
-    if 0x90 <= first <= 0x9F:
-        return first & 0x0F
-    if first in _SIZED:
-        width, _, children, _ = _SIZED[first]
-        return children * _length(payload, at, width)
-    return 0
-
-
-def _behind_head(payload: memoryview, at: int) -> int:
-    """Return the offset behind a scalar, or behind the head of a container."""
-    first = payload[at]
-    if first <= 0x9F or first >= 0xE0:
-        return at + 1
-    if first <= 0xBF:
-        return at + 1 + (first & 0x1F)
-    if first in _SIZED:
-        width, unit, _, extra = _SIZED[first]
-        return at + 1 + width + unit * _length(payload, at, width) + extra
-    return at + 1 + _FIXED[first]
 
 
 def objects(payload: memoryview) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ from parsers.canonical import encode
 from parsers.flattened import flattened, plain, text_of
 from parsers.timestamps import renders
 from pipelines.batch import DataStream
-from pipelines.decode.forward import Event
+from pipelines.decode.forward import Record
 from pipelines.frame import Frame, Origin
 from pipelines.normalize.identity import IDENTITY_CONFLICT, container_of, driver_labels, kubernetes_of, take_text
 from pipelines.settings import ECS_VERSION, Settings
@@ -45,48 +45,48 @@ class Line(msgspec.Struct):
     tail: dict[str, Any]
 
 
-def normalise(event: Event, *, frame: Frame, origin: Origin, tag: bytes, settings: Settings) -> Line:
-    """Make the document's parts of one decoded event. The event's record is used up."""
-    record = event.record
+def normalise(record: Record, *, frame: Frame, origin: Origin, tag: bytes, settings: Settings) -> Line:
+    """Make the document's parts of a decoded record. Its fields are used up."""
+    fields = record.fields
     tags: list[str] = []
-    message, damaged = _line(record)
+    message, damaged = _line(fields)
     if damaged:
         tags.append(INVALID_UTF8)
     own: dict[str, Any] = {}
-    stated = record.get(TIME_KEY)
-    if event.time and isinstance(stated, str) and renders(stated, *event.time):
-        del record[TIME_KEY]
-    if event.claimed_time is not None:
+    stated = fields.get(TIME_KEY)
+    if record.time and isinstance(stated, str) and renders(stated, *record.time):
+        del fields[TIME_KEY]
+    if record.claimed_time is not None:
         tags.append(TIME_OUT_OF_RANGE)
-        own["claimed"] = {"time": event.claimed_time}
-    tail = _tail(record, own=own, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
-    if event.metadata:
-        own["metadata"] = flattened(event.metadata)
+        own["claimed"] = {"time": record.claimed_time}
+    tail = _tail(fields, own=own, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
+    if record.metadata:
+        own["metadata"] = flattened(record.metadata)
     tail.update(fixed_tail(frame, settings, settings.container_stream))
-    return Line(message, event.time, tail)
+    return Line(message, record.time, tail)
 
 
-def _line(record: dict[str, Any]) -> tuple[str, bool]:
+def _line(fields: dict[str, Any]) -> tuple[str, bool]:
     for key in LINE_KEYS:
-        if key in record:
-            return text_of(record.pop(key))
-    return encode(plain(record)).decode(), False
+        if key in fields:
+            return text_of(fields.pop(key))
+    return encode(plain(fields)).decode(), False
 
 
 def _tail(
-    record: dict[str, Any], *, own: dict[str, Any], tags: list[str], tag: str, origin: Origin, settings: Settings
+    fields: dict[str, Any], *, own: dict[str, Any], tags: list[str], tag: str, origin: Origin, settings: Settings
 ) -> dict[str, Any]:
     claims: dict[str, Any] = {}
-    from_driver = "container_id" in record and "source" in record
-    stream = next((take_text(record, key) for key in STREAM_KEYS if record.get(key) in ("stdout", "stderr")), None)
-    container = container_of(record, tag, claims)
-    orchestrator, node = kubernetes_of(record, container)
+    from_driver = "container_id" in fields and "source" in fields
+    stream = next((take_text(fields, key) for key in STREAM_KEYS if fields.get(key) in ("stdout", "stderr")), None)
+    container = container_of(fields, tag, claims)
+    orchestrator, node = kubernetes_of(fields, container)
     about: dict[str, Any] = {"stream": stream} if stream else {}
-    partial = {field: take_text(record, key) for key, field in PARTIAL_KEYS.items() if isinstance(record.get(key), str)}
+    partial = {field: take_text(fields, key) for key, field in PARTIAL_KEYS.items() if isinstance(fields.get(key), str)}
     if partial:
         about["partial"] = partial
     if from_driver and container:
-        marks = driver_labels(record)
+        marks = driver_labels(fields)
         if marks:
             container["labels"] = marks
     if claims:
@@ -99,8 +99,8 @@ def _tail(
         own["origin"]["auth"] = origin.auth
     if tag:
         own["tag"] = tag
-    if record:
-        own["fields"] = flattened(record)
+    if fields:
+        own["fields"] = flattened(fields)
     tail: dict[str, Any] = {}
     if container:
         tail["container"] = container

@@ -1,7 +1,7 @@
 """Who wrote a line: container, image and orchestrator from what senders give, defended against what containers choose.
 
 Docker's `fluentd` driver merges labels and environment over its own keys, so a label `container_id` replaces the real
-id in the record. The tag is rendered by the Engine: with the default `{{.ID}}`, or with the recommended
+id in the fields. The tag is rendered by the Engine: with the default `{{.ID}}`, or with the recommended
 `{{.ImageName}}/{{.Name}}/{{.ID}}`, it holds the Engine's word, and that wins (P5); the other stands beside it as a
 claim and the document is tagged `_identity_conflict`.
 """
@@ -18,13 +18,13 @@ _ENGINE_TAG = re.compile(r"(?:(?P<image>.+)/(?P<name>[^/]+)/)?(?P<id>[0-9a-f]{12
 _IMAGE = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>\w+:[0-9a-f]{32,}))?")
 
 
-def container_of(record: dict[str, Any], tag: str, claims: dict[str, Any]) -> dict[str, Any]:
-    """Take the container's keys out of `record` and return ECS `container.*`.
+def container_of(fields: dict[str, Any], tag: str, claims: dict[str, Any]) -> dict[str, Any]:
+    """Take the container's keys out of `fields` and return ECS `container.*`.
 
     What contradicts the Engine's tag is put into `claims`.
     """
     container: dict[str, Any] = {}
-    identifier, name = take_text(record, "container_id"), take_text(record, "container_name")
+    identifier, name = take_text(fields, "container_id"), take_text(fields, "container_name")
     engine = _ENGINE_TAG.fullmatch(tag) if identifier is not None else None
     if name is not None:
         name = name.removeprefix("/")
@@ -57,12 +57,12 @@ def image_of(reference: str) -> dict[str, Any]:
     return image
 
 
-def kubernetes_of(record: dict[str, Any], container: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Take Fluent Bit's `kubernetes` map out of `record`; return `orchestrator.*` and the node's name.
+def kubernetes_of(fields: dict[str, Any], container: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Take Fluent Bit's `kubernetes` map out of `fields`; return `orchestrator.*` and the node's name.
 
-    Completes `container` where it is silent. Keys of the map that have no place stay in the record.
+    Completes `container` where it is silent. Keys of the map that have no place stay in the fields.
     """
-    given = record.get("kubernetes")
+    given = fields.get("kubernetes")
     if not isinstance(given, dict) or not isinstance(given.get("pod_name"), str):
         return {}, None
     rest = dict(given)
@@ -84,23 +84,23 @@ def kubernetes_of(record: dict[str, Any], container: dict[str, Any]) -> tuple[di
     _complete(container, rest)
     node = take_text(rest, "host")
     if rest:
-        record["kubernetes"] = rest
+        fields["kubernetes"] = rest
     else:
-        del record["kubernetes"]
+        del fields["kubernetes"]
     return orchestrator, node
 
 
-def driver_labels(record: dict[str, Any]) -> dict[str, str]:
-    """Take the labels and variables that Docker's driver was told to send: all further text in its flat record."""
-    keys = [key for key, value in record.items() if isinstance(value, str)]
-    return labels({key: record.pop(key) for key in keys})
+def driver_labels(fields: dict[str, Any]) -> dict[str, str]:
+    """Take the labels and variables that Docker's driver was told to send: all further text in its flat fields."""
+    keys = [key for key, value in fields.items() if isinstance(value, str)]
+    return labels({key: fields.pop(key) for key in keys})
 
 
-def take_text(record: dict[str, Any], key: str) -> str | None:
-    """Take a text out of `record`; a value of another type stays where it is."""
-    if not isinstance(record.get(key), str):
+def take_text(fields: dict[str, Any], key: str) -> str | None:
+    """Take a text out of `fields`; a value of another type stays where it is."""
+    if not isinstance(fields.get(key), str):
         return None
-    return text_of(record.pop(key))[0]
+    return text_of(fields.pop(key))[0]
 
 
 def _complete(container: dict[str, Any], kubernetes: dict[str, Any]) -> None:

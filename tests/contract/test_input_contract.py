@@ -40,7 +40,7 @@ async def listening(
         journal=journal,
         blocks=Blocks(),
         message_limit_bytes=message_limit_bytes,
-        **limits,
+        **{"connection_limit": 1_000, **limits},
     )
     journal.on_pressure(forward.press)
     await forward.start()
@@ -139,7 +139,7 @@ async def test_an_ack_leaves_when_its_message_is_durable() -> None:
             journal.sync(1)
             reply = await asyncio.wait_for(reader.read(511), TIMEOUT_S)
 
-            assert acked(message.chunk) == reply
+            assert acked(message.chunk_id) == reply
         writer.close()
 
 
@@ -226,7 +226,7 @@ async def test_broken_framing_ends_one_connection_only() -> None:
         assert forward.counts.broken == {"not_an_array": 1}
         for each in (writer, good_writer):
             each.close()
-    assert [entry.chunk for entry in journal.durable] == [b"before", b"neighbour"]
+    assert [entry.chunk_id for entry in journal.durable] == [b"before", b"neighbour"]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 def _entry(number: int, *, producer: Producer | None = None) -> Entry:
     origin = ORIGINS[number % len(ORIGINS)]
     payload = (b"%d:" % number, b"x" * (number % 300))
-    return Entry(origin, "forward", payload, tag=b"tag%d" % number, chunk=b"c", claimed=number, producer=producer)
+    return Entry(origin, "forward", payload, tag=b"tag%d" % number, chunk_id=b"c", claimed=number, producer=producer)
 
 
 async def test_acknowledged_is_durable_and_whole(journal: JournalUnderTest) -> None:

@@ -11,12 +11,11 @@ from collector.dead_letters import (
     PIPELINE,
     DeadLetterFile,
     DeadLettersFullError,
-    DeadLettersOutput,
     Letter,
-    letters_of,
     read_letters,
 )
 from collector.errors import DataDirError
+from collector.outputs.dead_letters import DeadLettersOutput, letters_of
 from collector.testing.batches import EPOCH, ListedSource, batch_of
 from pipelines.batch import Batch, DeadLetter
 from pipelines.frame import Position

@@ -45,7 +45,7 @@ def test_origins_are_kept_once() -> None:
 
 def test_a_digest_is_made_only_where_an_acknowledgement_is_asked_for() -> None:
     """Only messages with a chunk id can be resent recognisably."""
-    (frame,) = _frames([Entry(A, "f", (b"1",), chunk=b"id"), Entry(A, "f", (b"2",))])
+    (frame,) = _frames([Entry(A, "f", (b"1",), chunk_id=b"id"), Entry(A, "f", (b"2",))])
 
     assert [len(message.digest) for message in frame.messages] == [16, 0]
 

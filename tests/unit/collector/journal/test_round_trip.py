@@ -22,7 +22,7 @@ entries = st.builds(
     encoding=st.sampled_from(["forward", "forward-message", "json"]),
     payload=st.lists(st.binary(max_size=300), max_size=4),
     tag=st.binary(max_size=20),
-    chunk=st.binary(max_size=20),
+    chunk_id=st.binary(max_size=20),
     claimed=st.integers(-1, 100),
 )
 groups = st.lists(entries, min_size=1, max_size=6)

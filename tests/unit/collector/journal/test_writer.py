@@ -31,7 +31,7 @@ from pipelines.frame import Position, Producer
 async def test_what_is_acknowledged_can_be_read(tmp_path: Path) -> None:
     """An entry stands in the journal as it was handed in, up to the durable end."""
     journal = open_journal(tmp_path)
-    entry = Entry(ORIGIN, "forward", (b"a", bytearray(b"b"), memoryview(b"c")), tag=b"t", chunk=b"id", claimed=3)
+    entry = Entry(ORIGIN, "forward", (b"a", bytearray(b"b"), memoryview(b"c")), tag=b"t", chunk_id=b"id", claimed=3)
 
     receipt = await journal.append(entry)
     (frame,) = frames_in(read_all(tmp_path / "journal", journal.durable))

@@ -158,7 +158,7 @@ async def test_bodies_stay_below_the_limit(server: BulkServer, tmp_path: Path) -
     """A batch larger than one body is cut; a larger single document goes alone."""
     messages = ["x" * 400 for _ in range(50)] + ["y" * 9000] + ["z" * 400 for _ in range(50)]
     source = ListedSource([batch_of(0, messages), batch_of(1, ["end"])])
-    async with running(server, source, tmp_path, request_bytes=8000):
+    async with running(server, source, tmp_path, request_limit=8000):
         await source.wait_settled(1)
 
     sizes = {len(ids) for ids in server.requests}
@@ -177,7 +177,7 @@ async def test_after_a_413_bodies_are_made_smaller(server: BulkServer, tmp_path:
     server.script = [refuse_whole]
     source = ListedSource([batch_of(0, ["x" * 1000] * 200)])
     later = batch_of(1, ["x" * 1000] * 200)
-    async with running(server, source, tmp_path, request_bytes=1 << 20):
+    async with running(server, source, tmp_path, request_limit=1 << 20):
         await source.wait_settled(0)
         first = len(server.requests)
         source.add(later)
@@ -223,7 +223,7 @@ async def test_two_requests_are_in_flight_and_the_cursor_waits_for_the_older(
 
     server.script = [slow, fast]
     source = ListedSource([batch_of(0, ["x" * 5000]), batch_of(1, ["y" * 5000])])
-    async with running(server, source, tmp_path, request_bytes=4000):
+    async with running(server, source, tmp_path, request_limit=4000):
         async with asyncio.timeout(10):
             await second.wait()
         before = list(source.settled)
@@ -244,7 +244,7 @@ async def test_full_dead_letters_make_the_output_wait(server: BulkServer, tmp_pa
     server.script = [refuse, refuse]
     letters = DeadLetterFile(tmp_path, "elastic", limit_bytes=10)
     source = ListedSource([batch_of(0, ["a"]), batch_of(1, ["b"])])
-    async with running(server, source, tmp_path, letters=letters, request_bytes=10) as worker:
+    async with running(server, source, tmp_path, letters=letters, request_limit=10) as worker:
         reason = await worker.wait_told()
         await source.wait_settled(0)
         before = [position.sequence for position in source.settled]

@@ -34,7 +34,7 @@ async def test_a_stop_does_not_wait_for_a_dead_elasticsearch_however_much_waits(
     server.url = "http://127.0.0.1:9"
     source = ListedSource([batch_of(sequence, ["x" * 1000] * 100) for sequence in range(20)])
     started = asyncio.get_running_loop().time()
-    async with running(server, source, tmp_path, pace=Pace(stop_s=8), request_bytes=100_000) as worker:
+    async with running(server, source, tmp_path, pace=Pace(stop_s=8), request_limit=100_000) as worker:
         await worker.wait_told()
 
     assert [] == source.settled

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.testing.forward_sender import MODES, Mode, Options, encode_message
-from collector.testing.forward_streams import Decoded, decode_pieces
+from collector.testing.forward_streams import MESSAGE_LIMIT_BYTES, Decoded, decode_pieces
 from collector.wire.blocks import BLOCK_BYTES, Blocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_heads import TAG_LIMIT_BYTES
@@ -242,7 +242,7 @@ def test_a_chunk_id_is_echoed_byte_for_byte() -> None:
         encoded = msgpack.Packer(use_bin_type=False).pack(identifier)
         message = one(b"\x93\xa1t\x90\x81\xa5chunk" + encoded)
 
-        assert (identifier, b"\x81\xa3ack") == (message.chunk, message.ack[:5])
+        assert (identifier, b"\x81\xa3ack") == (message.chunk_id, message.ack[:5])
         assert identifier == msgpack.unpackb(message.ack, raw=True)[b"ack"]
 
 
@@ -305,7 +305,7 @@ def test_broken_framing(stream: bytes, code: str) -> None:
 def test_the_place_of_broken_framing_is_told() -> None:
     """The error has the offset of the broken message in the connection, and nothing of its bytes."""
     good = b"\xc0\x92\xa1t\x91" + ENTRY
-    decoder = ForwardDecoder(Blocks())
+    decoder = ForwardDecoder(Blocks(), limit_bytes=MESSAGE_LIMIT_BYTES)
     stream = good + b"\x92\x07secret"
     decoder.writable()[: len(stream)] = stream
 
@@ -363,15 +363,15 @@ def test_a_record_of_a_hundred_thousand_keys() -> None:
     stream = msgpack.packb(["t", [[1, keys]], {"chunk": "c"}])
     options: dict[object, object] = {**dict.fromkeys(range(10_000), 0), "chunk": "c"}
 
-    assert one(stream).chunk == b"c"
-    assert one(msgpack.packb(["t", [], options])).chunk == b"c"
+    assert one(stream).chunk_id == b"c"
+    assert one(msgpack.packb(["t", [], options])).chunk_id == b"c"
 
 
 def test_options_with_keys_that_no_dict_takes() -> None:
     """Arrays, maps, nil and floats as keys are read over; of equal keys the last counts."""
     options = b"\x86\x91\x01\x01\x81\x01\x01\x01\xc0\x01\xcb" + bytes(8) + b"\x01\xa5chunk\xa1a\xa5chunk\xa1b"
 
-    assert one(b"\x93\xa1t\x90" + options).chunk == b"b"
+    assert one(b"\x93\xa1t\x90" + options).chunk_id == b"b"
 
 
 @settings(max_examples=300, deadline=None)
@@ -435,7 +435,7 @@ def receive(decoder: ForwardDecoder, stream: bytes) -> list[tuple[ForwardMessage
 def test_a_payload_stays_as_it_is_until_released() -> None:
     """What is read later never lands in memory that a message still holds."""
     blocks = Blocks()
-    decoder = ForwardDecoder(blocks)
+    decoder = ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES)
     bodies = [bytes([number]) * 700_000 for number in range(8)]
     stream = b"".join(b"\x92\xa1t" + msgpack.packb(body) for body in bodies)
 
@@ -447,7 +447,7 @@ def test_a_payload_stays_as_it_is_until_released() -> None:
 def test_a_large_payload_is_not_copied_and_its_block_is_used_again() -> None:
     """A message that fills its block is handed on in it; released, the block serves the next reader."""
     blocks = Blocks()
-    decoder = ForwardDecoder(blocks)
+    decoder = ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES)
     block = decoder._block = blocks.take()
 
     held = receive(decoder, b"\x92\xa1t" + msgpack.packb(bytes(800_000)))
@@ -462,7 +462,7 @@ def test_a_large_payload_is_not_copied_and_its_block_is_used_again() -> None:
 
 def test_a_small_payload_holds_no_block() -> None:
     """A few bytes are copied, so that many small messages in flight do not hold a MiB each."""
-    message, payload = receive(ForwardDecoder(Blocks()), b"\x92\xa1t\xa1x")[0]
+    message, payload = receive(ForwardDecoder(Blocks(), limit_bytes=MESSAGE_LIMIT_BYTES), b"\x92\xa1t\xa1x")[0]
 
     assert (None, bytes) == (message.block, type(payload))
 
@@ -470,7 +470,7 @@ def test_a_small_payload_holds_no_block() -> None:
 def test_an_idle_connection_holds_no_memory() -> None:
     """Between messages a decoder holds no block."""
     blocks = Blocks()
-    decoder = ForwardDecoder(blocks)
+    decoder = ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES)
 
     receive(decoder, b"\x92\xa1t\xa1x")
 
@@ -480,7 +480,7 @@ def test_an_idle_connection_holds_no_memory() -> None:
 def test_a_lying_length_takes_no_memory() -> None:
     """A payload declared as 60 MiB of which three bytes come costs one block."""
     blocks = Blocks()
-    decoder = ForwardDecoder(blocks)
+    decoder = ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES)
 
     receive(decoder, b"\x92\xa1t\xc6\x03\xc0\x00\x00abc")
 
@@ -490,7 +490,7 @@ def test_a_lying_length_takes_no_memory() -> None:
 def test_many_unfinished_messages_take_little_memory_each() -> None:
     """With many connections in the middle of a message, each holds what it has and not a block."""
     blocks = Blocks()
-    decoders = [ForwardDecoder(blocks) for _ in range(1000)]
+    decoders = [ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES) for _ in range(1000)]
 
     for decoder in decoders:
         receive(decoder, b"\x92\xa1t\xc6\x00\x01\x00\x00" + b"x" * 3000)
@@ -501,7 +501,10 @@ def test_many_unfinished_messages_take_little_memory_each() -> None:
 def test_unfinished_messages_share_a_limit() -> None:
     """Who needs memory beyond the limit of all connections is disconnected, the others go on."""
     blocks = Blocks(receive_limit_bytes=8 << 20)
-    hog, small = ForwardDecoder(blocks), ForwardDecoder(blocks)
+    hog, small = (
+        ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES),
+        ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES),
+    )
 
     with pytest.raises(BrokenStream, match="too much of unfinished messages") as caught:
         receive(hog, b"\x92\xa1t\xc6\x03\x00\x00\x00" + bytes(20 << 20))
