@@ -19,9 +19,7 @@ from collections import deque
 from pathlib import Path
 from typing import Final, cast
 
-import msgspec
-
-from collector.inputs.input import Appender, Counts, durable, size_of
+from collector.inputs.input import Appender, Counts
 from collector.inputs.sockets import (
     TcpAddress,
     keep_alive,
@@ -56,14 +54,6 @@ DRAIN_TIMEOUT_S: Final = 5.0
 
 logger = get_logger("intake")
 _discarded: Final = memoryview(bytearray(64 << 10))
-
-
-class _InFlight(msgspec.Struct):
-    """A message in the journal's hands."""
-
-    message: ForwardMessage
-    size_bytes: int
-    receipt: asyncio.Future[Receipt]
 
 
 class ForwardInput:
@@ -177,7 +167,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._origin = Origin(owner.name, "", "")
         self._waiting: deque[ForwardMessage] = deque()
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[tuple[ForwardMessage, Entry]] = deque()
         self._unacked_bytes = 0
         self._reading = True
         self._finishing = False
@@ -246,7 +236,6 @@ class _Connection(asyncio.BufferedProtocol):
                 continue
             if message.compressed:
                 message = inflated(message, limit_bytes=owner.message_limit_bytes)
-            size = size_of(message.payload) + MESSAGE_OVERHEAD_BYTES
             entry = Entry(
                 origin=self._origin,
                 encoding=message.encoding,
@@ -255,28 +244,26 @@ class _Connection(asyncio.BufferedProtocol):
                 chunk_id=message.chunk_id,
                 claimed=message.claimed,
             )
-            receipt = owner.journal.append(entry)
-            self._in_flight.append(_InFlight(message, size, receipt))
-            self._unacked_bytes += size
+            self._in_flight.append((message, entry))
+            self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
             owner.counts.messages += 1
             owner.counts.claimed_records += max(message.claimed, 0)
             owner.counts.broken_payloads += message.encoding == "forward-broken"
-            receipt.add_done_callback(self._settle)
+            owner.journal.submit(entry, self._settle)
         self.flow()
         self._close_when_done()
 
-    def _settle(self, _receipt: asyncio.Future[Receipt]) -> None:
+    def _settle(self) -> None:
         """Answer, in order, all messages whose receipts are known."""
         acks = []
-        while self._in_flight and self._in_flight[0].receipt.done():
-            settled = self._in_flight.popleft()
-            self._unacked_bytes -= settled.size_bytes
-            ack = settled.message.ack
-            settled.message.release()
-            if not durable(settled.receipt):
+        while self._in_flight and self._in_flight[0][1].receipt is not None:
+            message, entry = self._in_flight.popleft()
+            self._unacked_bytes -= entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            message.release()
+            if entry.receipt is not Receipt.DURABLE:
                 self._refuse()
-            elif ack and not self._refused:
-                acks.append(ack)
+            elif message.ack and not self._refused:
+                acks.append(message.ack)
         transport = self._transport
         if acks and transport is not None and not transport.is_closing():
             # Several acks share a write only when several were due at once: who waits for each gets each by itself.

@@ -4,13 +4,12 @@ The intake makes an input, starts it (again, while that fails), tells it when th
 the end. The input hands each message to the journal and answers its sender after the durable append, never before.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
-from collector.journal.entry import Entry, Receipt
+from collector.journal.entry import Entry
 
 
 class Appender(Protocol):
@@ -20,8 +19,11 @@ class Appender(Protocol):
     def full(self) -> bool:
         """Whether the journal takes no more."""
 
-    def append(self, entry: Entry) -> asyncio.Future[Receipt]:
-        """Take the entry and its buffers; the future is done once the receipt is known."""
+    def submit(self, entry: Entry, on_receipt: Callable[[], None]) -> None:
+        """Take the entry and its buffers; call `on_receipt` later, from the event loop, when `entry.receipt` is known.
+
+        Receipts come in the order of the entries, but for those that are not taken at all.
+        """
 
 
 class Counts(msgspec.Struct):
@@ -71,13 +73,3 @@ class Input(Protocol):
 
     async def drain(self, *, timeout_s: float) -> None:
         """Stop listening and reading, wait for receipts, answer, close; after `timeout_s` close what is left."""
-
-
-def durable(receipt: asyncio.Future[Receipt]) -> bool:
-    """Tell whether a receipt that is done says so."""
-    return not receipt.cancelled() and receipt.exception() is None and receipt.result() is Receipt.DURABLE
-
-
-def size_of(payload: Sequence[bytes | bytearray | memoryview]) -> int:
-    """Return the bytes of a payload in buffers."""
-    return sum(map(len, payload))

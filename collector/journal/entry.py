@@ -7,6 +7,8 @@ import msgspec
 
 from pipelines.frame import Origin, Producer
 
+Buffer = bytes | bytearray | memoryview
+
 
 class Receipt(enum.Enum):
     """The answer for one entry, given once: on disk; not taken, send again; never to be taken."""
@@ -16,8 +18,10 @@ class Receipt(enum.Enum):
     REJECTED = "rejected"
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A message as its input delimited it. The journal owns the payload's buffers until the receipt is known.
+class Entry(msgspec.Struct):
+    """A message as its input delimited it, to be submitted once.
+
+    The journal owns the payload's buffers until the receipt is known; that stands in `receipt` then.
 
     `tag`, `chunk_id` and `claimed` are those of `pipelines.frame.Message`. An entry with a `producer` gets a frame of
     its own; one whose sequence is not above the last of that producer is answered DURABLE and dropped.
@@ -25,8 +29,14 @@ class Entry(msgspec.Struct, frozen=True):
 
     origin: Origin
     encoding: str
-    payload: Sequence[bytes | bytearray | memoryview]
+    payload: Sequence[Buffer]
     tag: bytes = b""
     chunk_id: bytes = b""
     claimed: int = -1
     producer: Producer | None = None
+    receipt: Receipt | None = None
+    payload_bytes: int = -1
+
+    def __post_init__(self) -> None:
+        """Measure the payload, once: everybody on its way asks."""
+        self.payload_bytes = sum(map(len, self.payload))

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import xxhash
 
-from collector.journal.entry import Entry
+from collector.journal.entry import Buffer, Entry
 from collector.journal.format import PAYLOAD_LIMIT_BYTES, FrameHeader
 from collector.journal.state import message_digest
 from pipelines.frame import Message, Origin, Producer, Run
@@ -22,6 +22,10 @@ TABLE_LIMIT_BYTES: Final = 4 << 20
 
 ENTRY_TABLE_LIMIT_BYTES: Final = 1 << 20
 """An entry with more than this beside its payload is rejected: no sender means it."""
+
+
+JOINED_BYTES: Final = 4 << 10
+"""Buffers that are smaller than this on average are joined into one."""
 
 
 class FrameParts(msgspec.Struct):
@@ -43,14 +47,9 @@ class FrameParts(msgspec.Struct):
         )
 
 
-def payload_bytes(entry: Entry) -> int:
-    """Return the length of an entry's payload."""
-    return sum(map(len, entry.payload))
-
-
 def fits(entry: Entry) -> bool:
     """Whether an entry can be kept at all."""
-    return payload_bytes(entry) <= PAYLOAD_LIMIT_BYTES and _table_bytes(entry) <= ENTRY_TABLE_LIMIT_BYTES
+    return entry.payload_bytes <= PAYLOAD_LIMIT_BYTES and _table_bytes(entry) <= ENTRY_TABLE_LIMIT_BYTES
 
 
 def _table_bytes(entry: Entry) -> int:
@@ -63,7 +62,7 @@ def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) 
     held: list[Entry] = []
     size = records = table = 0
     for entry in entries:
-        length, claimed, beside = payload_bytes(entry), max(entry.claimed, 0), _table_bytes(entry)
+        length, claimed, beside = entry.payload_bytes, max(entry.claimed, 0), _table_bytes(entry)
         alone = entry.producer is not None
         over = (
             size + length > frame_bytes
@@ -90,20 +89,26 @@ def _parts(entries: list[Entry], digest_key: bytes) -> FrameParts:
         by_encoding.setdefault(entry.encoding, []).append(entry)
     origins: dict[Origin, int] = {}
     messages: list[Message] = []
-    payload: list[memoryview] = []
+    payload: list[Buffer] = []
     for run in by_encoding.values():
         for entry in run:
-            buffers = [memoryview(buffer) for buffer in entry.payload if len(buffer)]
-            payload += buffers
+            payload += entry.payload
             messages.append(
                 Message(
                     origins.setdefault(entry.origin, len(origins)),
-                    sum(map(len, buffers)),
+                    entry.payload_bytes,
                     entry.tag,
                     entry.chunk_id,
-                    message_digest(digest_key, buffers) if entry.chunk_id else b"",
+                    message_digest(digest_key, entry.payload) if entry.chunk_id else b"",
                     entry.claimed,
                 )
             )
     runs = tuple(Run(encoding, len(run)) for encoding, run in by_encoding.items())
-    return FrameParts(tuple(origins), tuple(messages), runs, payload, entries[0].producer)
+    return FrameParts(tuple(origins), tuple(messages), runs, _gathered(payload), entries[0].producer)
+
+
+def _gathered(payload: list[Buffer]) -> list[memoryview]:
+    """Return the buffers that are not empty; very small ones as one, since each costs more than its bytes."""
+    if sum(map(len, payload)) < JOINED_BYTES * len(payload):
+        payload = [b"".join(payload)]
+    return [memoryview(buffer) for buffer in payload if len(buffer)]

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from collector.durable_files import replace_file
 from collector.errors import DataDirError
+from collector.journal.entry import Buffer
 from collector.journal.format import LINK_ALGORITHM, position_of
 
 STATE_FILE: Final = "state.json"
@@ -78,10 +79,10 @@ def save_state(directory: Path, state: State) -> None:
     replace_file(directory / STATE_FILE, _readable(whole))
 
 
-def message_digest(digest_key: bytes, buffers: Sequence[memoryview]) -> bytes:
+def message_digest(digest_key: bytes, buffers: Sequence[Buffer]) -> bytes:
     """Return the keyed hash of a message's bytes as they came, by which a resend is known."""
-    digest = blake3(key=digest_key)
-    for buffer in buffers:
+    digest = blake3(*buffers[:1], key=digest_key)
+    for buffer in buffers[1:]:
         digest.update(buffer)
     return digest.digest(length=DIGEST_BYTES)
 

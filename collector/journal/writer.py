@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import cursors
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
-from collector.journal.group import fits, payload_bytes
+from collector.journal.group import fits
 from collector.journal.lock import take_lock
 from collector.journal.recovery import recover
 from collector.journal.segments import Identity, first_position, segment_files
@@ -69,9 +69,11 @@ class Appended(msgspec.Struct):
 
 
 class _Pending(msgspec.Struct):
+    """An entry on its way. Entries of a producer that repeat it get the same answer."""
+
     entry: Entry
-    receipt: asyncio.Future[Receipt]
-    size_bytes: int
+    on_receipt: Callable[[], None]
+    repeats: "Sequence[_Pending]" = ()
 
 
 class Journal:
@@ -165,48 +167,61 @@ class Journal:
             callback(True)
 
     def append(self, entry: Entry) -> asyncio.Future[Receipt]:
-        """Take an entry; its receipt comes after the sync of its group, in the order of appends. Never blocks.
+        """Take an entry as `submit` does; return a future of its receipt."""
+        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
 
-        RETRY: not kept (a failed write, no space, the journal is closed). REJECTED: it never can be. A producer sends
-        what follows an entry only when it has the receipt: a later sequence that was kept would hide the earlier.
+        def tell() -> None:
+            if not answer.done() and entry.receipt is not None:
+                answer.set_result(entry.receipt)
+
+        self.submit(entry, tell)
+        return answer
+
+    def submit(self, entry: Entry, on_receipt: Callable[[], None]) -> None:
+        """Take an entry; `on_receipt` is called, from the event loop, when its receipt is known. Never blocks.
+
+        Receipts come after the sync of their group, in the order of the entries; only an entry that is not taken at all
+        has its receipt at once. RETRY: not kept (a failed write, no space, the journal is closed). REJECTED: it never
+        can be. A producer sends what follows an entry only when it has the receipt: a later sequence that was kept
+        would hide the earlier.
         """
-        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        pending = _Pending(entry, on_receipt)
         if self._closed or not fits(entry):
-            receipt.set_result(Receipt.RETRY if self._closed else Receipt.REJECTED)
-            return receipt
-        producer = entry.producer
-        if producer is not None:
-            last = self._producers.get(producer.name)
-            if last is not None and producer.sequence <= last.sequence:
-                receipt.set_result(Receipt.DURABLE)
-                return receipt
-            ahead = self._producing.get(producer.name)
-            if ahead is not None and ahead.entry.producer and producer.sequence <= ahead.entry.producer.sequence:
-                return _same_answer(ahead.receipt, receipt)
-        pending = _Pending(entry, receipt, payload_bytes(entry))
-        if producer is not None:
-            self._producing[producer.name] = pending
+            self._answer_soon([pending], Receipt.RETRY if self._closed else Receipt.REJECTED)
+            return
+        if entry.producer is not None and self._is_known(pending, entry.producer):
+            return
         self._pending.append(pending)
-        self.in_flight_bytes += pending.size_bytes
+        self.in_flight_bytes += entry.payload_bytes
         self._press()
         if self._writing is None:
             self._write_group()
-        return receipt
+
+    def _is_known(self, pending: _Pending, producer: Producer) -> bool:
+        """Tell whether a producer's entry is durable or on its way already; see to its answer then."""
+        last = self._producers.get(producer.name)
+        if last is not None and producer.sequence <= last.sequence:
+            self._answer_soon([pending], Receipt.DURABLE)
+            return True
+        ahead = self._producing.get(producer.name)
+        if ahead is not None and ahead.entry.producer and producer.sequence <= ahead.entry.producer.sequence:
+            ahead.repeats = (*ahead.repeats, pending)
+            return True
+        self._producing[producer.name] = pending
+        return False
 
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
         loop = asyncio.get_running_loop()
         group, self._pending = self._pending, []
-        size = sum(pending.size_bytes for pending in group)
+        size = sum(pending.entry.payload_bytes for pending in group)
         if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
-            self._answer(group, Receipt.RETRY)
-            self._press()
+            self._give_back(group)
             return
         try:
             frames = self._committer.frames([pending.entry for pending in group])
         except BaseException:
-            self._answer(group, Receipt.RETRY)  # a fault of ours, before anything was written
-            self._press()
+            self._give_back(group)  # a fault of ours, before anything was written
             raise
         self._idle.clear()
         producers = tuple(self._producers.values())
@@ -227,40 +242,41 @@ class Journal:
                 notify(self.durable)
         if committed.failure:
             self.appended.failures += 1
-            self._answer(group, Receipt.RETRY)
         else:
             self.appended.frames += committed.frames
             self.appended.bytes += committed.bytes
             self.appended.syncs += 1
             self.appended.sync_seconds += committed.sync_seconds
-            self._answer(group, Receipt.DURABLE)
+        self._let_go(group, durable=not committed.failure)
         self._press()
-        if self._pending:
-            self._write_group()
-        if self._writing is None:
-            self._idle.set()
+        try:
+            if self._pending:
+                self._write_group()  # before anybody is answered: the disk is busy meanwhile
+        finally:
+            _answer(group, Receipt.RETRY if committed.failure else Receipt.DURABLE)
+            if self._writing is None:
+                self._idle.set()
         if fault is not None:
             raise fault  # the loop reports it
 
-    def _answer(self, group: list[_Pending], receipt: Receipt) -> None:
+    def _let_go(self, group: list[_Pending], *, durable: bool) -> None:
+        """Take note that a group is no longer in flight."""
         failed: set[str] = set()
         for pending in group:
-            self.in_flight_bytes -= pending.size_bytes
+            self.in_flight_bytes -= pending.entry.payload_bytes
             producer = pending.entry.producer
             if producer is not None:
-                if receipt is Receipt.DURABLE:
+                if durable:
                     self._producers[producer.name] = producer
                 else:
                     failed.add(producer.name)
                 if self._producing.get(producer.name) is pending:
                     del self._producing[producer.name]
-            if not pending.receipt.done():
-                pending.receipt.set_result(receipt)
         if failed:
             self._fail_behind(failed)
 
     def _fail_behind(self, failed: set[str]) -> None:
-        """Answer RETRY to what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
+        """Give back what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
         kept: list[_Pending] = []
         behind: list[_Pending] = []
         for each in self._pending:
@@ -268,7 +284,17 @@ class Journal:
             (behind if producer is not None and producer.name in failed else kept).append(each)
         if behind:
             self._pending = kept
-            self._answer(behind, Receipt.RETRY)
+            self._give_back(behind)
+
+    def _give_back(self, group: list[_Pending]) -> None:
+        """Answer RETRY to entries of which nothing was written."""
+        self._let_go(group, durable=False)
+        self._press()
+        self._answer_soon(group, Receipt.RETRY)
+
+    def _answer_soon(self, group: list[_Pending], receipt: Receipt) -> None:
+        """Answer from the loop, not from within `submit`."""
+        asyncio.get_running_loop().call_soon(_answer, group, receipt)
 
     def _press(self) -> None:
         """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
@@ -342,10 +368,15 @@ def _let_go(directory: Path, deleted: list[int]) -> None:
         sync_directory(directory)
 
 
-def _same_answer(ahead: asyncio.Future[Receipt], receipt: asyncio.Future[Receipt]) -> asyncio.Future[Receipt]:
-    def answer(done: asyncio.Future[Receipt]) -> None:
-        if not receipt.done():
-            receipt.set_result(Receipt.RETRY if done.cancelled() else done.result())
-
-    ahead.add_done_callback(answer)
-    return receipt
+def _answer(group: Sequence[_Pending], receipt: Receipt) -> None:
+    """Give the same receipt to all, then tell each; who fails at that hurts no other."""
+    for pending in group:
+        pending.entry.receipt = receipt
+    for pending in group:
+        try:
+            pending.on_receipt()
+        except Exception as error:
+            report = {"message": "a receipt could not be handed on", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(report)
+        if pending.repeats:
+            _answer(pending.repeats, receipt)

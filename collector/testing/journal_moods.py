@@ -38,7 +38,7 @@ class MoodyJournal:
         self.appended = asyncio.Event()
         self._receipts: tuple[Receipt, ...] = mood.value
         self._chance = random.Random(SEED)
-        self._pending: deque[tuple[Entry, asyncio.Future[Receipt]]] = deque()
+        self._pending: deque[tuple[Entry, Callable[[], None]]] = deque()
         self._held = False
         self._pressure: list[Callable[[bool], None]] = []
 
@@ -47,15 +47,12 @@ class MoodyJournal:
         """Entries whose receipt is not known yet."""
         return len(self._pending)
 
-    def append(self, entry: Entry) -> asyncio.Future[Receipt]:
+    def submit(self, entry: Entry, on_receipt: Callable[[], None]) -> None:
         """Take an entry; its receipt comes with the next sync."""
-        loop = asyncio.get_running_loop()
-        receipt: asyncio.Future[Receipt] = loop.create_future()
-        self._pending.append((entry, receipt))
+        self._pending.append((entry, on_receipt))
         self.appended.set()
         if not self._held:
-            loop.call_soon(self.sync)
-        return receipt
+            asyncio.get_running_loop().call_soon(self.sync)
 
     def hold(self) -> None:
         """Let nothing become durable until `release` or `sync`."""
@@ -69,12 +66,11 @@ class MoodyJournal:
     def sync(self, count: int | None = None) -> None:
         """Give a receipt to the first `count` pending entries, or to all."""
         for _ in range(len(self._pending) if count is None else count):
-            entry, receipt = self._pending.popleft()
-            outcome = self._chance.choice(self._receipts)
-            if outcome is Receipt.DURABLE:
+            entry, on_receipt = self._pending.popleft()
+            entry.receipt = self._chance.choice(self._receipts)
+            if entry.receipt is Receipt.DURABLE:
                 self.durable.append(kept_of(entry))
-            if not receipt.cancelled():
-                receipt.set_result(outcome)
+            on_receipt()
 
     def on_pressure(self, callback: Callable[[bool], None]) -> None:
         """Call `callback` when `press` is called."""

@@ -146,21 +146,21 @@ async def test_an_ack_leaves_when_its_message_is_durable() -> None:
 async def test_acks_keep_their_order_when_receipts_do_not() -> None:
     """A later message that is durable first waits for the earlier one."""
     journal = MoodyJournal()
-    receipts: list[asyncio.Future[Receipt]] = []
+    taken: list[tuple[Entry, Callable[[], None]]] = []
 
-    def append(entry: Entry) -> asyncio.Future[Receipt]:
-        receipts.append(asyncio.get_running_loop().create_future())
-        return receipts[-1]
+    def make_durable(entry: Entry, on_receipt: Callable[[], None]) -> None:
+        entry.receipt = Receipt.DURABLE
+        on_receipt()
 
-    journal.append = append  # type: ignore[method-assign]
+    journal.submit = lambda *pair: taken.append(pair)  # type: ignore[method-assign]
     async with listening(journal) as forward:
         reader, writer = await connect(forward)
         writer.write(packed("one") + packed("two"))
-        await until(lambda: len(receipts) == 2)
-        receipts[1].set_result(Receipt.DURABLE)
+        await until(lambda: len(taken) == 2)
+        make_durable(*taken[1])
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.05)
-        receipts[0].set_result(Receipt.DURABLE)
+        make_durable(*taken[0])
 
         assert acked("one") + acked("two") == await asyncio.wait_for(
             reader.readexactly(len(acked("one") + acked("two"))), TIMEOUT_S
