@@ -5,6 +5,7 @@ of recent batches, bounded in bytes; a source that fell behind the window has a 
 """
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -149,6 +150,8 @@ class Window:
         """Read the follower's next frame and run the pipeline on it; None when nothing durable is left."""
         if self._end is None:
             return None
+        # A worker that runs on would keep its core for a slice of 3 ms, whoever waits for it: the intake comes first.
+        os.sched_yield()
         found = follower.read(self._end)
         if found is None:
             return None

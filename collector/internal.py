@@ -32,6 +32,10 @@ CONNECTION_LIMIT: Final = 64
 CLOSE_LIMIT_S: Final = 1.0
 """How long a close waits for replies that are due and for subscribers to be told the last end."""
 
+FEED_INTERVAL_S: Final = 0.02
+"""Pause after a durable end was told. Told of each group, a worker would wake a thousand times a second and make as
+many small requests, with the core that senders wait for (measured: the p99 of 200 waiting senders)."""
+
 FEED_BUFFER_BYTES: Final = 4 << 10
 """What the operating system keeps for a subscriber that does not read."""
 
@@ -160,7 +164,7 @@ class InternalServer:
             await _send(writer, _Receipt(await self._journal.append(entry)))
 
     async def _feed(self, writer: asyncio.StreamWriter) -> None:
-        """Send the durable end, and again whenever it moved; what moved while a slow reader read is one message."""
+        """Send the durable end, and again when it moved, at most every FEED_INTERVAL_S and as the reader reads."""
         news = asyncio.Event()
         self._news.add(news)
         # Small buffers, so that what a slow reader has not read yet is few old ends and then the newest.
@@ -173,6 +177,9 @@ class InternalServer:
                 if (end := self._journal.durable) != sent:
                     await _send(writer, _Durable(end))
                     sent = end
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(FEED_INTERVAL_S):
+                            await self._closing.wait()
                 elif self._closing.is_set():
                     return
                 else:

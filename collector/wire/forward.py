@@ -33,7 +33,7 @@ from collector.wire.forward_heads import (
     whole_message,
 )
 from collector.wire.forward_message import ForwardMessage
-from collector.wire.forward_options import NO_OPTIONS, Options, decode_options
+from collector.wire.forward_options import NO_OPTIONS, Options, chunk_options, decode_options
 
 HANDOVER_SHARE: Final = 4
 """A block is handed on when messages fill at least this part of it (one in four); less is copied, so that a few bytes
@@ -166,10 +166,10 @@ class ForwardDecoder:
         """Return the message that `window` begins with; None while it is not whole."""
         if self._open is None:
             if window[0] == 0x94 and len(window) <= self._limit:
-                options = whole_message(window)
-                if options is not None:
+                chunk_id = whole_message(window)
+                if chunk_id is not None:
                     begin, end = self._begin, self._end
-                    return _Found(begin, end, begin, end, "forward-message", b"", 1, decode_options(options))
+                    return _Found(begin, end, begin, end, "forward-message", b"", 1, chunk_options(chunk_id.encode()))
             self._open = self._opened(window)
         if self._open is None or not self._walked(self._open, window):
             return None

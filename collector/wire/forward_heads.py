@@ -20,11 +20,15 @@ OPTIONS_LIMIT_BYTES: Final = 256 << 10
 MESSAGE, FORWARD, PACKED, IMPOSSIBLE = range(4)
 
 
+class _ChunkOnly(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    chunk: str
+
+
 class _WholeMessage(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    tag: msgspec.Raw
+    tag: str
     time: msgspec.Raw
     record: msgspec.Raw
-    options: msgspec.Raw
+    options: _ChunkOnly
 
 
 _decode_whole = msgspec.msgpack.Decoder(_WholeMessage).decode
@@ -43,20 +47,18 @@ def _mode(first: int) -> int:
 MODES: Final = bytes(map(_mode, range(256)))
 
 
-def whole_message(window: memoryview) -> memoryview | None:
-    """Return the options of a Message-mode object that is all of `window`; None for anything else.
+def whole_message(window: memoryview) -> str | None:
+    """Return the chunk id of a Message-mode object that is all of `window` and has no other option.
 
-    That is what arrives from a sender that waits for each acknowledgement. What is None here, the general path looks
-    at, whatever it is.
+    That is what arrives from a sender that waits for each acknowledgement. Where None is returned the general path
+    looks at the message, whatever it is.
     """
     try:
         message = _decode_whole(window)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    tag, time, options = memoryview(message.tag), memoryview(message.time), memoryview(message.options)
-    is_text = 0xA0 <= tag[0] <= 0xBF or 0xD9 <= tag[0] <= 0xDB
-    within = len(tag) <= TAG_LIMIT_BYTES and len(options) <= OPTIONS_LIMIT_BYTES
-    return options if is_text and within and MODES[time[0]] == MESSAGE else None
+    within = len(message.tag) * 4 <= TAG_LIMIT_BYTES  # no character takes more bytes
+    return message.options.chunk if within and MODES[memoryview(message.time)[0]] == MESSAGE else None
 
 
 def array_head(window: memoryview, at: int) -> tuple[int, int] | None:

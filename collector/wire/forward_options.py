@@ -61,6 +61,11 @@ def decode_options(encoded: memoryview) -> Options:
     return Options(chunk_id=identifier, ack=_ack(identifier), size=size, compressed=compressed, signal=signal)
 
 
+def chunk_options(chunk_id: bytes) -> Options:
+    """Return options that hold a chunk id and nothing else."""
+    return Options(chunk_id=chunk_id, ack=_ack(chunk_id))
+
+
 def _pairs(encoded: memoryview) -> list[tuple[Any, Any]]:
     """Return the map's pairs as they stand: keys may repeat, and may be of types that no dict takes."""
     try:
