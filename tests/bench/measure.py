@@ -13,16 +13,25 @@ SAMPLE_EVERY_S: Final = 0.2
 """How often memory is sampled: the kernel walks every mapping for one figure, so oftener would disturb the run."""
 
 TOUCHED_BYTES: Final = 2 << 30
+TOUCHED_HUGE_BYTES: Final = 1 << 30
 """More than a run needs: page cache of the journal and the store, memory of the processes, bodies on their way."""
 
 
 def touch_memory() -> None:
-    """Make the host of a virtual machine back the memory that the run will take.
+    """Make the host of a virtual machine back the memory that the run will take, in small and in huge pages.
 
     A guest's first write to a page its host has not backed (or has taken back) is charged to whoever writes: measured
-    here 0.76 us per event for the journal's page cache, against 0.07 us in memory that was used before.
+    here 0.76 us per event for the journal's page cache, against 0.07 us in memory that was used before, and 0.3 us for
+    the worker's heap, which lies in huge pages.
     """
-    mmap.mmap(-1, TOUCHED_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
+    page_bytes, private = mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with (
+        mmap.mmap(-1, TOUCHED_BYTES, flags=private | mmap.MAP_POPULATE),
+        mmap.mmap(-1, TOUCHED_HUGE_BYTES, flags=private) as huge,
+    ):
+        huge.madvise(mmap.MADV_HUGEPAGE)
+        with memoryview(huge) as view:
+            view[::page_bytes] = bytes(TOUCHED_HUGE_BYTES // page_bytes)
 
 
 def cpu_seconds(pid: int) -> float:
