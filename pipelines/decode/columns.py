@@ -7,9 +7,9 @@ is the key of the stream, compared as the bytes that came. Whatever fits neither
 
 import sys
 from array import array
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, overload
 
 import msgspec
 
@@ -52,6 +52,26 @@ class _KeyedMessage(msgspec.Struct, gc=False, array_like=True, forbid_unknown_fi
     options: _Options | None = None
 
 
+class _Identities(Sequence[tuple[str, str, str]]):
+    """What tells the streams of flat records apart, made anew at each pass: kept, they would cost more than made."""
+
+    def __init__(self, records: Sequence[DockerRecord]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        return map(_identity, self._records)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[str, str, str]: ...
+    @overload
+    def __getitem__(self, at: slice) -> "_Identities": ...
+    def __getitem__(self, at: int | slice) -> "tuple[str, str, str] | _Identities":
+        return _Identities(self._records[at]) if isinstance(at, slice) else _identity(self._records[at])
+
+
 class Decoded(msgspec.Struct):
     """A message's records as columns. `keys` tell streams apart; `record_of` gives back what a key stands for.
 
@@ -73,7 +93,7 @@ _keyed_messages = msgspec.msgpack.Decoder(list[_KeyedMessage]).decode
 _objects = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _text = msgspec.msgpack.Decoder(str).decode
 _texts = msgspec.msgpack.Decoder(list[str]).decode
-_identity = attrgetter("container_id", "container_name", "source")
+_identity: Callable[[DockerRecord], tuple[str, str, str]] = attrgetter("container_id", "container_name", "source")
 _line = attrgetter("log")
 _message = attrgetter("tag", "time", "record")
 
@@ -100,7 +120,7 @@ def decode_columns(encoding: str, payload: memoryview, count: int) -> Decoded | 
     times = unpack_times(stamps)
     if times is None:
         return None
-    return Decoded(*times, list(map(_line, records)), list(map(_identity, records)), tags, _flat_record)
+    return Decoded(*times, list(map(_line, records)), _Identities(records), tags, _flat_record)
 
 
 def _decode_keyed(encoding: str, counted: bytes) -> Decoded | None:
