@@ -36,7 +36,11 @@ class Entry(msgspec.Struct):
     producer: Producer | None = None
     receipt: Receipt | None = None
     payload_bytes: int = -1
+    table_bytes: int = -1
 
     def __post_init__(self) -> None:
-        """Measure the payload, once: everybody on its way asks."""
+        """Measure the payload and what stands beside it, once: everybody on its way asks."""
         self.payload_bytes = sum(map(len, self.payload))
+        self.table_bytes = len(self.tag) + len(self.chunk_id)
+        if self.producer is not None:
+            self.table_bytes += len(self.producer.name) + len(self.producer.cursor)

@@ -49,12 +49,7 @@ class FrameParts(msgspec.Struct):
 
 def fits(entry: Entry) -> bool:
     """Whether an entry can be kept at all."""
-    return entry.payload_bytes <= PAYLOAD_LIMIT_BYTES and _table_bytes(entry) <= ENTRY_TABLE_LIMIT_BYTES
-
-
-def _table_bytes(entry: Entry) -> int:
-    produced = 0 if entry.producer is None else len(entry.producer.name) + len(entry.producer.cursor)
-    return len(entry.tag) + len(entry.chunk_id) + produced
+    return entry.payload_bytes <= PAYLOAD_LIMIT_BYTES and entry.table_bytes <= ENTRY_TABLE_LIMIT_BYTES
 
 
 def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) -> Iterator[FrameParts]:
@@ -62,7 +57,7 @@ def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) 
     held: list[Entry] = []
     size = records = table = 0
     for entry in entries:
-        length, claimed, beside = entry.payload_bytes, max(entry.claimed, 0), _table_bytes(entry)
+        length, claimed, beside = entry.payload_bytes, max(entry.claimed, 0), entry.table_bytes
         alone = entry.producer is not None
         over = (
             size + length > frame_bytes

@@ -193,7 +193,8 @@ class Journal:
             return
         self._pending.append(pending)
         self.in_flight_bytes += entry.payload_bytes
-        self._press()
+        if self.in_flight_bytes >= self._options.in_flight_limit_bytes:
+            self._press()
         if self._writing is None:
             self._write_group()
 

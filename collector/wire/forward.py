@@ -33,7 +33,13 @@ from collector.wire.forward_heads import (
     whole_message,
 )
 from collector.wire.forward_message import ForwardMessage
-from collector.wire.forward_options import NO_OPTIONS, Options, chunk_options, decode_options
+from collector.wire.forward_options import (
+    CHUNK_ID_LIMIT_BYTES,
+    NO_OPTIONS,
+    Options,
+    acknowledgement,
+    decode_options,
+)
 
 HANDOVER_SHARE: Final = 4
 """A block is handed on when messages fill at least this part of it (one in four); less is copied, so that a few bytes
@@ -114,6 +120,9 @@ class ForwardDecoder:
         if self._block is None:
             return []
         self._end += count
+        alone = self._alone(self._block)
+        if alone is not None:
+            return [alone]
         found: list[_Found] = []
         broken: WireError | None = None
         try:
@@ -131,6 +140,21 @@ class ForwardDecoder:
             self.close()
             raise BrokenStream(broken, messages, offset) from broken
         return messages
+
+    def _alone(self, block: Block) -> ForwardMessage | None:
+        """Return the message that is all there is, if it is one of those that senders wait with; else None."""
+        size = self._end
+        if self._begin or self._open is not None or size * HANDOVER_SHARE >= len(block.view) or size > self._limit:
+            return None
+        window = block.view[:size]
+        chunk_id = whole_message(window)
+        if chunk_id is None or len(chunk_id) > CHUNK_ID_LIMIT_BYTES:
+            return None
+        payload = (bytes(window),)
+        self._passed += size
+        self._begin = size
+        self._move(None)
+        return ForwardMessage("forward-message", payload, b"", chunk_id, acknowledgement(chunk_id), 1, size)
 
     def close(self) -> None:
         """Give the memory back. What is unfinished is gone; messages that were returned keep theirs."""
@@ -165,11 +189,6 @@ class ForwardDecoder:
     def _next(self, window: memoryview) -> _Found | None:
         """Return the message that `window` begins with; None while it is not whole."""
         if self._open is None:
-            if window[0] == 0x94 and len(window) <= self._limit:
-                chunk_id = whole_message(window)
-                if chunk_id is not None:
-                    begin, end = self._begin, self._end
-                    return _Found(begin, end, begin, end, "forward-message", b"", 1, chunk_options(chunk_id.encode()))
             self._open = self._opened(window)
         if self._open is None or not self._walked(self._open, window):
             return None

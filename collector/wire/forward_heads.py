@@ -20,6 +20,10 @@ OPTIONS_LIMIT_BYTES: Final = 256 << 10
 MESSAGE, FORWARD, PACKED, IMPOSSIBLE = range(4)
 
 
+WITH_OPTIONS: Final = 0x94
+"""First byte of a Message-mode object that has options: an array of four."""
+
+
 class _ChunkOnly(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     chunk: str
 
@@ -47,18 +51,20 @@ def _mode(first: int) -> int:
 MODES: Final = bytes(map(_mode, range(256)))
 
 
-def whole_message(window: memoryview) -> str | None:
+def whole_message(window: memoryview) -> bytes | None:
     """Return the chunk id of a Message-mode object that is all of `window` and has no other option.
 
     That is what arrives from a sender that waits for each acknowledgement. Where None is returned the general path
     looks at the message, whatever it is.
     """
+    if window[0] != WITH_OPTIONS:
+        return None
     try:
         message = _decode_whole(window)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     within = len(message.tag) * 4 <= TAG_LIMIT_BYTES  # no character takes more bytes
-    return message.options.chunk if within and MODES[memoryview(message.time)[0]] == MESSAGE else None
+    return message.options.chunk.encode() if within and MODES[memoryview(message.time)[0]] == MESSAGE else None
 
 
 def array_head(window: memoryview, at: int) -> tuple[int, int] | None:

@@ -7,8 +7,9 @@ import msgspec
 
 from collector.wire.errors import WireError
 
-ACK_LIMIT_BYTES: Final = 511
-"""Fluent Bit reads an acknowledgement once into a buffer of this size; a chunk id that needs more is refused."""
+CHUNK_ID_LIMIT_BYTES: Final = 503
+"""A longer chunk id is refused: Fluent Bit reads an acknowledgement once into a buffer of 511 bytes, of which eight are
+not the id."""
 
 CLAIM_LIMIT: Final = (1 << 32) - 1
 """A `size` above this claims nothing."""
@@ -58,12 +59,11 @@ def decode_options(encoded: memoryview) -> Options:
     if chunk_id is None:
         return Options(size=size, compressed=compressed, signal=signal)
     identifier = chunk_id.encode("utf-8", "surrogateescape")
-    return Options(chunk_id=identifier, ack=_ack(identifier), size=size, compressed=compressed, signal=signal)
-
-
-def chunk_options(chunk_id: bytes) -> Options:
-    """Return options that hold a chunk id and nothing else."""
-    return Options(chunk_id=chunk_id, ack=_ack(chunk_id))
+    if len(identifier) > CHUNK_ID_LIMIT_BYTES:
+        length = len(identifier)
+        raise WireError("chunk_id", f"a chunk id of {length} bytes: its acknowledgement would not fit one read")
+    ack = acknowledgement(identifier)
+    return Options(chunk_id=identifier, ack=ack, size=size, compressed=compressed, signal=signal)
 
 
 def _pairs(encoded: memoryview) -> list[tuple[Any, Any]]:
@@ -89,15 +89,11 @@ def _compression(setting: object) -> str:
     return setting if isinstance(setting, str) and setting in ("gzip", "zstd") else "unknown"
 
 
-def _ack(chunk_id: bytes) -> bytes:
+def acknowledgement(chunk_id: bytes) -> bytes:
+    """Return the whole reply that acknowledges a chunk id of at most CHUNK_ID_LIMIT_BYTES."""
     length = len(chunk_id)
     if length < 32:
         head = bytes((0xA0 | length,))
-    elif length < 256:
-        head = bytes((0xD9, length))
     else:
-        head = b"\xda" + length.to_bytes(2, "big") if length < 1 << 16 else b"\xdb" + length.to_bytes(4, "big")
-    reply = b"\x81\xa3ack" + head + chunk_id
-    if len(reply) > ACK_LIMIT_BYTES:
-        raise WireError("chunk_id", f"a chunk id of {length} bytes: its acknowledgement would not fit one read")
-    return reply
+        head = bytes((0xD9, length)) if length < 256 else b"\xda" + length.to_bytes(2, "big")
+    return b"\x81\xa3ack" + head + chunk_id

@@ -16,7 +16,7 @@ from collector.wire.blocks import BLOCK_BYTES, Blocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_heads import TAG_LIMIT_BYTES
 from collector.wire.forward_message import ForwardMessage
-from collector.wire.forward_options import ACK_LIMIT_BYTES
+from collector.wire.forward_options import CHUNK_ID_LIMIT_BYTES
 
 GOLDEN = sorted((Path(__file__).parents[3] / "golden" / "forward").glob("*.bin"))
 TIME = bytes.fromhex("d7006553f100075bcd15")
@@ -248,10 +248,10 @@ def test_a_chunk_id_is_echoed_byte_for_byte() -> None:
 
 def test_the_longest_chunk_id() -> None:
     """An acknowledgement of 511 bytes is sent; a chunk id that needs more is refused."""
-    room = ACK_LIMIT_BYTES - 5 - 3
+    room = CHUNK_ID_LIMIT_BYTES
     head = b"\x93\xa1t\x90\x81\xa5chunk"
 
-    assert len(one(head + msgpack.packb("x" * room)).ack) == ACK_LIMIT_BYTES
+    assert len(one(head + msgpack.packb("x" * room)).ack) == 511
     assert code_of(head + msgpack.packb("x" * (room + 1))) == "chunk_id"
 
 
