@@ -12,7 +12,7 @@ import argparse
 import base64
 import itertools
 import json
-import selectors
+import select
 import socket
 import sys
 import threading
@@ -115,9 +115,9 @@ class WaitingSender:
     """A sender with one message in flight."""
 
     def __init__(self, connection: socket.socket, first: int) -> None:
-        self.connection = connection
         self.next = first
         self.lines = 0
+        self._send, self._receive = connection.send, connection.recv
         self._sent = 0.0
         self._expected = b""
         self._received = b""
@@ -125,53 +125,58 @@ class WaitingSender:
     def send(self, messages: list[bytes], number: int) -> None:
         """Send the next message."""
         name = chunk_id(number)
-        message = messages[self.next % len(messages)]
+        message = messages[self.next % len(messages)] + b"\x81" + CHUNK_KEY + name
         self.next += 1
         self._expected, self._received = ACK_HEAD + name, b""
         self._sent = time.perf_counter()
-        self.connection.sendall(message + b"\x81" + CHUNK_KEY + name)
+        if self._send(message) < len(message):
+            raise ConnectionError("the collector does not read")
 
     def receive(self) -> float | None:
         """Take what arrived; return the seconds from sending to the whole ack, None while it is incomplete."""
-        self._received += self.connection.recv(64)
-        if len(self._received) < ACK_BYTES:
-            return None
-        if self._received != self._expected:
-            raise ConnectionError(f"a wrong ack: {self._received!r} instead of {self._expected!r}")
-        self.lines += 1
-        return time.perf_counter() - self._sent
+        received = self._received + self._receive(64)
+        if received == self._expected:
+            self.lines += 1
+            return time.perf_counter() - self._sent
+        if not self._expected.startswith(received) or received == self._received:
+            raise ConnectionError(f"a wrong ack: {received!r} instead of {self._expected!r}")
+        self._received = received
+        return None
 
 
 def run_messages(options: argparse.Namespace) -> dict[str, float]:
     """Let many senders each wait for every ack; return the spread of the waiting and each sender's pace."""
     messages = single_messages(MESSAGES)
-    selector = selectors.DefaultSelector()
-    senders = [WaitingSender(connect(options.port), index * 97) for index in range(options.senders)]
-    for sender in senders:
-        selector.register(sender.connection, selectors.EVENT_READ, sender)
+    polling = select.epoll()
+    connections = [connect(options.port) for _ in range(options.senders)]
+    senders = {each.fileno(): WaitingSender(each, index * 97) for index, each in enumerate(connections)}
+    for each in connections:
+        each.settimeout(None)  # with a timeout Python would poll before each call
+        polling.register(each, select.EPOLLIN)
     numbers = itertools.count(1)
     waits: list[float] = []
     began = _wait_for_go()
-    for sender in senders:
+    for sender in senders.values():
         sender.send(messages, next(numbers))
     sending, waiting = True, len(senders)
     while waiting:
         sending = sending and time.monotonic() - began < options.seconds
-        events = selector.select(ANSWER_TIMEOUT_S)
+        events = polling.poll(ANSWER_TIMEOUT_S)
         if not events:
             raise TimeoutError("no ack came")
-        for key, _ in events:
-            wait = key.data.receive()
+        for descriptor, _ in events:
+            sender = senders[descriptor]
+            wait = sender.receive()
             if wait is None:
                 continue
             waits.append(wait)
             if sending:
-                key.data.send(messages, next(numbers))
+                sender.send(messages, next(numbers))
             else:
                 waiting -= 1
     ended = time.monotonic()
     waits.sort()
-    slowest = min(sender.lines for sender in senders)
+    slowest = min(sender.lines for sender in senders.values())
     return {
         "records": len(waits),
         "began": began,
