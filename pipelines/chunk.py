@@ -10,7 +10,8 @@ Measured by `make bench`; held equal to the reference by `tests/property/test_pa
 """
 
 import itertools
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -65,7 +66,7 @@ class ChunkPath:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stream = settings.container_stream
-        self._tails: dict[tuple[Origin, bytes], dict[Hashable, bytes]] = {}
+        self._tails: dict[tuple[Origin, bytes, bool], dict[Any, bytes]] = {}
         self._writer: object = None
         self._kept = 0
 
@@ -105,24 +106,19 @@ class ChunkPath:
         decoded = decode_columns(encoding, payload, count)
         if decoded is None:
             return None
-        origin = frame.origins[message.origin]
-        tags = set(decoded.tags) if decoded.tags is not None else {""}
         try:
-            if len(tags) == 1:
-                tails = self._tails_of(frame, origin, tags.pop().encode() or message.tag, decoded, decoded.keys)
-            else:
-                tails = self._tails_by_tag(frame, origin, message.tag, decoded)
+            tails = self._tails_of(frame, message, decoded)
         except EntryError:
             return None
         if tails is None:
             return None
         return Columns(decoded.seconds, decoded.nanoseconds, decoded.lines, tails)
 
-    def _tails_of(
-        self, frame: Frame, origin: Origin, tag: bytes, decoded: Decoded, keys: Sequence[Hashable]
-    ) -> list[bytes] | None:
+    def _tails_of(self, frame: Frame, message: Message, decoded: Decoded) -> list[bytes] | None:
         """Return each record's tail; None where nearly every record would need one of its own."""
-        known = self._tails.setdefault((origin, tag), {})
+        origin, tags = frame.origins[message.origin], decoded.tags
+        known = self._tails.setdefault((origin, message.tag, tags is None), {})
+        keys: Sequence[Any] = decoded.keys if tags is None else list(zip(tags, decoded.keys, strict=True))
         try:
             return list(map(known.__getitem__, keys))
         except KeyError:
@@ -130,24 +126,10 @@ class ChunkPath:
             if len(missing) > max(FEW_STREAMS, len(keys) // 4):
                 return None
             for key in missing:
-                known[key] = self._tail(frame, origin, tag, decoded.record_of(key))
+                tag, stream = ("", key) if tags is None else key
+                known[key] = self._tail(frame, origin, tag.encode() or message.tag, decoded.record_of(stream))
             self._kept += len(missing)
         return list(map(known.__getitem__, keys))
-
-    def _tails_by_tag(self, frame: Frame, origin: Origin, fallback: bytes, decoded: Decoded) -> list[bytes] | None:
-        """Do the same for Message-mode objects of several tags, tag by tag."""
-        tails: list[bytes] = [b""] * len(decoded.keys)
-        places: dict[str, list[int]] = {}
-        for place, tag in enumerate(decoded.tags or ()):
-            places.setdefault(tag, []).append(place)
-        for tag, members in places.items():
-            keys = [decoded.keys[place] for place in members]
-            made = self._tails_of(frame, origin, tag.encode() or fallback, decoded, keys)
-            if made is None:
-                return None
-            for place, tail in zip(members, made, strict=True):
-                tails[place] = tail
-        return tails
 
     def _tail(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> bytes:
         """Encode what all documents of a stream end with, by the reference's own function."""
@@ -217,26 +199,27 @@ def _groups(frame: Frame) -> Iterator[tuple[list[Message], str, memoryview]]:
 
     Docker's driver sends each line as a message: what a decode costs beside its records would be paid for each line.
     """
-    group: list[Message] = []
-    before = ""
-    start = end = 0
-    for message, encoding, payload in reference.messages(frame):
-        alone = encoding != ONE_BY_ONE or message.claimed != 1
-        if group and (alone or encoding != before or not _alike(message, group[0])):
-            yield group, before, frame.payload[start:end]
-            group, start = [], end
-        before = encoding
-        end += len(payload)
-        group.append(message)
-        if alone or end - start >= WHOLE_MESSAGE_LIMIT // 2:
-            yield group, before, frame.payload[start:end]
-            group, start = [], end
-    if group:
-        yield group, before, frame.payload[start:end]
+    end, messages = 0, iter(frame.messages)
+    for run in frame.runs:
+        for (_, _, claimed), alike in itertools.groupby(itertools.islice(messages, run.messages), key=_kind):
+            together = run.encoding == ONE_BY_ONE and claimed == 1
+            for group in _bounded(list(alike)) if together else ([message] for message in alike):
+                start, end = end, end + sum(map(_length, group))
+                yield group, run.encoding, frame.payload[start:end]
 
 
-def _alike(one: Message, other: Message) -> bool:
-    return one.origin == other.origin and one.tag == other.tag
+_kind = attrgetter("origin", "tag", "claimed")
+_length = attrgetter("length")
+
+
+def _bounded(group: list[Message]) -> Iterator[list[Message]]:
+    """Halve a group until it may be decoded by one call."""
+    if len(group) == 1 or sum(map(_length, group)) <= WHOLE_MESSAGE_LIMIT:
+        yield group
+        return
+    middle = len(group) // 2
+    yield from _bounded(group[:middle])
+    yield from _bounded(group[middle:])
 
 
 def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Message, memoryview]]:
