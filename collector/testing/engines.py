@@ -1,14 +1,18 @@
 """A real Elasticsearch for tests: one node on loopback, in a folder of its own, started and killed by pid.
 
-The start script lies in `tests/engines`; jars are kept between runs in the folder that TIDEWAITER_TEST_CACHE names,
+The start scripts lie in `tests/engines`; jars are kept between runs in the folder that TIDEWAITER_TEST_CACHE names,
 else in the user's cache folder.
 """
 
+import base64
 import json
 import os
+import secrets
 import shutil
 import signal
+import ssl
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
+import trustme
 
 from collector.testing.running import free_port
 
@@ -47,6 +52,8 @@ class ElasticsearchEngine:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         self._data = f"path.data={self._work / f'data-{self._port}'}"
+        self._headers = {"Content-Type": "application/json"}
+        self._tls: ssl.SSLContext | None = None
 
     def another(self, *settings: str) -> "ElasticsearchEngine":
         """Return a further node with its own port and data, not started."""
@@ -58,10 +65,10 @@ class ElasticsearchEngine:
         log = self._work / f"log-{self._port}"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(self._script), str(self._work), str(self._port), "8", self._data, *self._settings],
+                [str(self._script), *self._arguments(), *self._settings],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "ES_HEAP": "512m"},
+                env={**os.environ, "ES_HEAP": "512m", **self._environment()},
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -70,6 +77,12 @@ class ElasticsearchEngine:
                 self.kill()
                 raise EngineError(log.read_text(errors="replace")[-2000:])
             time.sleep(POLL_S)
+
+    def _arguments(self) -> list[str]:
+        return [str(self._work), str(self._port), "8", self._data]
+
+    def _environment(self) -> dict[str, str]:
+        return {}
 
     def _answers(self) -> bool:
         try:
@@ -83,9 +96,9 @@ class ElasticsearchEngine:
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers=self._headers,
         )
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=30, context=self._tls) as response:
             return json.loads(response.read())
 
     def count(self, stream: str) -> int:
@@ -106,3 +119,73 @@ class ElasticsearchEngine:
         self.kill()
         shutil.rmtree(self._work / f"data-{self._port}", ignore_errors=True)
         (self._work / f"log-{self._port}").unlink(missing_ok=True)
+
+
+class SecuredElasticsearch(ElasticsearchEngine):
+    """A node with users, API keys, privileges and HTTPS by an authority of its own (`ca_file`).
+
+    It lies in a temporary folder: the distribution gives up root, and could not read the user's cache.
+    """
+
+    def __init__(self, script: Path, *, settings: tuple[str, ...] = ()) -> None:
+        super().__init__(script, settings=settings)
+        self._work = Path(tempfile.mkdtemp(prefix="tw-secured-"))
+        self._work.chmod(0o755)
+        self.password = secrets.token_urlsafe(16)
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        self.ca_file = self._work / "ca.pem"
+        authority.cert_pem.write_to_path(self.ca_file)
+        self._certificate, self._key = self._work / "node.pem", self._work / "node.key"
+        certificate.cert_chain_pems[0].write_to_path(self._certificate)
+        certificate.private_key_pem.write_to_path(self._key)
+        self.url = f"https://127.0.0.1:{self._port}"
+        self._tls = ssl.create_default_context(cafile=self.ca_file)
+        credentials = base64.b64encode(f"elastic:{self.password}".encode()).decode()
+        self._headers["Authorization"] = f"Basic {credentials}"
+
+    def _arguments(self) -> list[str]:
+        return []
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "ES_WORK": str(self._work),
+            "ES_PORT": str(self._port),
+            "ES_TRANSPORT_PORT": str(free_port()),
+            "ES_PASSWORD": self.password,
+            "ES_TLS_CERT": str(self._certificate),
+            "ES_TLS_KEY": str(self._key),
+        }
+
+    def api_key(self, *privileges: str, cluster: tuple[str, ...] = ()) -> "ApiKey":
+        """Make a key with these privileges on `logs-tidewaiter.*`."""
+        body = {"name": secrets.token_hex(4), "role_descriptors": _role(privileges, cluster)}
+        made = self.call("POST", "/_security/api_key", body)
+        return ApiKey(self, str(made["id"]), str(made["encoded"]))
+
+    def remove(self) -> None:
+        """Kill the node and remove its folder."""
+        self.kill()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+
+class ApiKey:
+    """A key of a secured node; `encoded` is what a client sends."""
+
+    def __init__(self, engine: SecuredElasticsearch, identifier: str, encoded: str) -> None:
+        self.encoded = encoded
+        self._engine = engine
+        self._identifier = identifier
+
+    def grant(self, *privileges: str) -> None:
+        """Let it have these privileges, and no others."""
+        self._engine.call("PUT", f"/_security/api_key/{self._identifier}", {"role_descriptors": _role(privileges, ())})
+
+    def invalidate(self) -> None:
+        """Make it worthless."""
+        self._engine.call("DELETE", "/_security/api_key", {"ids": [self._identifier]})
+
+
+def _role(privileges: tuple[str, ...], cluster: tuple[str, ...]) -> dict[str, Any]:
+    index = {"names": ["logs-tidewaiter.*"], "privileges": list(privileges)}
+    return {"test": {"cluster": list(cluster), "index": [index] if privileges else []}}

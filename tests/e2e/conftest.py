@@ -7,7 +7,7 @@ import pytest
 
 from collector.testing import docker_engine, engines
 from collector.testing.docker_engine import DockerEngine
-from collector.testing.engines import ElasticsearchEngine
+from collector.testing.engines import ElasticsearchEngine, SecuredElasticsearch
 from collector.testing.running import RunningCollector
 
 StartCollector = Callable[..., RunningCollector]
@@ -32,6 +32,20 @@ def elasticsearch() -> Iterator[ElasticsearchEngine]:
     if reason := engines.missing():
         pytest.skip(reason)
     engine = ElasticsearchEngine(Path(__file__).parents[1] / "engines" / "elasticsearch" / "start.sh")
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.remove()
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[SecuredElasticsearch]:
+    """A real node with HTTPS, users and privileges, with small limits; skips with the reason where none can run."""
+    if reason := engines.missing():
+        pytest.skip(reason)
+    script = Path(__file__).parents[1] / "engines" / "elasticsearch-secured" / "start.sh"
+    engine = SecuredElasticsearch(script, settings=("http.max_content_length=1mb", "test.standin_types=true"))
     try:
         engine.start()
         yield engine
