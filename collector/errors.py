@@ -9,6 +9,15 @@ class TidewaiterError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+def sentence_of(error: BaseException) -> str | None:
+    """Return what an operator is told of an error that lies outside the program; None for a fault of ours."""
+    if isinstance(error, TidewaiterError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return None
+
+
 class Problem(NamedTuple):
     """One mistake in a configuration file. `path` is dotted (`outputs.elastic.urls[0]`), `line` counts from 1."""
 

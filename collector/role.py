@@ -21,7 +21,7 @@ import msgspec
 
 from collector.config import Config
 from collector.control import Channel, Configure, Message, Report, Reports, Stop
-from collector.errors import TidewaiterError
+from collector.errors import sentence_of
 from collector.logs import configure, get_logger, log_uncaught, tell_left_out
 from collector.telemetry import Telemetry
 
@@ -128,13 +128,13 @@ async def run(role: str, end: socket.socket, main: RoleMain) -> int:
     try:
         await main(context)
         code = 0
-    except TidewaiterError as error:
-        logger.error("role_ended_itself", role=role, reason=str(error))  # noqa: TRY400 - an operator's error needs no traceback
-        context.unhealthy("process", str(error))
     except Exception as error:
         # The process boundary: the supervisor starts us again, and what happened is in the log and in the health.
-        logger.exception("role_failed", role=role)
-        context.unhealthy("process", f"{type(error).__name__}: {error}")
+        if sentence := sentence_of(error):
+            logger.error("role_ended_itself", role=role, reason=sentence)  # noqa: TRY400 - an operator needs no traceback
+        else:
+            logger.exception("role_failed", role=role)
+        context.unhealthy("process", sentence or f"{type(error).__name__}: {error}")
     finally:
         for task in background:
             task.cancel()

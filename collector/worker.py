@@ -18,7 +18,7 @@ from collector import __version__, telemetry
 from collector.batches import START, Source, Window
 from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS
-from collector.errors import TidewaiterError
+from collector.errors import sentence_of
 from collector.internal import InternalClient, InternalClosed
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.follow import Gap
@@ -159,9 +159,9 @@ async def _run_output(
 
 def _told(name: str, error: Exception, pause_s: float) -> str:
     """Log why an output failed and return it for its health: what an operator can act on is a sentence."""
-    if isinstance(error, TidewaiterError):
-        logger.error("output_failed", output=name, again_in_s=pause_s, reason=str(error))
-        return str(error)
+    if sentence := sentence_of(error):
+        logger.error("output_failed", output=name, again_in_s=pause_s, reason=sentence)
+        return sentence
     logger.error("output_failed", output=name, again_in_s=pause_s, exc_info=error)
     return f"{type(error).__name__}: {error}"
 

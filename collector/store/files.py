@@ -13,7 +13,14 @@ from typing import Final
 
 from collector.durable_files import sync_directory, write_all
 from collector.errors import DataDirError
-from collector.store.manifest import MANIFEST_FILE, Manifest, StoredFile, read_manifest, write_manifest
+from collector.store.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    StoredFile,
+    damage,
+    read_manifest,
+    write_manifest,
+)
 from pipelines.batch import Batch, Documents
 from pipelines.frame import Position
 
@@ -44,7 +51,7 @@ class StoreFiles:
     def open(self, cursor: Position | None) -> Position | None:
         """Cut what the manifest does not speak of; return where to go on, None for the oldest frame.
 
-        Raise DataDirError when the manifest is damaged or gone from beside its files, OSError when the disk is full.
+        Raise DataDirError when the manifest or a file is damaged or gone, OSError when the disk is full.
 
         That is the committed position, but never before `cursor`: where the folder was deleted or an old copy put back,
         what the journal's cursor says is settled is not written again.
@@ -58,6 +65,7 @@ class StoreFiles:
             self._begin(cursor)
             return cursor
         self.manifest = manifest
+        self._check()
         self._cut()
         return max(manifest.position, cursor) if cursor is not None else manifest.position
 
@@ -69,6 +77,15 @@ class StoreFiles:
             )
         self.manifest = Manifest(cursor or Position(0, 0, 0))
         write_manifest(self._folder, self.manifest)
+
+    def _check(self) -> None:
+        """Raise DataDirError where a file has lost what was committed: to append to it would garble it for good."""
+        for stream, files in self.manifest.streams.items():
+            for file in files:
+                path = self._folder / stream / file.name
+                size = path.stat().st_size if path.is_file() else 0
+                if size < file.length:
+                    raise DataDirError(damage(path, size, file))
 
     def _cut(self) -> None:
         """Bring the folder to what the manifest says."""

@@ -79,3 +79,9 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest durably; raise OSError."""
     replace_file(folder / MANIFEST_FILE, msgspec.json.encode(manifest) + b"\n")
+
+
+def damage(path: Path, size_bytes: int, file: StoredFile) -> str:
+    """Say what is wrong with a file that has `size_bytes` of what was committed, and what to do."""
+    store = path.parent.parent
+    return f"{path}: holds {size_bytes} of {file.length} bytes that were committed: put it back, or move {store} away"

@@ -19,7 +19,7 @@ from collector.errors import QueryError, TidewaiterError, UnreachableError
 from collector.logs import escaped
 from collector.store import sql
 from collector.store.conditions import Condition, Words
-from collector.store.manifest import Manifest, StoredFile, read_manifest
+from collector.store.manifest import Manifest, StoredFile, damage, read_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -155,6 +155,7 @@ def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[list[Bin
 
     `held` closes the files.
     """
+    before: Manifest | None = None
     for _ in range(OPEN_TRIES):
         manifest = _manifest(folder)
         chosen = [
@@ -167,11 +168,20 @@ def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[list[Bin
         with ExitStack() as opened:
             try:
                 files = [_exactly(path, file, opened) for path, file in chosen]
-            except FileNotFoundError:
+            except _ShortFileError as error:
+                if manifest == before:
+                    raise UnreachableError(str(error)) from error  # not gone with its time, but damaged
+                before = manifest
                 continue
+            except OSError as error:
+                raise UnreachableError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
             held.push(opened.pop_all())
             return files, max((file.largest for _, file in chosen), default=0)
     raise UnreachableError(f"the store in {folder} changes faster than it can be read: its size limit is too small")
+
+
+class _ShortFileError(Exception):
+    """A file has less than the manifest said; a newer manifest may know it no more."""
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -185,8 +195,11 @@ def _manifest(folder: Path) -> Manifest:
 
 
 def _exactly(path: Path, file: StoredFile, opened: ExitStack) -> BinaryIO:
-    """Open a file, or a copy of its committed part; raise FileNotFoundError when that is there no more."""
-    source: BinaryIO = opened.enter_context(path.open("rb"))
+    """Open a file, or a copy of its committed part; raise _ShortFileError when that is there no more."""
+    try:
+        source: BinaryIO = opened.enter_context(path.open("rb"))
+    except FileNotFoundError as error:
+        raise _ShortFileError(damage(path, 0, file)) from error
     if not file.open and os.fstat(source.fileno()).st_size == file.length:
         return source
     copy: BinaryIO = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the rest
@@ -194,7 +207,7 @@ def _exactly(path: Path, file: StoredFile, opened: ExitStack) -> BinaryIO:
     while left:
         content = source.read(min(left, COPIED_AT_ONCE))
         if not content:
-            raise FileNotFoundError(path)
+            raise _ShortFileError(damage(path, file.length - left, file))
         copy.write(content)
         left -= len(content)
     copy.flush()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,21 @@ def test_files_without_a_manifest_are_not_touched(tmp_path: Path) -> None:
     with pytest.raises(DataDirError, match=r"put manifest\.json back or move the folder away"):
         opened_files(tmp_path)
     assert len(list((tmp_path / "store" / STREAM_FOLDER).iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 10)], ids=["gone", "cut"])
+def test_nothing_is_appended_to_a_file_that_lost_what_was_committed(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """A start refuses the store and says which file: what came later would stand where the manifest does not look."""
+    files = opened_files(tmp_path)
+    files.store([batch_of(0, ["a"])])
+    files.close()
+    (path,) = (tmp_path / "store" / STREAM_FOLDER).iterdir()
+    damage(path)
+
+    with pytest.raises(DataDirError, match=f"{path}: holds .* bytes that were committed"):
+        opened_files(tmp_path)
 
 
 @pytest.mark.parametrize(

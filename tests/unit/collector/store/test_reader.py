@@ -1,6 +1,8 @@
 """Reading the store: exactly what is committed, while it is written; and by SQL nothing but the view."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,13 +55,27 @@ def test_what_is_deleted_after_opening_is_still_read(tmp_path: Path) -> None:
         assert messages(store) == ["a", "b"]
 
 
-def test_a_file_that_is_gone_before_it_is_opened_is_an_error_in_the_end(tmp_path: Path) -> None:
-    """The manifest is read anew a few times; what still misses files is no store that can be searched."""
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 10)], ids=["gone", "cut"])
+def test_a_damaged_file_is_not_called_a_store_that_changes_too_fast(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """What a manifest that does not change promises in vain is named, with what to do."""
+    opened_files(tmp_path).store([batch_of(0, ["a"])])
+    (path,) = (tmp_path / "store" / STREAM_FOLDER).iterdir()
+    damage(path)
+
+    with pytest.raises(UnreachableError, match=f"{path}: holds .* that were committed: put it back, or move"):
+        found(tmp_path)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """A folder in the place of a file is an error in a sentence, not a traceback."""
     opened_files(tmp_path).store([batch_of(0, ["a"])])
     (path,) = (tmp_path / "store" / STREAM_FOLDER).iterdir()
     path.unlink()
+    path.mkdir()
 
-    with pytest.raises(UnreachableError, match="changes faster"):
+    with pytest.raises(UnreachableError, match=f"{path}: cannot be read: Is a directory"):
         found(tmp_path)
 
 
