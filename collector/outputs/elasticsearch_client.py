@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from aiohttp import ClientPayloadError, ClientResponse
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
 from elastic_transport import (
@@ -34,6 +35,9 @@ GZIP_LEVEL: Final = 1
 WRITE_BYTES: Final = 1 << 20
 """What is written of a body at once, each part when the one before has gone."""
 
+ANSWER_LIMIT_BYTES: Final = 64 << 20
+"""Largest answer that is read; it is several KB for each document of the largest request of usual lines."""
+
 ACCEPT: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 """Media types of version 8, which servers 8 and 9 take."""
@@ -47,6 +51,8 @@ SINCE: Final[Mapping[str, tuple[tuple[int, int], str]]] = {
 """Parameters and the version that knew them first: an unknown parameter is an error to Elasticsearch."""
 
 FILTER: Final = "errors,items.*.status,items.*.error,items.*.failure_store"
+
+NO_PRODUCT: Final = "the answer does not come from Elasticsearch (no product header)"
 
 RAW_TYPE: Final = "application/vnd.elasticsearch+json"
 
@@ -82,8 +88,29 @@ class _Body(BytesPayload):
             await writer.write(view[start : start + WRITE_BYTES])
 
 
+class _BoundedAnswer(ClientResponse):
+    """Reads an answer as far as ANSWER_LIMIT_BYTES: what answers may be anything, and need not end."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            parts, left = [], ANSWER_LIMIT_BYTES
+            async for part in self.content.iter_any():
+                parts.append(part)
+                left -= len(part)
+                if left < 0:
+                    self.close()
+                    raise ClientPayloadError(f"an answer of more than {ANSWER_LIMIT_BYTES} bytes")
+            self._body = b"".join(parts)
+        return await super().read()
+
+
 class BulkNode(AiohttpHttpNode):
     """Writes bodies in parts; hands on every answer as bytes, whatever type a proxy in between gave it."""
+
+    def _create_aiohttp_session(self) -> None:
+        super()._create_aiohttp_session()
+        if self.session is not None:
+            self.session._response_class = _BoundedAnswer  # noqa: SLF001 - the client gives no way to say it
 
     async def perform_request(  # type: ignore[override]
         self,
@@ -167,7 +194,7 @@ class BulkClient:
         try:
             response = await self._client.perform_request(method, path, params=parameters, headers=headers, body=body)
         except UnsupportedProductError:
-            return Answer(0, problem="the answer does not come from Elasticsearch (no product header)")
+            return Answer(0, problem=NO_PRODUCT)
         except ApiError as error:
             if error.meta.status == 401:
                 self._read_credentials()
@@ -180,6 +207,8 @@ class BulkClient:
             return Answer(0, problem=f"TLS: {error.message}")
         except TransportError as error:
             return Answer(0, problem=f"cannot connect: {error.message}")
+        if response.meta.headers.get("x-elastic-product") != "Elasticsearch":
+            return Answer(0, problem=NO_PRODUCT)  # the client itself asks only of the first answer
         content = response.body
         return Answer(response.meta.status, content if isinstance(content, bytes) else b"")
 

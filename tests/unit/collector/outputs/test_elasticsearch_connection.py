@@ -1,6 +1,7 @@
 """The Elasticsearch output and what lies between: dead and hanging servers, cut answers, proxies, keys, versions."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from collector.config import Secret
+from collector.outputs import elasticsearch_client
 from collector.outputs.elasticsearch import GATHER_BYTES
 from collector.outputs.elasticsearch_answers import Pace, Verdict
 from collector.testing.batches import ListedSource, batch_of
@@ -94,6 +96,48 @@ async def test_a_stop_cuts_a_request_that_hangs(server: BulkServer, tmp_path: Pa
     release.set()
 
     assert [] == source.settled
+
+
+async def test_an_answer_without_end_is_not_kept_in_memory(
+    server: BulkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit of an answer the connection is closed, the reason told, and the request made again."""
+    monkeypatch.setattr(elasticsearch_client, "ANSWER_LIMIT_BYTES", 100_000)
+    written = 0
+
+    async def endless(request: web.Request, _lines: list[str]) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse(headers=HEADERS)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b" " * 10_000)
+                written += 10_000
+        return response
+
+    server.script = [endless]
+    source = ListedSource([batch_of(0, ["a"])])
+    async with running(server, source, tmp_path) as worker:
+        await source.wait_settled(0)
+
+    assert "an answer of more than 100000 bytes" in worker.reasons[0]
+    assert len(server.stored) == 1
+    assert written < 50_000_000
+
+
+async def test_another_server_behind_the_same_address_is_not_believed(server: BulkServer, tmp_path: Path) -> None:
+    """An answer that all is stored, without Elasticsearch's mark, settles nothing."""
+
+    async def yes(_request: web.Request, lines: list[str]) -> web.Response:
+        return web.json_response({"errors": False, "items": [{"create": {"status": 201}}] * (len(lines) // 2)})
+
+    source = ListedSource([batch_of(0, ["a"])])
+    server.script = [yes]
+    async with running(server, source, tmp_path) as worker:
+        await source.wait_settled(0)
+
+    assert len(server.stored) == 1
+    assert worker.reasons[0] == "the answer does not come from Elasticsearch (no product header)"
 
 
 @pytest.mark.parametrize("sent", [0, 5, 20, 30])
