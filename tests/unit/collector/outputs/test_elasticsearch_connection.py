@@ -224,7 +224,7 @@ async def test_a_proxy_that_answers_for_elasticsearch_is_no_success(
         await source.wait_settled(0)
 
     assert 1 == len(server.stored)
-    assert ["the answer cannot be read", "HTTP 502", ""] == worker.reasons
+    assert ["the answer does not come from Elasticsearch (no product header)", "HTTP 502", ""] == worker.reasons
 
 
 async def test_a_server_that_is_not_elasticsearch_is_named(server: BulkServer, tmp_path: Path) -> None:
