@@ -15,8 +15,8 @@ from collector.errors import ConfigError, TidewaiterError
 COMMANDS: Final = {
     "run": ("collector.commands.run", "Run the collector in the foreground."),
     "check": ("collector.commands.check", "Check the configuration and name every problem with its place."),
-    "search": ("collector.store.search_command", "Search the local store."),
-    "setup": ("collector.setup.command", "Install templates in Elasticsearch."),
+    "search": ("collector.commands.search", "Search the local store."),
+    "setup": ("collector.commands.setup", "Install templates in Elasticsearch."),
 }
 """Command -> the module that holds it under its own name, and its line in the help."""
 
@@ -74,6 +74,17 @@ def cli(ctx: click.Context, config_file: str | None, data_dir: str | None) -> No
     ctx.obj = Settings(config_file, data_dir)
 
 
+def _advised(error: click.NoSuchOption) -> click.UsageError:
+    """Return the error with what was probably meant."""
+    if error.option_name in COMMON_OPTIONS:
+        place = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
+        return click.UsageError(place, error.ctx)
+    if error.ctx is not None and error.ctx.info_name == "search" and not error.option_name.startswith("--"):
+        example = "tidewaiter search -- '-container.name:web'"
+        return click.UsageError(f"a query that begins with a minus stands behind --, as in: {example}", error.ctx)
+    return error
+
+
 def _common_use(error: click.NoSuchOption) -> str:
     command = error.ctx.info_name if error.ctx is not None else "COMMAND"
     return f"tidewaiter {error.option_name} {COMMON_OPTIONS[error.option_name]} {command}"
@@ -86,10 +97,7 @@ def main() -> None:
         # click hands back what `ctx.exit(code)` was called with, and a command's own result otherwise.
         sys.exit(ended if isinstance(ended, int) else 0)
     except click.ClickException as error:
-        if isinstance(error, click.NoSuchOption) and error.option_name in COMMON_OPTIONS:
-            place = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
-            error = click.UsageError(place, error.ctx)
-        error.show()
+        (_advised(error) if isinstance(error, click.NoSuchOption) else error).show()
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

@@ -28,6 +28,8 @@ _name = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _whole_number = re.compile(r"[0-9]{1,15}")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _STANDARD_TAGS: Final = "tag:yaml.org,2002:"
+_PLAIN_TYPES: Final = frozenset({"map", "seq", "str", "int", "float", "bool", "null", "timestamp"})
+TAGGED: Final = "has a YAML tag: write the value alone"
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -79,8 +81,8 @@ class Reader:
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """Make a value of a type."""
-        if isinstance(node, yaml.ScalarNode) and not node.tag.startswith(_STANDARD_TAGS):
-            return self.problem(node, path, "has a YAML tag: write the value alone")
+        if isinstance(node, yaml.ScalarNode) and _has_own_tag(node):
+            return self.problem(node, path, TAGGED)
         unit = next((mark for mark in _marks(hint) if isinstance(mark, Unit)), None)
         if unit is not None:
             return self._measured(node, unit, path)
@@ -104,6 +106,8 @@ class Reader:
         if not isinstance(node, yaml.MappingNode):
             self.problem(node, path, f"must be a mapping, not {_kind(node)}")
             return
+        if _has_own_tag(node):
+            self.problem(node, path, TAGGED)
         seen: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -142,6 +146,8 @@ class Reader:
     def _list(self, node: yaml.Node, hint: Any, path: str) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self.problem(node, path, f"must be a list, not {_kind(node)}")
+        if _has_own_tag(node):
+            return self.problem(node, path, TAGGED)
         if not node.value:
             return self.problem(node, path, "must not be empty")
         made = [self.value(item, hint, f"{path}[{place}]") for place, item in enumerate(node.value)]
@@ -213,6 +219,11 @@ def _marks(hint: Any) -> tuple[Any, ...]:
 def _structs(hint: Any) -> list[type[msgspec.Struct]]:
     arms = typing.get_args(hint) or (hint,)
     return [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
+
+
+def _has_own_tag(node: yaml.Node) -> bool:
+    """Tell whether a node asks for another type than YAML's plain ones (`!x`, `!!python/object:…`)."""
+    return not node.tag.startswith(_STANDARD_TAGS) or node.tag.removeprefix(_STANDARD_TAGS) not in _PLAIN_TYPES
 
 
 def _is(node: yaml.Node, tag: str) -> bool:

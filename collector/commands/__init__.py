@@ -1,1 +1,1 @@
-"""Commands that belong to no component of their own."""
+"""The commands, a module each; `terminal` prints what a search found."""

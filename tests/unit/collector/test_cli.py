@@ -75,6 +75,12 @@ def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
         (["serach"], 2, "serach"),
         (["check", "--config", "x.yaml"], 2, "as in: tidewaiter --config FILE check."),
         (["search", "x", "--data-dir=y"], 2, "as in: tidewaiter --data-dir DIR search."),
+        (
+            ["search", "-host.name:x"],
+            2,
+            "a query that begins with a minus stands behind --, as in: tidewaiter search --",
+        ),
+        (["search", "x", "--jsn"], 2, "--json"),
         (["--data-dir", "empty", "search", "x"], 3, "no local store"),
         (["search", "a AND ("], 2, "column"),
         (["setup", "elasticsearch"], 2, "no output of type elasticsearch"),

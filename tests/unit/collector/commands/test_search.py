@@ -146,6 +146,7 @@ def test_sql_gives_rows(data_dir: Path) -> None:
         (("--sql", "SELECT 1", "--limit", "5"), b"LIMIT of its own"),
         (("--since", "yesterday"), b"--since"),
         (("--until", "2026"), b"--until"),
+        (("--since", "1h", "--until", "2h"), b"--until: 2h is not later than --since 1h"),
         (("--limit", "0"), b"--limit"),
     ],
 )

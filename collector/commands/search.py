@@ -10,7 +10,7 @@ from typing import Final
 import click
 import msgspec
 
-from collector.store import terminal
+from collector.commands import terminal
 from collector.store.lucene import translate
 from collector.store.reader import Choice, open_store
 from collector.store.syntax import named_fields, parse
@@ -71,6 +71,8 @@ def search(
     """
     now_ns = time.time_ns()
     choice = Choice(streams=stream, since=_instant(since, now_ns, "--since"), until=_instant(until, now_ns, "--until"))
+    if choice.since is not None and choice.until is not None and choice.since >= choice.until:
+        raise click.BadParameter(f"{until} is not later than --since {since}", param_hint="--until")
     with _quiet_when_nobody_reads():
         if sql:
             if limit is not None:
