@@ -134,13 +134,13 @@ def body_of(parts: Sequence[Slice], ingested: str) -> Body:
     made: list[bytes] = []
     between = ACTION_END + b"\n" + INGESTED % ingested.encode()
     for part in parts:
-        buffers = list(part.buffers)
-        heads = buffers[len(ENVELOPE) :: part.stride]
+        start = len(made)
+        made += part.buffers
+        heads = made[start + len(ENVELOPE) :: part.stride]
         opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
-        buffers[0 :: part.stride] = [ACTION_HEAD + part.ids.prefix] * len(part)
-        buffers[1 :: part.stride] = part.ids.suffixes
-        buffers[len(ENVELOPE) :: part.stride] = map(opened.__getitem__, heads)
-        made += buffers
+        made[start :: part.stride] = [ACTION_HEAD + part.ids.prefix] * len(part)
+        made[start + 1 :: part.stride] = part.ids.suffixes
+        made[start + len(ENVELOPE) :: part.stride] = map(opened.__getitem__, heads)
     return Body(b"".join(made), ingested, [(part.position, len(part)) for part in parts])
 
 
