@@ -73,12 +73,15 @@ def labels(value: Mapping[str, Any]) -> dict[str, str]:
     values become text; an empty key becomes `_`.
     """
     made: dict[str, str] = {}
+    counts: dict[str, int] = {}
     for key in sorted(value, key=key_text):
         base = key_text(key).replace(".", "_").strip() or "_"
-        name, count = base, 1
+        # Each search begins where the last for this name ended: a sender can make any number of keys meet.
+        name, count = base, counts.get(base, 1)
         while name in made:
             count += 1
             name = f"{base}_{count}"
+        counts[base] = count
         made[name] = text_of(value[key])[0]
     return made
 

@@ -1,5 +1,6 @@
 """What nobody knows keeps its content and becomes acceptable to Elasticsearch."""
 
+import itertools
 import json
 
 import pytest
@@ -81,6 +82,14 @@ def test_labels_with_dots_and_without_live_side_by_side() -> None:
         "_": "3",
         "n": "4",
     }
+
+
+def test_any_number_of_labels_may_meet() -> None:
+    """131,072 keys that all become one name are numbered; searching each number anew took a quarter of an hour."""
+    made = labels({"".join(key): "v" for key in itertools.product("._", repeat=17)})
+
+    assert len(made) == 1 << 17
+    assert f"{'_' * 17}_{1 << 17}" in made
 
 
 def test_text_of_tells_whether_bytes_were_replaced() -> None:
