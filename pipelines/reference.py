@@ -20,6 +20,10 @@ from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
 
+MESSAGE_RECORDS_LIMIT = 1 << 23
+"""Records of one message; what stands behind them is one dead letter. A record with a time and a key has nine bytes at
+least, so a message of the default limit never holds as many, and a frame's index (`INDEX_LIMIT`) is never used up."""
+
 REFUSED_ENCODINGS = {
     "forward-broken": ("broken_payload", "the payload could not be decompressed"),
     "forward-metrics": ("not_logs", "a Fluent Bit metrics or traces payload holds no log records"),
@@ -67,7 +71,11 @@ def settle(frame: Frame, message: Message, encoding: str, payload: memoryview, s
     """Decode and normalise the records of one message."""
     if encoding in ("forward", "forward-message"):
         try:
-            for start, end in objects(payload):
+            for number, (start, end) in enumerate(objects(payload)):
+                if number == MESSAGE_RECORDS_LIMIT:
+                    why = ("too_many_records", f"more than {MESSAGE_RECORDS_LIMIT} records in one message")
+                    yield refuse(frame, message, payload[start:], why)
+                    return
                 yield settle_entry(frame, message, payload[start:end], encoding=encoding, settings=settings)
         except BrokenPayloadError as error:
             yield refuse(frame, message, payload[error.start :], ("bad_payload", str(error)))
