@@ -162,5 +162,5 @@ def letter_id(source: str, position: Position) -> str:
 def _decoded(line: bytes) -> Letter | None:
     try:
         return msgspec.json.decode(line, type=Letter) if line.endswith(b"\n") else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

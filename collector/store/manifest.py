@@ -72,7 +72,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         if version is not None and bytes(version).isdigit() and int(bytes(version)) > VERSION:
             raise DataDirError(f"{path}: version {int(bytes(version))} is newer than this program's ({VERSION})")
         return msgspec.json.decode(content, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataDirError(f"{path}: damaged: {error}") from error
 
 

@@ -130,12 +130,14 @@ def test_a_full_file_is_an_error_and_deletes_nothing(tmp_path: Path) -> None:
     assert len(kept(tmp_path)) == 1
 
 
-def test_damage_within_the_file_is_named_with_its_line(tmp_path: Path) -> None:
-    """Reading does not pass over it."""
+@pytest.mark.parametrize("damage", [b"garbage\n", b'{"id":"\xff"}\n'])
+def test_damage_within_the_file_is_named_with_its_line(tmp_path: Path, damage: bytes) -> None:
+    """Reading does not pass over it, whatever the bytes are, and the output goes on."""
     file = DeadLetterFile(tmp_path, PIPELINE)
     file.open(None)
     file.append(letters_of(refused(0)))
-    file.path.write_bytes(b"garbage\n" + file.path.read_bytes())
+    file.path.write_bytes(damage + file.path.read_bytes())
+    file.open(None)
 
     with pytest.raises(DataDirError, match=":1: damaged"):
         kept(tmp_path)

@@ -79,6 +79,16 @@ def test_files_no_manifest_names_are_removed(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("content", [b"garbage", b'{"position":[0,0,0,0],"streams":{"\xff":[]}}'])
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: bytes) -> None:
+    """Whatever its bytes are, the error says which file it is; no traceback."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / MANIFEST_FILE).write_bytes(content)
+
+    with pytest.raises(DataDirError, match=r"manifest.json: damaged"):
+        read_manifest(tmp_path / "store")
+
+
 def test_files_without_a_manifest_are_not_touched(tmp_path: Path) -> None:
     """A manifest that is gone is somebody's mistake: nothing is deleted, and the error says what to do."""
     opened_files(tmp_path).store([batch_of(0, ["a"])])
