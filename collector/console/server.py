@@ -5,12 +5,14 @@ every role is up, else 503; its body names what is wrong. What does not keep sen
 that is down, stands under `degraded` and leaves it at 200.
 """
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from collector import __version__
 from collector.console.exposition import exposition
@@ -36,8 +38,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = get_logger("console")
 
 
+class BrokenRequests(logging.Filter):
+    """Tells of what is no HTTP in a line of ours: anybody may send it, and it is no failure with a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Hand on everything else."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        peer = record.args[0] if isinstance(record.args, tuple) and record.args else "unknown"
+        logger.warning("console_request_broken", peer=str(peer), reason=type(error).__name__)
+        return False
+
+
 async def main(context: Context) -> None:
     """Serve until told to stop; a busy port is a problem that is shown and tried again."""
+    logging.getLogger("aiohttp.server").addFilter(BrokenRequests())
     runner = web.AppRunner(application(context), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:

@@ -1,6 +1,7 @@
 """The console's port: health for machines, metrics, and nothing else."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 
@@ -9,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
 from collector.config import Config, ConsoleConfig
-from collector.console.server import application, main
+from collector.console.server import BrokenRequests, application, main
 from collector.control import Message, Report, Reports
 from collector.role import Context
 from collector.telemetry import Family, Sample
@@ -49,6 +50,28 @@ async def client(context: Context) -> AsyncIterator[Client]:
     """A client of the console."""
     async with TestClient(TestServer(application(context))) as each:
         yield each
+
+
+async def test_what_is_no_http_is_one_line_of_the_log_without_a_traceback(
+    client: Client, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port scan wrote a traceback of 16 KB, as an error of ours, for each of its requests."""
+    broken = BrokenRequests()
+    library = logging.getLogger("aiohttp.server")
+    library.addFilter(broken)
+    try:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(b"GET / HTTP/9.9\r\n\r\n")
+        answer = await reader.readline()
+        writer.close()
+    finally:
+        library.removeFilter(broken)
+
+    assert b" 400 " in answer
+    assert [] == [record for record in caplog.records if record.exc_info]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "console_request_broken" in line
+    assert "127.0.0.1" in line
 
 
 async def test_live_is_200_whatever_is_wrong(client: Client) -> None:
