@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from collector import __version__, telemetry
 from collector.batches import START, Source, Window
@@ -46,11 +46,25 @@ RESTART_LIMIT_S: Final = 30.0
 logger = get_logger("worker")
 
 
-class Cursors:
-    """Keeps the cursors of all outputs durable, off the event loop."""
+class Health(Protocol):
+    """Where it is said how a component is."""
 
-    def __init__(self, journal: Path) -> None:
+    def healthy(self, component: str) -> None:
+        """Nothing is wrong."""
+
+    def unhealthy(self, component: str, reason: str) -> None:
+        """Something is."""
+
+
+class Cursors:
+    """Keeps the cursors of all outputs durable, off the event loop.
+
+    One that cannot be written is tried again and stops nothing: a stale cursor only repeats what outputs recognise.
+    """
+
+    def __init__(self, journal: Path, health: Health) -> None:
         self._journal = journal
+        self._health = health
         self._moved: dict[str, Position] = {}
         self._wake = asyncio.Event()
 
@@ -68,10 +82,21 @@ class Cursors:
             await asyncio.sleep(CURSOR_INTERVAL_S)
 
     async def save(self) -> None:
-        """Write every moved cursor now."""
+        """Write every moved cursor now; those that cannot be written stay moved."""
         moved, self._moved = self._moved, {}
+        problem = ""
         for name, position in moved.items():
-            await asyncio.to_thread(write_cursor, self._journal, name, position)
+            try:
+                await asyncio.to_thread(write_cursor, self._journal, name, position)
+            except OSError as error:
+                problem = f"that of output {name} cannot be written: {error.strerror}"
+                self._moved.setdefault(name, position)
+                self._wake.set()
+        if problem:
+            logger.error("cursor_not_written", reason=problem)
+            self._health.unhealthy("cursors", problem)
+        else:
+            self._health.healthy("cursors")
 
 
 async def main(context: Context) -> None:
@@ -87,7 +112,7 @@ async def main(context: Context) -> None:
     journal = context.data_dir / "journal"
     settings = Settings(version=__version__, namespace=config.namespace, hosts=config.hosts)
     window = Window(journal, Pipeline(settings, _report_failure), _report_gap)
-    cursors = Cursors(journal)
+    cursors = Cursors(journal, context)
     outputs: dict[str, Output] = {name: make_output(name, options, context) for name, options in config.outputs.items()}
     outputs[DEAD_LETTERS] = DeadLettersOutput(context.data_dir)
     sources: dict[str, Source] = {}
