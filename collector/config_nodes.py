@@ -25,11 +25,14 @@ SHOWN_LIMIT: Final = 60
 NAME_RULE: Final = "a name is 1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit"
 
 _name = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_whole_number = re.compile(r"[0-9]{1,15}")
+_whole_number = re.compile(r"0|[1-9][0-9]{0,14}")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _STANDARD_TAGS: Final = "tag:yaml.org,2002:"
-_PLAIN_TYPES: Final = frozenset({"map", "seq", "str", "int", "float", "bool", "null", "timestamp"})
-TAGGED: Final = "has a YAML tag: write the value alone"
+_PLAIN_TAGS: Final = frozenset(
+    f"{_STANDARD_TAGS}{kind}"
+    for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
+)
+"""What YAML gives a value by itself; any other tag asks for something that is not done."""
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -81,8 +84,8 @@ class Reader:
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """Make a value of a type."""
-        if isinstance(node, yaml.ScalarNode) and _has_own_tag(node):
-            return self.problem(node, path, TAGGED)
+        if not isinstance(node, yaml.MappingNode) and not self._plain(node, path):
+            return BAD
         unit = next((mark for mark in _marks(hint) if isinstance(mark, Unit)), None)
         if unit is not None:
             return self._measured(node, unit, path)
@@ -102,19 +105,25 @@ class Reader:
             return self.struct(node, hint, path)
         return self._scalar(node, hint, path)
 
+    def _plain(self, node: yaml.Node, path: str) -> bool:
+        """Tell whether a node is without a tag that its writer gave it; note one."""
+        if node.tag in _PLAIN_TAGS:
+            return True
+        self.problem(node, path, "has a YAML tag: write the value alone")
+        return False
+
     def _pairs(self, node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
             self.problem(node, path, f"must be a mapping, not {_kind(node)}")
             return
-        if _has_own_tag(node):
-            self.problem(node, path, TAGGED)
+        self._plain(node, path)
         seen: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self.problem(key, path, f"a key must be text, not {_kind(key)}")
             elif key.value in seen:
                 self.problem(key, _join(path, key.value), f"given twice, first on line {seen[key.value]}")
-            else:
+            elif self._plain(key, path):  # not its name: that may be a secret
                 seen[key.value] = key.start_mark.line + 1
                 yield key.value, key, value
 
@@ -146,8 +155,6 @@ class Reader:
     def _list(self, node: yaml.Node, hint: Any, path: str) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self.problem(node, path, f"must be a list, not {_kind(node)}")
-        if _has_own_tag(node):
-            return self.problem(node, path, TAGGED)
         if not node.value:
             return self.problem(node, path, "must not be empty")
         made = [self.value(item, hint, f"{path}[{place}]") for place, item in enumerate(node.value)]
@@ -174,6 +181,8 @@ class Reader:
     def _measured(self, node: yaml.Node, unit: Unit, path: str) -> Any:
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
             return self.problem(node, path, f"{_kind(node)} is no {unit.name}; write for example {unit.example}")
+        if not _printable(node.value):
+            return self.problem(node, path, "holds a control character")
         try:
             return unit.read(node.value)
         except ValueError as error:
@@ -219,11 +228,6 @@ def _marks(hint: Any) -> tuple[Any, ...]:
 def _structs(hint: Any) -> list[type[msgspec.Struct]]:
     arms = typing.get_args(hint) or (hint,)
     return [arm for arm in arms if isinstance(arm, type) and issubclass(arm, msgspec.Struct)]
-
-
-def _has_own_tag(node: yaml.Node) -> bool:
-    """Tell whether a node asks for another type than YAML's plain ones (`!x`, `!!python/object:…`)."""
-    return not node.tag.startswith(_STANDARD_TAGS) or node.tag.removeprefix(_STANDARD_TAGS) not in _PLAIN_TYPES
 
 
 def _is(node: yaml.Node, tag: str) -> bool:
