@@ -21,14 +21,17 @@ from parsers.timestamps import rfc3339, second_text
 from pipelines import reference
 from pipelines.batch import ENVELOPE, Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
-from pipelines.decode.columns import Decoded, are_objects, decode_columns
+from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
 
-TAILS_KEPT: Final = 10_000
-"""Bound of the cache of encoded tails, one per (origin, tag, container, stream); about 1 KB each."""
+TAILS_KEPT_BYTES: Final = 16 << 20
+"""Bound of the cache of encoded tails, one per (origin, tag, container, stream); about 1.5 KB each."""
+
+TAIL_BYTES: Final = 256
+"""What a tail costs beside its own bytes and those of its key."""
 
 FEW_STREAMS: Final = 64
 """So many new tails a message may always bring; more must serve four records each, or making them gains nothing."""
@@ -68,14 +71,14 @@ class ChunkPath:
         self._stream = settings.container_stream
         self._tails: dict[tuple[Origin, bytes, bool], dict[Any, bytes]] = {}
         self._writer: object = None
-        self._kept = 0
+        self._kept_bytes = 0
 
     def process(self, frame: Frame) -> Iterator[Batch]:
         """Make the batches of a frame: one, or slices of RECORDS_LIMIT records."""
         writer = (frame.journal, frame.epoch)
-        if writer != self._writer or self._kept > TAILS_KEPT:
+        if writer != self._writer or self._kept_bytes > TAILS_KEPT_BYTES:
             self._tails.clear()
-            self._writer, self._kept = writer, 0
+            self._writer, self._kept_bytes = writer, 0
         first = 0
         for (spans, count), last in with_lookahead(_slices(self._spans(frame))):
             yield self._assemble(frame, spans, range(first, first + count), last=last)
@@ -117,7 +120,8 @@ class ChunkPath:
     def _tails_of(self, frame: Frame, message: Message, decoded: Decoded) -> list[bytes] | None:
         """Return each record's tail; None where nearly every record would need one of its own."""
         origin, tags = frame.origins[message.origin], decoded.tags
-        known = self._tails.setdefault((origin, message.tag, tags is None), {})
+        place = (origin, message.tag, tags is None)
+        known = self._tails.get(place, {})
         keys: Sequence[Any] = decoded.keys if tags is None else list(zip(tags, decoded.keys, strict=True))
         try:
             return list(map(known.__getitem__, keys))
@@ -125,10 +129,12 @@ class ChunkPath:
             missing = set(keys).difference(known)
             if len(missing) > max(FEW_STREAMS, len(keys) // 4):
                 return None
+            self._tails[place] = known
             for key in missing:
                 tag, stream = ("", key) if tags is None else key
-                known[key] = self._tail(frame, origin, tag.encode() or message.tag, decoded.record_of(stream))
-            self._kept += len(missing)
+                tail = self._tail(frame, origin, tag.encode() or message.tag, decoded.record_of(stream))
+                known[key] = tail
+                self._kept_bytes += TAIL_BYTES + len(message.tag) + len(tag) + key_bytes(stream) + len(tail)
         return list(map(known.__getitem__, keys))
 
     def _tail(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> bytes:

@@ -184,6 +184,11 @@ def _keyed_record(key: tuple[tuple[str, ...], bytes]) -> dict[str, Any]:
     return {**dict(zip(names, decode_record(values, len(names)), strict=True)), LINE_KEYS[0]: ""}
 
 
+def key_bytes(key: Any) -> int:
+    """Return how long a key of either shape is: what senders make it."""
+    return sum(len(part) if isinstance(part, str | bytes) else sum(map(len, part)) for part in key)
+
+
 def unpack_times(stamps: Sequence[msgspec.Raw]) -> tuple[Sequence[int], Sequence[int]] | None:
     """Unpack the times of a message into seconds and nanoseconds, or return None where they share no common form.
 
