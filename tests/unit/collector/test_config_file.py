@@ -85,7 +85,7 @@ def test_a_secret_is_never_repeated() -> None:
         ("name: ''", "name", "empty"),
         ('name: "a\\nb"', "name", "control character"),
         ('inputs: {a: {type: forward, listen: "unix:///run/a\\0b"}}', "inputs.a.listen", "control character"),
-        ("inputs: {a: {type: forward, connections_limit: 0777}}", "inputs.a.connections_limit", "whole number"),
+        ("inputs: {a: {type: forward, connection_limit: 0777}}", "inputs.a.connection_limit", "whole number"),
         ("!x {name: a}", "(file)", "YAML tag"),
         ("!x name: a", "(file)", "YAML tag"),
         ("name: !!binary aGVsbG8=", "name", "YAML tag"),
