@@ -23,7 +23,10 @@ DIVERTED: Final = "used"
 
 DUPLICATE: Final = "version_conflict_engine_exception"
 
+REDIRECTED: Final = "what answers at this URL sends us elsewhere; name that address in urls if it is yours"
+
 WHAT_TO_DO: Final = {
+    **dict.fromkeys((301, 302, 303, 307, 308), REDIRECTED),
     400: "Elasticsearch refuses the requests themselves; is what answers at this URL Elasticsearch?",
     401: "Elasticsearch does not accept the credentials",
     403: "the credentials lack privileges (auto_configure and create_doc on logs-tidewaiter.*), or writing is blocked",

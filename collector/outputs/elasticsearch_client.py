@@ -3,11 +3,12 @@
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from aiohttp import ClientPayloadError, ClientResponse
+from aiohttp import ClientPayloadError, ClientResponse, ClientSession
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
 from elastic_transport import (
@@ -88,20 +89,39 @@ class _Body(BytesPayload):
             await writer.write(view[start : start + WRITE_BYTES])
 
 
-class _BoundedAnswer(ClientResponse):
-    """Reads an answer as far as ANSWER_LIMIT_BYTES: what answers may be anything, and need not end."""
+class _BoundedAnswer:
+    """An answer of which no more than ANSWER_LIMIT_BYTES are read, however much comes (P6)."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._content = response.content
 
     async def read(self) -> bytes:
-        if self._body is None:
-            parts, left = [], ANSWER_LIMIT_BYTES
-            async for part in self.content.iter_any():
-                parts.append(part)
-                left -= len(part)
-                if left < 0:
-                    self.close()
-                    raise ClientPayloadError(f"an answer of more than {ANSWER_LIMIT_BYTES} bytes")
-            self._body = b"".join(parts)
-        return await super().read()
+        parts: list[bytes] = []
+        left = ANSWER_LIMIT_BYTES
+        while part := await self._content.readany():
+            left -= len(part)
+            if left < 0:
+                parts.clear()  # the error's traceback holds them until some later garbage collection
+                raise ClientPayloadError(f"an answer of more than {ANSWER_LIMIT_BYTES} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+
+class _Session:
+    """A session as the node uses it. Follows no redirect: documents go to the addresses that the operator named."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    @asynccontextmanager
+    async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[_BoundedAnswer]:
+        async with self._session.request(method, url, allow_redirects=False, **options) as response:
+            yield _BoundedAnswer(response)
+
+    async def close(self) -> None:
+        await self._session.close()
 
 
 class BulkNode(AiohttpHttpNode):
@@ -109,8 +129,7 @@ class BulkNode(AiohttpHttpNode):
 
     def _create_aiohttp_session(self) -> None:
         super()._create_aiohttp_session()
-        if self.session is not None:
-            self.session._response_class = _BoundedAnswer  # noqa: SLF001 - the client gives no way to say it
+        self.session: Any = _Session(self.session)
 
     async def perform_request(  # type: ignore[override]
         self,
@@ -231,7 +250,7 @@ def _parameters(root: Answer) -> dict[str, str]:
         number = str(msgspec.json.decode(root.body)["version"]["number"])
         major, minor = number.split(".")[:2]
         version = (int(major), int(minor))
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):
         return parameters
     return parameters | {name: value for name, (since, value) in SINCE.items() if version >= since}
 

@@ -1,7 +1,6 @@
 """The Elasticsearch output and what lies between: dead and hanging servers, cut answers, proxies, keys, versions."""
 
 import asyncio
-import contextlib
 import socket
 import struct
 from pathlib import Path
@@ -15,7 +14,7 @@ from collector.outputs import elasticsearch_client
 from collector.outputs.elasticsearch import GATHER_BYTES
 from collector.outputs.elasticsearch_answers import Pace, Verdict
 from collector.testing.batches import ListedSource, batch_of
-from collector.testing.bulk_server import HEADERS, QUICK, BulkServer, Reply, running
+from collector.testing.bulk_server import HEADERS, QUICK, BulkServer, Reply, bulk_server, running
 
 
 async def test_a_dead_elasticsearch_settles_nothing_and_stops_in_time(tmp_path: Path) -> None:
@@ -59,6 +58,52 @@ async def test_a_dead_elasticsearch_makes_the_output_hold_a_bounded_amount(tmp_p
     assert taken * 1_000_000 < GATHER_BYTES + 3 * (8 << 20)
 
 
+async def test_an_answer_without_an_end_does_not_fill_the_memory(
+    server: BulkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit the connection is closed; the documents are sent again and stored once."""
+    monkeypatch.setattr(elasticsearch_client, "ANSWER_LIMIT_BYTES", 1 << 20)
+    gone = asyncio.Event()
+
+    async def endless(request: web.Request, _lines: list[str]) -> web.StreamResponse:
+        response = web.StreamResponse(headers=HEADERS)
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b" " * (1 << 16))
+        finally:
+            gone.set()
+
+    server.script = [endless]
+    source = ListedSource([batch_of(0, ["a"])])
+    async with running(server, source, tmp_path) as worker:
+        reason = await worker.wait_told()
+        async with asyncio.timeout(5):
+            await gone.wait()
+        await source.wait_settled(0)
+
+    assert "more than 1048576 bytes" in reason
+    assert len(server.stored) == 1
+
+
+async def test_documents_do_not_follow_a_redirect(server: BulkServer, tmp_path: Path) -> None:
+    """Whoever answers for Elasticsearch could send evidence and credentials to another host; nobody is sent there."""
+    async with bulk_server() as elsewhere:
+
+        async def redirect(request: web.Request, _lines: list[str]) -> web.StreamResponse:
+            return web.Response(status=307, headers={**HEADERS, "Location": f"{elsewhere.url}{request.path_qs}"})
+
+        server.script = [redirect]
+        source = ListedSource([batch_of(0, ["a"])])
+        async with running(server, source, tmp_path) as worker:
+            reason = await worker.wait_told()
+            await source.wait_settled(0)
+
+        assert [] == elsewhere.requests
+    assert "name that address in urls" in reason
+    assert len(server.stored) == 1
+
+
 async def test_a_server_that_never_answers_is_asked_again(server: BulkServer, tmp_path: Path) -> None:
     """A hang ends with the time limit; the same ids go out again and nothing is doubled."""
     release = asyncio.Event()
@@ -96,33 +141,6 @@ async def test_a_stop_cuts_a_request_that_hangs(server: BulkServer, tmp_path: Pa
     release.set()
 
     assert [] == source.settled
-
-
-async def test_an_answer_without_end_is_not_kept_in_memory(
-    server: BulkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beyond the limit of an answer the connection is closed, the reason told, and the request made again."""
-    monkeypatch.setattr(elasticsearch_client, "ANSWER_LIMIT_BYTES", 100_000)
-    written = 0
-
-    async def endless(request: web.Request, _lines: list[str]) -> web.StreamResponse:
-        nonlocal written
-        response = web.StreamResponse(headers=HEADERS)
-        await response.prepare(request)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await response.write(b" " * 10_000)
-                written += 10_000
-        return response
-
-    server.script = [endless]
-    source = ListedSource([batch_of(0, ["a"])])
-    async with running(server, source, tmp_path) as worker:
-        await source.wait_settled(0)
-
-    assert "an answer of more than 100000 bytes" in worker.reasons[0]
-    assert len(server.stored) == 1
-    assert written < 50_000_000
 
 
 async def test_another_server_behind_the_same_address_is_not_believed(server: BulkServer, tmp_path: Path) -> None:
