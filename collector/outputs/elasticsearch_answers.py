@@ -121,7 +121,7 @@ def verdict_of(body: Body, answer: Answer) -> Verdict:
         return Verdict(again=body, cause=answer.status, problem=problem)
     try:
         items = [item.create for item in _decode(answer.body).items]
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Verdict(again=body, problem="the answer cannot be read")
     if len(items) != count:
         return Verdict(again=body, problem=f"the answer speaks of {len(items)} documents, not {count}")
@@ -174,6 +174,6 @@ def request_problem(body: bytes) -> str:
     """Return Elasticsearch's own words for an error of a whole request; empty where the answer has none."""
     try:
         error = msgspec.json.decode(body)["error"]
-    except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
         return ""
     return ": ".join(text for text in _reason(error) if text)

@@ -2,8 +2,11 @@
 
 import pytest
 
-from collector.outputs.elasticsearch_answers import Pace, Verdict
+from collector.outputs.bulk import body_of, slices
+from collector.outputs.elasticsearch_answers import Answer, Pace, Verdict, request_problem, verdict_of
+from collector.testing.batches import batch_of
 
+NOW = "2026-11-23T00:00:00.000000000Z"
 PACE = Pace(first_s=0.1, longest_s=30, refused_s=5, unreachable_s=3)
 
 
@@ -36,3 +39,15 @@ def test_a_pause_doubles_up_to_its_bound_and_is_jittered(tries: int, cause: int,
 def test_retry_after_is_kept_within_our_bounds(asked_s: float, kept_s: float) -> None:
     """A server may slow us down, not stop us; and 0 makes no busy loop."""
     assert (kept_s, kept_s) == pauses(Verdict(cause=503), tries=9, retry_after_s=asked_s)
+
+
+def test_an_answer_that_is_not_utf8_is_no_success() -> None:
+    """Its text is read by nobody: all documents are sent again, and the output goes on."""
+    batch = batch_of(0, ["a"])
+    body = body_of(list(slices(batch.position, batch.documents[0], limit_bytes=1 << 20)), NOW)
+
+    verdict = verdict_of(body, Answer(200, b'{"items":[{"create":{"status":400,"error":{"type":"\xff"}}}]}'))
+
+    assert body is verdict.again
+    assert not verdict.refused
+    assert "" == request_problem(b'{"error":{"type":"\xff","reason":"\xfe"}}')
