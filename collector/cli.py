@@ -79,9 +79,6 @@ def _advised(error: click.NoSuchOption) -> click.UsageError:
     if error.option_name in COMMON_OPTIONS:
         place = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
         return click.UsageError(place, error.ctx)
-    if error.ctx is not None and error.ctx.info_name == "search" and not error.option_name.startswith("--"):
-        example = "tidewaiter search -- '-container.name:web'"
-        return click.UsageError(f"a query that begins with a minus stands behind --, as in: {example}", error.ctx)
     return error
 
 

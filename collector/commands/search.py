@@ -26,12 +26,29 @@ STREAM_FIELDS: Final = frozenset({"data_stream.dataset", "event.dataset"})
 EXAMPLES: Final = """
 tidewaiter search 'container.name:web AND message:"connection refused"'
 tidewaiter search 'tidewaiter.container.stream:stderr' --since 15m
-tidewaiter search --since 1h -- '-container.name:web'
+tidewaiter search '-container.name:web' --since 1h
 tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'"""
-"""Shown below the help, line by line; a query that begins with a minus stands behind `--`."""
+"""Shown below the help, line by line."""
 
 
-@click.command(epilog=f"\b\nExamples:{EXAMPLES}")
+class _QueryCommand(click.Command):
+    """Takes what begins with one minus for the query: but for -h, every option begins with two."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = [each for each in self.params if isinstance(each, click.Option)]
+        with_value = {name for option in options if not option.is_flag for name in option.opts}
+        before = ""
+        for place, argument in enumerate(args):
+            if argument == "--":
+                break
+            minus = argument.startswith("-") and not argument.startswith("--") and argument != "-h"
+            if minus and before not in with_value:
+                return super().parse_args(ctx, [*args[:place], *args[place + 1 :], "--", argument])
+            before = argument
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_QueryCommand, epilog=f"\b\nExamples:{EXAMPLES}")
 @click.argument("query", default="")
 @click.option("--sql", is_flag=True, help="QUERY is a SELECT over the view `logs`.")
 @click.option("--since", metavar="TIME", help="Not older than this: 15m, 2026-11-23 or 2026-11-23T10:00:00Z.")
@@ -58,8 +75,7 @@ def search(
 ) -> None:
     """Search the local store, in the Lucene query syntax that Kibana takes.
 
-    Oldest first, so the newest stands last. QUERY is one argument: quote it, and write -- before one that begins with a
-    minus.
+    Oldest first, so the newest stands last. QUERY is one argument: quote it.
 
     Words without a field are searched in `message`. The collector's own audit records are left out unless the query
     names `data_stream.dataset` or --stream does.
@@ -70,9 +86,10 @@ def search(
     Exit code 0 also when nothing is found, 2 for a query that cannot be done, 3 when there is no store.
     """
     now_ns = time.time_ns()
-    choice = Choice(streams=stream, since=_instant(since, now_ns, "--since"), until=_instant(until, now_ns, "--until"))
-    if choice.since is not None and choice.until is not None and choice.since >= choice.until:
-        raise click.BadParameter(f"{until} is not later than --since {since}", param_hint="--until")
+    earliest, end = _instant(since, now_ns, "--since"), _instant(until, now_ns, "--until")
+    if earliest is not None and end is not None and earliest >= end:
+        raise click.UsageError(f"--since ({earliest}) is not before --until ({end})")
+    choice = Choice(streams=stream, since=earliest, until=end)
     with _quiet_when_nobody_reads():
         if sql:
             if limit is not None:

@@ -75,11 +75,6 @@ def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
         (["serach"], 2, "serach"),
         (["check", "--config", "x.yaml"], 2, "as in: tidewaiter --config FILE check."),
         (["search", "x", "--data-dir=y"], 2, "as in: tidewaiter --data-dir DIR search."),
-        (
-            ["search", "-host.name:x"],
-            2,
-            "a query that begins with a minus stands behind --, as in: tidewaiter search --",
-        ),
         (["search", "x", "--jsn"], 2, "--json"),
         (["--data-dir", "empty", "search", "x"], 3, "no local store"),
         (["search", "a AND ("], 2, "column"),
@@ -110,7 +105,7 @@ def test_examples_of_the_help_stand_as_they_are_typed(tmp_path: Path) -> None:
     lines = tidewaiter("search", "--help", cwd=tmp_path).stdout.splitlines()
 
     assert "  tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'" in lines
-    assert "  tidewaiter search --since 1h -- '-container.name:web'" in lines
+    assert "  tidewaiter search '-container.name:web' --since 1h" in lines
 
 
 def test_no_line_of_the_help_is_cut(tmp_path: Path) -> None:
