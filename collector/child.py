@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from collector import telemetry
-from collector.control import Channel, Configure, Message, Report, Stop
+from collector.control import PROCESS, Channel, Configure, Message, Report, Stop
 from collector.logs import get_logger
 
 HANGUP_GRACE_S: Final = 1.0
@@ -90,6 +90,8 @@ class Child:
         while not self._retired.is_set():
             started_at_s = self._clock()
             ending = await self._live()
+            if self.report is not None and (own_words := self.report.health.get(PROCESS)):
+                ending = f"{ending}: {own_words}"
             self.report = self._channel = self._process = None
             if self._retired.is_set():
                 self._go_down(ending)

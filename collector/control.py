@@ -18,6 +18,10 @@ UNREAD_LIMIT_BYTES: Final = 1 << 20
 """Reports are left out while the other end has this much unread: a later one says all that they said."""
 
 
+PROCESS: Final = "process"
+"""Component of a report by which a role says why it is about to end."""
+
+
 class Configure(msgspec.Struct, tag="configure", frozen=True):
     """First message to a child: its part of the configuration."""
 

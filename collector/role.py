@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 from collector.config import Config
-from collector.control import Channel, Configure, Message, Report, Reports, Stop
+from collector.control import PROCESS, Channel, Configure, Message, Report, Reports, Stop
 from collector.errors import sentence_of
 from collector.logs import configure, get_logger, log_uncaught, tell_left_out
 from collector.telemetry import Telemetry
@@ -134,7 +134,7 @@ async def run(role: str, end: socket.socket, main: RoleMain) -> int:
             logger.error("role_ended_itself", role=role, reason=sentence)  # noqa: TRY400 - an operator needs no traceback
         else:
             logger.exception("role_failed", role=role)
-        context.unhealthy("process", sentence or f"{type(error).__name__}: {error}")
+        context.unhealthy(PROCESS, sentence or f"{type(error).__name__}: {error}")
     finally:
         for task in background:
             task.cancel()

@@ -78,6 +78,9 @@ class FakeRole:
                 self.change_mood(components[self.role])
                 if self.mood == "crash":
                     return 7
+                if self.mood.startswith("end: "):
+                    self.report({"process": self.mood.removeprefix("end: ")})
+                    return 1
                 if selector.select(0.1) and (code := self.obey()) is not None:
                     return code
 

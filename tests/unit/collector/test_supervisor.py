@@ -176,6 +176,17 @@ def test_a_role_that_crashes_starts_again_after_doubling_pauses(supervised: Supe
     assert [1, 1] == [len(supervised.events(f"{role} started")) for role in ("intake", "console")]
 
 
+def test_a_role_that_cannot_go_on_is_shown_with_its_own_words(supervised: Supervised) -> None:
+    """An exit code tells an operator nothing; what the role said before it ended does."""
+    supervised.mood("intake", "end: state.json is missing")
+    supervised.start()
+    supervised.wait_events("intake started", 2)
+    supervised.wait_events('console told {"problems": {"intake": "ended with exit code 1: state.json is missing', 1)
+    supervised.stop()
+
+    assert "ended with exit code 1: state.json is missing" in {line["ending"] for line in supervised.log("role_ended")}
+
+
 def test_a_killed_role_is_started_again_and_ready_returns(supervised: Supervised) -> None:
     """Kill -9 of the intake: not ready, a new one, ready again."""
     supervised.start()
