@@ -146,16 +146,16 @@ class InternalServer:
         closing = asyncio.create_task(self._closing.wait())
         try:
             while (received := await _received_before(closing, reader)) is not None:
-                await self._answer(_decode_request(received), writer)
+                await self._answer(_decode_request(received), reader, writer)
         except (InternalClosed, msgspec.DecodeError, ConnectionError):
             return
         finally:
             closing.cancel()
             writer.close()
 
-    async def _answer(self, request: _Request, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if isinstance(request, _Subscribe):
-            await self._feed(writer)
+            await self._feed(reader, writer)
         elif isinstance(request, _AskProduced):
             await _send(writer, _Produced(self._journal.last_produced(request.name)))
         else:
@@ -163,16 +163,21 @@ class InternalServer:
             entry = Entry(origin, request.encoding, (request.payload,), producer=request.producer)
             await _send(writer, _Receipt(await self._journal.append(entry)))
 
-    async def _feed(self, writer: asyncio.StreamWriter) -> None:
-        """Send the durable end, and again when it moved, at most every FEED_INTERVAL_S and as the reader reads."""
+    async def _feed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send the durable end, and again when it moved, at most every FEED_INTERVAL_S and as the reader reads.
+
+        A subscriber says nothing more, so the end of what it sends is its own.
+        """
         news = asyncio.Event()
         self._news.add(news)
+        gone = asyncio.create_task(_ended(reader))
+        gone.add_done_callback(lambda _: news.set())
         # Small buffers, so that what a slow reader has not read yet is few old ends and then the newest.
         writer.transport.set_write_buffer_limits(high=0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEED_BUFFER_BYTES)
         sent: DurableEnd | None = None
         try:
-            while True:
+            while not gone.done():
                 news.clear()
                 if (end := self._journal.durable) != sent:
                     await _send(writer, _Durable(end))
@@ -185,6 +190,7 @@ class InternalServer:
                 else:
                     await news.wait()
         finally:
+            gone.cancel()
             self._news.discard(news)
 
 
@@ -255,11 +261,19 @@ async def _send(writer: asyncio.StreamWriter, message: _Request | _Reply) -> Non
     encoded = _encode(message)
     if len(encoded) > MESSAGE_LIMIT_BYTES:
         raise ValueError(f"a message of {len(encoded)} bytes is over the limit of {MESSAGE_LIMIT_BYTES}")
+    if writer.is_closing():
+        raise InternalClosed("the other end is gone")
     writer.write(_length.pack(len(encoded)) + encoded)
     try:
         await writer.drain()
     except ConnectionError as error:
         raise InternalClosed(str(error)) from error
+
+
+async def _ended(reader: asyncio.StreamReader) -> None:
+    """Return when the other end hangs up, or says what it should not."""
+    with contextlib.suppress(ConnectionError):
+        await reader.read(1)
 
 
 async def _receive(reader: asyncio.StreamReader) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector.audit import AuditTrail
-from collector.internal import MESSAGE_LIMIT_BYTES, InternalClient, InternalClosed, InternalServer
+from collector.internal import CONNECTION_LIMIT, MESSAGE_LIMIT_BYTES, InternalClient, InternalClosed, InternalServer
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
 from pipelines.frame import Origin, Position, Producer
@@ -135,6 +135,13 @@ async def test_a_subscriber_hears_the_end_now_and_whenever_it_moves(
         second = await anext(ends)
 
     assert [0, 1] == [first.position.sequence, second.position.sequence]
+
+
+async def test_subscribers_that_died_while_nothing_happened_take_no_place(server: InternalServer, path: Path) -> None:
+    """A worker that dies again and again on a quiet day is always let in: its dead connections filled the limit."""
+    for _ in range(2 * CONNECTION_LIMIT):
+        async with InternalClient(path) as client, asyncio.timeout(TIMEOUT_S):
+            await anext(client.durable_ends())
 
 
 async def test_a_slow_subscriber_is_told_the_newest_end_soon(
