@@ -18,7 +18,7 @@ from collector import __version__, telemetry
 from collector.batches import START, Source, Window
 from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS
-from collector.errors import sentence_of
+from collector.errors import DataDirError, sentence_of
 from collector.internal import InternalClient, InternalClosed
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.follow import Gap
@@ -170,7 +170,7 @@ async def _run_output(
         try:
             cursor = await asyncio.to_thread(output.resume, read_cursor(window.journal, name))
             leads = name != DEAD_LETTERS or not context.config.outputs
-            source = Source(window, cursor or START, _mover(cursors, name), leads=leads)
+            source = Source(window, start_of(cursor, window.end), _mover(cursors, name), leads=leads)
             sources[name] = source
             context.healthy(f"output {name}")
             with closing(source):
@@ -180,6 +180,16 @@ async def _run_output(
             telemetry.OUTPUT_FAILURES.labels(output=name).inc()
             await context.pause(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause_s = min(2 * pause_s, RESTART_LIMIT_S)
+
+
+def start_of(cursor: Position | None, end: Position | None) -> Position:
+    """Return where an output starts; raise DataDirError beyond the journal's end: it would wait there in silence."""
+    if cursor is not None and end is not None and cursor > end:
+        raise DataDirError(
+            f"goes on at epoch {cursor.epoch}, sequence {cursor.sequence}, beyond the journal's end:"
+            " its cursor or its store is of another journal; move that away"
+        )
+    return cursor or START
 
 
 def _told(name: str, error: Exception, pause_s: float) -> str:

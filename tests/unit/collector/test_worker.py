@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from collector.batches import START
+from collector.errors import DataDirError
 from collector.journal.cursors import FOLDER, read_cursor
-from collector.worker import Cursors
+from collector.worker import Cursors, start_of
 from pipelines.frame import Position
 
 
@@ -41,3 +45,12 @@ async def test_a_cursor_that_cannot_be_written_stops_no_output(tmp_path: Path) -
 
     assert read_cursor(tmp_path, "store") == Position(0, 1, 1)
     assert told.health == {"cursors": ""}
+
+
+def test_an_output_that_stands_beyond_the_journal_says_so() -> None:
+    """Behind a store or cursor of another journal nothing was delivered, and health was well."""
+    end = Position(0, 5, 7)
+
+    with pytest.raises(DataDirError, match="of another journal"):
+        start_of(Position(0, 6, 0), end)
+    assert [end, START, START] == [start_of(end, end), start_of(None, end), start_of(None, None)]
