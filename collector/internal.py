@@ -182,9 +182,7 @@ class InternalServer:
                 if (end := self._journal.durable) != sent:
                     await _send(writer, _Durable(end))
                     sent = end
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(FEED_INTERVAL_S):
-                            await self._closing.wait()
+                    await asyncio.wait({gone}, timeout=FEED_INTERVAL_S)
                 elif self._closing.is_set():
                     return
                 else:
