@@ -195,9 +195,13 @@ class _Connection(asyncio.BufferedProtocol):
         return self._decoder.writable() if self._linger is None else _discarded
 
     def buffer_updated(self, count: int) -> None:
+        if self._linger is None:
+            self._owner.counts.bytes += count
+            self._take(count)
+
+    def _take(self, count: int) -> None:
         if self._linger is not None:
             return
-        self._owner.counts.bytes += count
         try:
             self._waiting.extend(self._received(count))
             self._submit()
@@ -209,6 +213,8 @@ class _Connection(asyncio.BufferedProtocol):
             self.finish()
             if self._transport is not None:
                 self._transport.abort()
+        if self._decoder.behind:
+            asyncio.get_running_loop().call_soon(self._take, 0)  # others come first
 
     def _received(self, count: int) -> list[ForwardMessage]:
         try:
@@ -283,7 +289,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def flow(self) -> None:
         """Read, or let the sender wait."""
-        held_back = self._waiting or self._unacked_bytes >= self._owner.unacked_limit_bytes
+        held_back = self._waiting or self._decoder.behind or self._unacked_bytes >= self._owner.unacked_limit_bytes
         wait = self._finishing or self._owner.pressed or self._write_paused or held_back
         reading = self._linger is not None or not wait
         if reading == self._reading or self._transport is None:

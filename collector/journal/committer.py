@@ -96,7 +96,7 @@ class Committer:
         started = time.perf_counter()
         try:
             self._check_space(frames)
-            active = self._segment(producers)
+            active = self._segment(producers, full_bytes=self._segment_bytes)
             written = active.append(frames, [self._next_time() for _ in frames])
         except _NoRoomError:
             end = None if self._active is None else self._active.durable
@@ -114,6 +114,14 @@ class Committer:
             sync_seconds=time.perf_counter() - started,
         )
 
+    def roll(self, producers: Iterable[Producer]) -> Committed:
+        """Go on in a fresh segment, so that all before it can be deleted; one without a frame is fresh enough."""
+        try:
+            active = self._segment(producers, full_bytes=0)
+        except OSError as error:
+            return Committed(None, failure=f"{error.strerror or error}", no_space=error.errno in NO_SPACE)
+        return Committed(active.durable, new_segment_bytes=self._take_opened())
+
     def seal(self) -> None:
         """Close the segment and erase its key; raise OSError when the key could not be replaced."""
         if self._active is not None:
@@ -127,13 +135,13 @@ class Committer:
         if free_bytes(self._directory) < needed_bytes:
             raise _NoRoomError
 
-    def _segment(self, producers: Iterable[Producer]) -> ActiveSegment:
+    def _segment(self, producers: Iterable[Producer], *, full_bytes: int) -> ActiveSegment:
         """Return the segment to write to: the open one, the next when it is full, a new epoch's after a failure."""
         active = self._active
         if active is None:
             return self._open(producers, epoch=self._next_epoch(), first_sequence=0)
         frames = active.sequence - active.header.first_sequence
-        if frames == 0 or (active.size < self._segment_bytes and frames < SEGMENT_FRAMES_LIMIT):
+        if frames == 0 or (active.size < full_bytes and frames < SEGMENT_FRAMES_LIMIT):
             return active
         self._let_go(active)
         active.close()

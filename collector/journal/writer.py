@@ -38,6 +38,11 @@ FLIGHT_RELEASE_PARTS: Final = 2
 """Senders that wait for bytes in flight go on when half of the limit is free again."""
 
 
+DISK_RELEASE_PARTS: Final = 4
+"""A disk that was full has room again when a quarter more than the reserve is free and what found no room fits: else
+senders would be let in and shut out by turns."""
+
+
 class JournalOptions(msgspec.Struct, frozen=True):
     """Limits of a journal.
 
@@ -122,6 +127,7 @@ class Journal:
         self._on_pressure: list[Callable[[bool], None]] = []
         self._pressed = False
         self._stuck = free_bytes(directory) < options.reserve_bytes
+        self._unplaced_bytes = 0
         self._near_limit = False
         self.in_flight_bytes = 0
         self.appended = Appended()
@@ -146,7 +152,7 @@ class Journal:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached or the disk takes no more: senders wait until a segment's worth is free."""
+        """Whether the limit is reached or the disk takes no more: senders wait until there is room again."""
         return self._stuck or self._near_limit
 
     def last_produced(self, name: str) -> Producer | None:
@@ -235,12 +241,10 @@ class Journal:
         fault = done.exception()
         committed = done.result() if fault is None else Committed(None, failure=f"{type(fault).__name__}: {fault}")
         self.failure = committed.failure
-        self.disk_bytes += committed.bytes + committed.new_segment_bytes
         self._stuck = committed.end is None or committed.no_space
-        if committed.end is not None and committed.end != self.durable:
-            self.durable = committed.end
-            for notify in self._on_durable:
-                notify(self.durable)
+        if committed.no_space:
+            self._unplaced_bytes = sum(pending.entry.payload_bytes for pending in group)
+        self._move_on(committed)
         if committed.failure:
             self.appended.failures += 1
         else:
@@ -259,6 +263,14 @@ class Journal:
                 self._idle.set()
         if fault is not None:
             raise fault  # the loop reports it
+
+    def _move_on(self, committed: Committed) -> None:
+        """Take note of what was written, and tell who follows."""
+        self.disk_bytes += committed.bytes + committed.new_segment_bytes
+        if committed.end is not None and committed.end != self.durable:
+            self.durable = committed.end
+            for notify in self._on_durable:
+                notify(self.durable)
 
     def _let_go(self, group: list[_Pending], *, durable: bool) -> None:
         """Take note that a group is no longer in flight."""
@@ -316,18 +328,28 @@ class Journal:
         It also finds out whether a full disk has room again. Raises DataDirError when a cursor is damaged: what it
         holds is not known, so nothing is deleted; OSError when a file cannot be.
         """
+        settled = False
         try:
-            return self._delete_passed()
+            needed_from = self._needed_from()
+            settled = self._writing is None and needed_from >= self.durable.position
+            if self._stuck and settled:
+                # The open segment may be what fills the disk. Nobody is served meanwhile.
+                self._move_on(self._thread.submit(self._committer.roll, tuple(self._producers.values())).result())
+            return self._delete_before(needed_from)
         finally:
-            wanted_bytes = self._options.reserve_bytes + (self._segment_bytes if self._stuck else 0)
-            self._stuck = free_bytes(self._directory) < wanted_bytes
+            reserve_bytes = self._options.reserve_bytes
+            waits_for_more = self._stuck and not settled
+            more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
+            self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
 
-    def _delete_passed(self) -> int:
+    def _needed_from(self) -> Position:
+        """Return the oldest position that a consumer still needs."""
         known = cursors(self._directory)
         oldest = Position(0, 0, 0)
-        holders = {name: known.get(name, oldest) for name in {*self._options.consumers, *known}}
-        needed_from = min(holders.values(), default=oldest)
+        return min((known.get(name, oldest) for name in {*self._options.consumers, *known}), default=oldest)
+
+    def _delete_before(self, needed_from: Position) -> int:
         deleted: list[int] = []
         for file, following in pairwise(segment_files(self._directory)):
             if following > self.durable.segment or first_position(following) > needed_from:

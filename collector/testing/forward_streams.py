@@ -66,6 +66,8 @@ def _received(decoder: ForwardDecoder, piece: bytes) -> list[ForwardMessage]:
         view = view[count:]
         try:
             found += decoder.received(count)
+            while decoder.behind:
+                found += decoder.received(0)
         except BrokenStream as error:
             error.messages = found + error.messages
             raise

@@ -2,7 +2,7 @@
 
 The C skipper keeps its place between calls, so no byte is looked at twice however small the pieces are. It gives up
 on nesting deeper than its stack, which a hostile sender controls; a plain count of what is still open, which needs no
-stack, takes over then.
+stack, takes over then. That one is slow, so it does a bounded part per call: others are served in between.
 """
 
 from typing import Final
@@ -14,6 +14,9 @@ from pipelines.decode.msgpack_walk import NeverUsedError, object_head
 
 FEED_BYTES: Final = 64 << 10
 """Bytes given to the skipper at once: its copy of them stays in the processor's cache."""
+
+HEADS_PER_CALL: Final = 8 << 10
+"""Objects that are counted one by one per call: about a millisecond."""
 
 SKIPPER_LIMIT_BYTES: Final = (1 << 31) - 1
 
@@ -27,13 +30,14 @@ class ElementWalk:
     """Walks over `count` objects that begin at offset `start` of a message.
 
     `ends` holds the offsets behind those that are whole. Offsets count from the message's first byte, so the message
-    may move in memory between two calls.
+    may move in memory between two calls. `behind` says that a call stopped early, with bytes left to walk over.
     """
 
-    __slots__ = ("_at", "_count", "_deep", "_fed", "_open", "_skipper", "_start", "ends")
+    __slots__ = ("_at", "_count", "_deep", "_fed", "_open", "_skipper", "_start", "behind", "ends")
 
     def __init__(self, start: int, count: int) -> None:
         self.ends: list[int] = []
+        self.behind = False
         self._start = start
         self._count = count
         self._fed = start
@@ -76,7 +80,12 @@ class ElementWalk:
 
     def _count_out(self, message: memoryview) -> int | None:
         at, still_open = self._at, self._open
+        counted, self.behind = 0, False
         while still_open and at < len(message):
+            if counted == HEADS_PER_CALL:
+                self.behind = True
+                break
+            counted += 1
             try:
                 behind, children = object_head(message, at)
             except NeverUsedError as error:

@@ -48,6 +48,9 @@ never hold much memory."""
 SLACK_BYTES: Final = 4 << 10
 """Room for head and options behind a payload of known length."""
 
+READ_LIMIT_BYTES: Final = 256 << 10
+"""What is read at once at most, so that walking over it takes a few milliseconds at worst."""
+
 _heartbeats: Final = re.compile(rb"\xc0+")
 
 
@@ -106,16 +109,22 @@ class ForwardDecoder:
         """How much of a message has arrived that is not whole yet."""
         return self._end - self._begin
 
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to do with what has arrived: call `received(0)`, once others have been served."""
+        return self._open is not None and self._open.walk.behind
+
     def writable(self) -> memoryview:
         """Return memory to read into; it is valid until the next call of any method. Never empty."""
         if self._block is None:
             self._block = self._blocks.take()
-        return self._block.view[self._end :]
+        return self._block.view[self._end : self._end + READ_LIMIT_BYTES]
 
     def received(self, count: int) -> list[ForwardMessage]:
         """Take note of `count` bytes written into `writable()`; return the messages that became whole, in order.
 
-        Raises BrokenStream when the bytes behind them cannot be delimited.
+        The work per call is bounded: see `behind`. Raises BrokenStream when the bytes behind the messages cannot be
+        delimited.
         """
         if self._block is None:
             return []
@@ -163,6 +172,7 @@ class ForwardDecoder:
             self._block.release()
             self._block = None
         self._begin = self._end = 0
+        self._open = None
 
     def _find(self, view: memoryview, found: list[_Found]) -> None:
         while self._begin < self._end:

@@ -3,14 +3,20 @@
 See the Forward protocol v1 (entries `[time, record]`, `[[time, metadata], record]`) and Fluent Bit's variants.
 """
 
+import base64
 import math
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import msgspec
 
 from parsers.flattened import key_text
-from parsers.timestamps import LAST_SECOND
+from parsers.timestamps import LAST_SECOND, rfc3339
+
+EVENT_TIME: Final = 0
+"""Type of Fluentd's EventTime extension: seconds and nanoseconds as unsigned 32-bit integers."""
+
+EVENT_TIME_BYTES: Final = 8
 
 GROUP_MARKS: Final = frozenset({0xFFFFFFFF, 0xFFFFFFFE})
 """Seconds of Fluent Bit's two fake records around an OTLP group; they exist only with metadata, nanoseconds 0."""
@@ -22,6 +28,20 @@ class EntryError(ValueError):
     def __init__(self, code: str, reason: str) -> None:
         self.code = code
         super().__init__(reason)
+
+
+class Extension(NamedTuple):
+    """A MessagePack extension, which stands in a document as its text: the time that an EventTime is, else base64."""
+
+    code: int
+    data: bytes
+
+    def __str__(self) -> str:
+        if self.code == EVENT_TIME and len(self.data) == EVENT_TIME_BYTES:
+            second, nanosecond = _event_time(self.data)
+            if nanosecond < 1_000_000_000:
+                return rfc3339(second * 1_000_000_000 + nanosecond)
+        return f"extension {self.code}: base64:{base64.b64encode(self.data).decode()}"
 
 
 class Record(msgspec.Struct):
@@ -74,6 +94,7 @@ def _unpack(encoded: bytes | memoryview) -> Any:
             unicode_errors="surrogateescape",
             strict_map_key=False,
             object_pairs_hook=_pairs,
+            ext_hook=Extension,
             max_str_len=len(encoded),
             max_bin_len=len(encoded),
             max_array_len=len(encoded),
@@ -101,7 +122,7 @@ def _record(stamp: Any, fields: Any) -> Record:
     if not isinstance(fields, dict):
         raise EntryError("bad_record", "a record is a map")
     time, claimed = _time(stamp)
-    mark = nested and isinstance(stamp, msgpack.ExtType) and time is not None and time[0] in GROUP_MARKS
+    mark = nested and isinstance(stamp, Extension) and time is not None and time[0] in GROUP_MARKS
     return Record(time, fields, metadata, claimed, mark and time is not None and time[1] == 0)
 
 
@@ -109,10 +130,10 @@ def _time(stamp: Any) -> tuple[tuple[int, int] | None, str | None]:
     """Return (second, nanosecond) or None, and the claim when it is out of range."""
     if stamp is None:
         return None, None
-    if isinstance(stamp, msgpack.ExtType):
-        if stamp.code != 0 or len(stamp.data) != 8:
+    if isinstance(stamp, Extension):
+        if stamp.code != EVENT_TIME or len(stamp.data) != EVENT_TIME_BYTES:
             raise EntryError("bad_time", "an extension that is no EventTime")
-        second, nanosecond = int.from_bytes(stamp.data[:4], "big"), int.from_bytes(stamp.data[4:], "big")
+        second, nanosecond = _event_time(stamp.data)
     elif isinstance(stamp, msgpack.Timestamp):
         second, nanosecond = stamp.seconds, stamp.nanoseconds
     elif isinstance(stamp, float):
@@ -129,3 +150,7 @@ def _time(stamp: Any) -> tuple[tuple[int, int] | None, str | None]:
     if not 0 <= second <= LAST_SECOND or nanosecond >= 1_000_000_000:
         return None, f"{second}.{nanosecond:09d}"
     return (second, nanosecond), None
+
+
+def _event_time(data: bytes) -> tuple[int, int]:
+    return int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big")

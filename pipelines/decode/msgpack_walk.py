@@ -8,6 +8,7 @@ from typing import Final
 
 import msgpack
 
+FIRST_FEED_BYTES: Final = 4 << 10
 FEED_BYTES: Final = 1 << 20
 
 _HEADS: Final = {
@@ -76,25 +77,33 @@ def end_of_object(payload: memoryview, start: int) -> int:
 
 
 def objects(payload: memoryview) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of each object; raise BrokenPayloadError where they end and bytes remain.
-
-    The decoder is fed in pieces, so a large payload is not copied whole.
-    """
+    """Yield (start, end) of each object; raise BrokenPayloadError where they end and bytes remain."""
     start = 0
+    while start < len(payload):
+        for end in _skipped(payload, start):
+            yield start, end
+            start = end
+        if start < len(payload):
+            end = end_of_object(payload, start)
+            yield start, end
+            start = end
+
+
+def _skipped(payload: memoryview, start: int) -> Iterator[int]:
+    """Yield the ends of objects as far as the C decoder knows them.
+
+    It is fed in pieces, so a large payload is not copied whole, nor a large piece where it soon gives up.
+    """
     unpacker = msgpack.Unpacker(max_buffer_size=0)
-    for fed in range(0, len(payload), FEED_BYTES):
-        unpacker.feed(payload[fed : fed + FEED_BYTES])
+    fed, feed_bytes = start, FIRST_FEED_BYTES
+    while fed < len(payload):
+        unpacker.feed(payload[fed : fed + feed_bytes])
+        fed, feed_bytes = fed + feed_bytes, min(2 * feed_bytes, FEED_BYTES)
         try:
             while True:
                 unpacker.skip()
-                end = unpacker.tell()
-                yield start, end
-                start = end
+                yield start + unpacker.tell()
         except msgpack.OutOfData:
             continue
         except (ValueError, msgpack.UnpackException):
-            break
-    while start < len(payload):
-        end = end_of_object(payload, start)
-        yield start, end
-        start = end
+            return

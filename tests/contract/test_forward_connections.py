@@ -77,6 +77,26 @@ async def test_a_broken_payload_is_acked() -> None:
     assert forward.counts.broken_payloads == 1
 
 
+async def test_a_nesting_bomb_is_walked_while_others_are_served() -> None:
+    """Deep nesting behind much that is shallow: it becomes durable, and so does a neighbour's message meanwhile."""
+    journal = MoodyJournal()
+    bomb = b"\xdd\x00\x0f\x42\x41" + b"\x01" * 1_000_000 + b"\x91" * 5_000 + b"\x01"
+    async with listening(journal, message_limit_bytes=2 << 20) as forward:
+        good_reader, good_writer = await connect(forward)
+        reader, writer = await connect(forward)
+        sent = b"\x94\xa1t\x01\x81\xa1x" + bomb + msgpack.packb({"chunk": "bomb"})
+        writer.write(sent)
+        await until(lambda: forward.counts.bytes == len(sent))
+        good_writer.write(packed("neighbour"))
+
+        assert acked("neighbour") == await asyncio.wait_for(good_reader.read(511), TIMEOUT_S)
+        assert acked("bomb") == await asyncio.wait_for(reader.read(511), TIMEOUT_S)
+        for each in (writer, good_writer):
+            each.close()
+    assert sorted(entry.chunk_id for entry in journal.durable) == [b"bomb", b"neighbour"]
+    assert forward.counts.broken == {}
+
+
 async def test_empty_and_unfinished_connections() -> None:
     """Heartbeat connections of fluentd mean nothing; one that ends within a message is counted; neither is an error."""
     async with listening(MoodyJournal()) as forward:

@@ -7,6 +7,7 @@ import pytest
 
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Receipt
+from collector.journal.format import DurableEnd
 from collector.journal.writer import Journal, JournalOptions
 from collector.testing.journals import entry_of, gaps_in, payloads_in, read_all
 
@@ -39,6 +40,26 @@ async def test_a_full_disk_loses_nothing_and_recovers_when_consumers_move(small_
     assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
     found = read_all(directory, journal.durable)
     assert (payloads_in(found)[-1], gaps_in(found)) == (b"after", [])
+    await journal.close()
+
+
+async def test_a_disk_that_one_segment_fills_is_not_full_for_ever(small_disk: Path) -> None:
+    """What fills the disk stands in the open segment: once all of it is settled, it is sealed and deleted."""
+    directory = small_disk / "journal"
+    options = JournalOptions(reserve_bytes=RESERVE_BYTES, consumers=frozenset({"store"}))
+    journal = Journal.open(directory, name="test", options=options)
+    followed: list[DurableEnd] = []
+    journal.on_durable(followed.append)
+    while await journal.append(entry_of(b"x" * 30_000)) is Receipt.DURABLE:
+        pass
+    assert (journal.reclaim(), journal.full) == (0, True)
+
+    write_cursor(directory, "store", journal.durable.position)
+
+    assert (journal.reclaim(), journal.full) == (1, False)
+    assert [followed[-1].segment] == [path.name for path in directory.glob("*.segment")]
+    assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
+    assert payloads_in(read_all(directory, journal.durable)) == [b"after"]
     await journal.close()
 
 

@@ -8,7 +8,9 @@ import msgpack
 import pytest
 
 from collector.testing.frames import ORIGIN, frame_of
+from parsers.flattened import flattened
 from pipelines import reference
+from pipelines.decode.forward import decode_entry
 from pipelines.frame import Origin
 from pipelines.settings import Settings
 
@@ -179,6 +181,22 @@ def test_times(time: Any, timestamp: str, claimed: str | None) -> None:
     assert timestamp == made["@timestamp"]
     assert claimed == made["tidewaiter"].get("claimed", {}).get("time")
     assert (claimed is not None) == ("_time_out_of_range" in made.get("tags", []))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "text"),
+    [
+        (b"\xd7\x00" + TIME, "2023-11-14T22:13:20.123456789Z"),
+        (b"\xd7\x00" + b"\xff" * 8, "extension 0: base64://////////8="),
+        (b"\xd5\x05hi", "extension 5: base64:aGk="),
+        (b"\xd4\x80!", "extension -128: base64:IQ=="),
+    ],
+)
+def test_extensions_in_a_record_are_readable(encoded: bytes, text: str) -> None:
+    """An EventTime among the fields is its instant; bytes of any other type are kept."""
+    record = decode_entry(b"\x92\x01\x81\xa1x" + encoded)
+
+    assert flattened(record.fields) == {"x": text}
 
 
 def test_metadata_of_fluent_bit_is_kept() -> None:

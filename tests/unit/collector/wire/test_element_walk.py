@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.wire.element_walk import ElementWalk
+from collector.wire.element_walk import HEADS_PER_CALL, ElementWalk
 from collector.wire.errors import WireError
 
 OBJECTS = st.recursive(
@@ -26,7 +26,7 @@ def ends_of(stream: bytes, count: int, piece: int, start: int = 0) -> list[int]:
     walk = ElementWalk(start, count)
     at = 0
     while not walk.advance(memoryview(stream)[:at]):
-        assert at < len(stream)
+        assert at < len(stream) or walk.behind
         at = min(at + piece, len(stream))
     return walk.ends
 
@@ -47,6 +47,19 @@ def test_deep_objects_of_all_kinds(item: object, piece: int) -> None:
     stream = b"\x92" + encoded + DEEP + encoded + encoded
 
     assert [len(stream) - len(encoded), len(stream)] == ends_of(stream, 2, 64 * piece)
+
+
+@pytest.mark.parametrize("message", [DEEP * 20 + b"\x01", b"\xdd\x00\x00\xea\x61" + b"\x01" * 60_000 + DEEP + b"\x01"])
+def test_a_call_does_a_bounded_part(message: bytes) -> None:
+    """A bomb that has arrived whole is walked in as many calls as it takes; none of them is long."""
+    walk = ElementWalk(0, 1)
+    calls = 1
+    while not walk.advance(memoryview(message)):
+        assert walk.behind
+        calls += 1
+
+    assert (walk.ends, walk.behind) == ([len(message)], False)
+    assert calls == -(-(len(message)) // HEADS_PER_CALL)
 
 
 @pytest.mark.parametrize("head", ["c7", "c8", "c9", "d4", "d5", "d6", "d7", "d8"])
