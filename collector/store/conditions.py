@@ -21,6 +21,9 @@ from parsers.ecs_types import Field
 WITHIN_WORDS: Final = "_.:,;'\N{MIDDLE DOT}\N{RIGHT SINGLE QUOTATION MARK}"
 """Characters other than letters and digits that a word of a text may hold."""
 
+RUNS_LIMIT: Final = 4
+"""To look for more runs in a text costs more than to take it apart."""
+
 Sign = Literal[">", ">=", "<", "<="]
 
 
@@ -32,10 +35,30 @@ class Words(NamedTuple):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A boolean SQL expression that is never NULL, and its parameters."""
+    """A boolean SQL expression that is never NULL, and its parameters.
+
+    `among` says how it can be asked together with others, where it can.
+    """
 
     sql: str
     parameters: tuple[Any, ...] = ()
+    among: "Among | None" = None
+
+
+class Among(msgspec.Struct, frozen=True):
+    """One of several texts that are looked up together: by hundreds of conditions DuckDB would take gigabytes.
+
+    Conditions of the same `lookup` (a field, and how it is compared) are what `make` makes of all their texts.
+    """
+
+    lookup: tuple[str, str]
+    texts: tuple[str, ...]
+    make: Callable[[tuple[str, ...]], Condition]
+
+    def condition(self) -> Condition:
+        """Return the condition that finds any of the texts."""
+        made = self.make(self.texts)
+        return Condition(made.sql, made.parameters, self)
 
 
 EVERYTHING: Final = Condition("TRUE")
@@ -45,8 +68,24 @@ def joined(operator: Literal[" AND ", " OR "], conditions: list[Condition]) -> C
     """Combine conditions; none at all is no restriction."""
     if not conditions:
         return EVERYTHING
+    if operator == " OR ":
+        conditions = _looked_up_together(conditions)
     sql = operator.join(f"({condition.sql})" for condition in conditions)
     return Condition(sql, tuple(value for condition in conditions for value in condition.parameters))
+
+
+def _looked_up_together(conditions: list[Condition]) -> list[Condition]:
+    alone: list[Condition] = []
+    together: dict[tuple[str, str], Among] = {}
+    for condition in conditions:
+        among = condition.among
+        if among is None:
+            alone.append(condition)
+        elif among.lookup in together:
+            together[among.lookup] = msgspec.structs.replace(among, texts=together[among.lookup].texts + among.texts)
+        else:
+            together[among.lookup] = among
+    return alone + [among.condition() for among in together.values()]
 
 
 def exists(field: Field) -> Condition:
@@ -132,7 +171,15 @@ class _Keyword:
         return self.compared(unescaped(node.value, node), sign)
 
     def term(self, text: str) -> Condition:
-        return self.any_value(Condition("{x} = ?", (text,)))
+        return self.among("is", self.is_one_of, text)
+
+    def among(self, how: str, make: Callable[[tuple[str, ...]], Condition], text: str) -> Condition:
+        """Return a condition that can be asked together with others of this field that are made by `make`."""
+        field = self.field
+        return Among((".".join((*field.path, field.key or "")), how), (text,), make).condition()
+
+    def is_one_of(self, texts: tuple[str, ...]) -> Condition:
+        return self.any_value(Condition("list_contains(?::VARCHAR[], {x})", (list(texts),)))
 
     def phrase(self, text: str) -> Condition:
         return self.term(text)
@@ -155,6 +202,11 @@ class _Text(_Keyword):
         return Condition(f"coalesce({test.sql.format(x=f'tw_lines({_value(self.field)})')}, FALSE)", test.parameters)
 
     def term(self, text: str) -> Condition:
+        _words(text, neighbours=False)  # each by itself has to hold one
+        return self.among("holds", self.holds_one_of, text)
+
+    def holds_one_of(self, texts: tuple[str, ...]) -> Condition:
+        text = " ".join(texts)
         found = Condition("list_has_any(tw_tokens({x}), ?)", (_words(text, neighbours=False),))
         # What is not ASCII may be a word without a run; then any text may hold it.
         return self.any_value(_containing(_plain_runs(text) if text.isascii() else [], " OR ", found))
@@ -214,7 +266,13 @@ class _Address(_Keyword):
     slash_is_text = True
 
     def term(self, text: str) -> Condition:
-        return self.any_value(Condition("tw_address({x}) BETWEEN ? AND ?", address_range(text)))
+        first, last = address_range(text)
+        if first == last:
+            return self.among("is", self.is_one_of, first)
+        return self.any_value(Condition("tw_address({x}) BETWEEN ? AND ?", (first, last)))
+
+    def is_one_of(self, texts: tuple[str, ...]) -> Condition:
+        return self.any_value(Condition("list_contains(?::VARCHAR[], tw_address({x}))", (list(texts),)))
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
         raise ValueError("wildcards are for text; write a network such as 192.0.2.0/24")
@@ -286,8 +344,8 @@ def _plain_runs(text: str) -> list[str]:
 
 
 def _containing(runs: list[str], operator: Literal[" AND ", " OR "], found: Condition) -> Condition:
-    """Ask for `found` only where the text contains these runs."""
-    if not runs:
+    """Ask for `found` only where the text contains these runs, as long as there are few."""
+    if not 0 < len(runs) <= RUNS_LIMIT:
         return found
     first = operator.join(["contains(lower({x}), ?)"] * len(runs))
     return Condition(f"CASE WHEN {first} THEN {found.sql} ELSE FALSE END", (*runs, *found.parameters))

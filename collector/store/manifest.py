@@ -1,7 +1,7 @@
 """The store's manifest: which files there are, how much of each counts, and up to which position of the journal."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -11,6 +11,8 @@ from pipelines.frame import Position
 
 MANIFEST_FILE: Final = "manifest.json"
 VERSION: Final = 1
+
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class StoredFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,15 +24,15 @@ class StoredFile(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     name: str
-    length: int
-    documents: int
-    first_time: int
-    last_time: int
+    length: _Natural
+    documents: _Natural
+    first_time: _Natural
+    last_time: _Natural
     first_id: str
     last_id: str
     earliest: str
     latest: str
-    largest: int
+    largest: _Natural
     open: bool = True
 
 

@@ -79,7 +79,13 @@ def test_files_no_manifest_names_are_removed(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("content", [b"garbage", b'{"position":[0,0,0,0],"streams":{"\xff":[]}}'])
+NEGATIVE = (
+    b'{"position":[0,0,0,0],"streams":{"a":[{"name":"b","length":-5,"documents":1,"first_time":1,"last_time":1,'
+    b'"first_id":"c","last_id":"c","earliest":"d","latest":"d","largest":1}]}}'
+)
+
+
+@pytest.mark.parametrize("content", [b"garbage", b'{"position":[0,0,0,0],"streams":{"\xff":[]}}', NEGATIVE])
 def test_a_damaged_manifest_is_named(tmp_path: Path, content: bytes) -> None:
     """Whatever its bytes are, the error says which file it is; no traceback."""
     (tmp_path / "store").mkdir()

@@ -281,7 +281,19 @@ def combined(inner: st.SearchStrategy[Query]) -> st.SearchStrategy[Query]:
         pairs.map(lambda p: (f"({p[0][0]} OR {p[1][0]})", lambda d: p[0][1](d) or p[1][1](d))),
         inner.map(lambda q: (f"(NOT {q[0]})", lambda d: not q[1](d))),
         pairs.map(lambda p: (f"(+{p[0][0]} -{p[1][0]})", lambda d: p[0][1](d) and not p[1][1](d))),
+        st.lists(inner, min_size=2, max_size=6).map(_any_of),
+        st.lists(inner, min_size=2, max_size=6).map(_none_of),
     )
+
+
+def _any_of(queries: list[Query]) -> Query:
+    """Side by side, where those of one field are looked up together."""
+    return "(" + " OR ".join(text for text, _ in queries) + ")", lambda d: any(matches(d) for _, matches in queries)
+
+
+def _none_of(queries: list[Query]) -> Query:
+    _, matches = _any_of(queries)
+    return "(" + " ".join(["*:*", *(f"-{each}" for each, _ in queries)]) + ")", lambda d: not matches(d)
 
 
 leaf_queries = st.one_of(text_queries(), keyword_queries(), typed_queries(), flattened_queries())
@@ -289,7 +301,7 @@ leaf_queries = st.one_of(text_queries(), keyword_queries(), typed_queries(), fla
 
 @pytest.mark.timeout(120)
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
-@given(query=st.recursive(leaf_queries, combined, max_leaves=4))
+@given(query=st.recursive(leaf_queries, combined, max_leaves=8))
 def test_queries_find_what_the_plain_matcher_finds(store: Store, query: Query) -> None:
     """Whatever is asked of whatever documents, the hits are those of plain evaluation."""
     text, matches = query
