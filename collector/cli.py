@@ -20,15 +20,12 @@ COMMANDS: Final = {
 }
 """Command -> the module that holds it under its own name, and its line in the help."""
 
-COMMON_OPTIONS: Final = {"--config": "FILE", "--data-dir": "DIR"}
-"""Options of the group, which stand before the command, and what they take."""
-
 
 class Settings(msgspec.Struct):
-    """What the group's options say; commands find it as `ctx.obj`."""
+    """What the common options say; commands find it as `ctx.obj`."""
 
-    config_file: str | None
-    data_dir_given: str | None
+    config_file: str | None = None
+    data_dir_given: str | None = None
 
     def load(self) -> Loaded:
         """Load the configuration; raise ConfigError."""
@@ -40,6 +37,32 @@ class Settings(msgspec.Struct):
         return Path(self.load().config.data_dir)
 
 
+def _keep(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Take note of a common option, wherever it stands; the one that is nearest to the end of the line wins."""
+    settings = ctx.ensure_object(Settings)
+    if value is not None:
+        setattr(settings, option.name or "", value)
+
+
+COMMON_OPTIONS: Final = (
+    click.Option(
+        ["--config", "config_file"],
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep,
+        help="Configuration; else TIDEWAITER_CONFIG, ./tidewaiter.yaml, /etc/tidewaiter/tidewaiter.yaml or built in.",
+    ),
+    click.Option(
+        ["--data-dir", "data_dir_given"],
+        metavar="DIR",
+        expose_value=False,
+        callback=_keep,
+        help="Data folder; else TIDEWAITER_DATA_DIR, the configuration's data_dir or the user's data folder.",
+    ),
+)
+"""What every command takes, before its name or behind it."""
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -48,6 +71,8 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        for each in command.commands.values() if isinstance(command, click.Group) else (command,):
+            each.params.extend(option for option in COMMON_OPTIONS if option not in each.params)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,36 +80,10 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    help="Configuration file; else TIDEWAITER_CONFIG, ./tidewaiter.yaml, /etc/tidewaiter/tidewaiter.yaml or built in.",
-)
-@click.option(
-    "--data-dir",
-    metavar="DIR",
-    help="Data folder; else TIDEWAITER_DATA_DIR, the configuration's data_dir or the user's data folder.",
-)
+@click.group(cls=_Commands, params=[*COMMON_OPTIONS], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tidewaiter")
-@click.pass_context
-def cli(ctx: click.Context, config_file: str | None, data_dir: str | None) -> None:
+def cli() -> None:
     """Tidewaiter: logs and audit trails of containers, collected as evidence."""
-    ctx.obj = Settings(config_file, data_dir)
-
-
-def _advised(error: click.NoSuchOption) -> click.UsageError:
-    """Return the error with what was probably meant."""
-    if error.option_name in COMMON_OPTIONS:
-        place = f"{error.option_name} stands before the command, as in: {_common_use(error)}."
-        return click.UsageError(place, error.ctx)
-    return error
-
-
-def _common_use(error: click.NoSuchOption) -> str:
-    command = error.ctx.info_name if error.ctx is not None else "COMMAND"
-    return f"tidewaiter {error.option_name} {COMMON_OPTIONS[error.option_name]} {command}"
 
 
 def main() -> None:
@@ -94,7 +93,7 @@ def main() -> None:
         # click hands back what `ctx.exit(code)` was called with, and a command's own result otherwise.
         sys.exit(ended if isinstance(ended, int) else 0)
     except click.ClickException as error:
-        (_advised(error) if isinstance(error, click.NoSuchOption) else error).show()
+        error.show()
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

@@ -37,27 +37,28 @@ class Words(NamedTuple):
 class Condition(msgspec.Struct, frozen=True):
     """A boolean SQL expression that is never NULL, and its parameters.
 
-    `among` says how it can be asked together with others, where it can.
+    `alternatives` is set where it can be asked together with others of the same field.
     """
 
     sql: str
     parameters: tuple[Any, ...] = ()
-    among: "Among | None" = None
+    alternatives: "Alternatives | None" = None
 
 
-class Among(msgspec.Struct, frozen=True):
-    """One of several texts that are looked up together: by hundreds of conditions DuckDB would take gigabytes.
+class Alternatives(msgspec.Struct, frozen=True):
+    """What a value of one field may be: any of `texts`, or what passes any of `tests` (the value is {x} in those).
 
-    Conditions of the same `lookup` (a field, and how it is compared) are what `make` makes of all their texts.
+    One condition for all of them: DuckDB takes tens of megabytes for each that reads a document.
     """
 
-    lookup: tuple[str, str]
-    texts: tuple[str, ...]
-    make: Callable[[tuple[str, ...]], Condition]
+    field: "_Keyword"
+    texts: tuple[str, ...] = ()
+    tests: tuple[Condition, ...] = ()
 
     def condition(self) -> Condition:
-        """Return the condition that finds any of the texts."""
-        made = self.make(self.texts)
+        """Return the condition that holds for a document with such a value."""
+        tests = [*self.tests, self.field.one_of(self.texts)] if self.texts else list(self.tests)
+        made = self.field.any_value(tests)
         return Condition(made.sql, made.parameters, self)
 
 
@@ -69,23 +70,22 @@ def joined(operator: Literal[" AND ", " OR "], conditions: list[Condition]) -> C
     if not conditions:
         return EVERYTHING
     if operator == " OR ":
-        conditions = _looked_up_together(conditions)
+        conditions = _asked_together(conditions)
     sql = operator.join(f"({condition.sql})" for condition in conditions)
     return Condition(sql, tuple(value for condition in conditions for value in condition.parameters))
 
 
-def _looked_up_together(conditions: list[Condition]) -> list[Condition]:
-    alone: list[Condition] = []
-    together: dict[tuple[str, str], Among] = {}
+def _asked_together(conditions: list[Condition]) -> list[Condition]:
+    """Return as many conditions as there are fields, and those that stand for themselves."""
+    alone = [condition for condition in conditions if condition.alternatives is None]
+    together: dict[tuple[str, ...], Alternatives] = {}
     for condition in conditions:
-        among = condition.among
-        if among is None:
-            alone.append(condition)
-        elif among.lookup in together:
-            together[among.lookup] = msgspec.structs.replace(among, texts=together[among.lookup].texts + among.texts)
-        else:
-            together[among.lookup] = among
-    return alone + [among.condition() for among in together.values()]
+        more = condition.alternatives
+        if more is not None:
+            name = (*more.field.field.path, more.field.field.key or "")
+            known = together.get(name, Alternatives(more.field))
+            together[name] = Alternatives(more.field, known.texts + more.texts, known.tests + more.tests)
+    return alone + [alternatives.condition() for alternatives in together.values()]
 
 
 def exists(field: Field) -> Condition:
@@ -115,6 +115,8 @@ class _Keyword:
     """Conditions on a field compared as text, exactly; the other types differ in how a value is read."""
 
     slash_is_text = False
+    read = "{v}"
+    """How a value {v}, which is a text, is read; what comes of it is {x} in tests."""
 
     def __init__(self, field: Field, now_ns: int) -> None:
         self.field = field
@@ -122,14 +124,13 @@ class _Keyword:
 
     def condition(self, node: tree.Item) -> Condition:
         if isinstance(node, tree.Range):
-            return self.any_value(
-                self.bound(node.low, ">=" if node.include_low else ">"),
-                self.bound(node.high, "<=" if node.include_high else "<"),
-            )
+            low = self.bound(node.low, ">=" if node.include_low else ">")
+            high = self.bound(node.high, "<=" if node.include_high else "<")
+            return self.tested(joined(" AND ", [low, high]))
         if isinstance(node, tree.From):
-            return self.any_value(self.bound(node.a, ">=" if node.include else ">"))
+            return self.tested(self.bound(node.a, ">=" if node.include else ">"))
         if isinstance(node, tree.To):
-            return self.any_value(self.bound(node.a, "<=" if node.include else "<"))
+            return self.tested(self.bound(node.a, "<=" if node.include else "<"))
         if isinstance(node, tree.Prohibit):
             return self.term(_signed(node))
         refuse_ambiguous(node, slash_is_text=self.slash_is_text)
@@ -140,21 +141,29 @@ class _Keyword:
             return self.like(written)
         return self.term("".join(character for character, _ in written))
 
-    def any_value(self, *tests: Condition) -> Condition:
-        """Hold when all tests hold for one of the values, which they call {x}.
+    def tested(self, test: Condition) -> Condition:
+        """Hold when the test holds for one of the values, which it calls {x}."""
+        return Alternatives(self, tests=(test,)).condition()
+
+    def any_value(self, tests: list[Condition]) -> Condition:
+        """Hold when one of the tests holds for one of the values.
 
         Nearly every value stands alone, and a function for each element of a list is slow: 2 µs against 1 µs a line.
         """
-        test = joined(" AND ", list(tests))
+        test = joined(" OR ", tests)
         within = f"coalesce({test.sql.format(x='x')}, FALSE)"
         if self.field.type == "flattened":
             values = _leaves(self.field)
             sql = f"len(list_filter({values.sql}, lambda x: {within})) > 0"
             return Condition(sql, (*values.parameters, *test.parameters))
         value = _value(self.field)
-        alone = f"({value} ->> '$')"
+        read = f"list_transform(tw_values({value}), lambda v: {self.read.format(v='v')})"
+        among = f"len(list_filter({read}, lambda x: {within})) > 0"
+        if len(tests) > 1:
+            return Condition(among, test.parameters)
+        alone = self.read.format(v=f"({value} ->> '$')")
         return Condition(
-            f"CASE json_type({value}) WHEN 'ARRAY' THEN len(list_filter(tw_values({value}), lambda x: {within})) > 0"
+            f"CASE json_type({value}) WHEN 'ARRAY' THEN {among}"
             f" WHEN 'OBJECT' THEN FALSE ELSE coalesce({test.sql.format(x=alone)}, FALSE) END",
             test.parameters * 2,
         )
@@ -171,21 +180,17 @@ class _Keyword:
         return self.compared(unescaped(node.value, node), sign)
 
     def term(self, text: str) -> Condition:
-        return self.among("is", self.is_one_of, text)
+        return Alternatives(self, texts=(text,)).condition()
 
-    def among(self, how: str, make: Callable[[tuple[str, ...]], Condition], text: str) -> Condition:
-        """Return a condition that can be asked together with others of this field that are made by `make`."""
-        field = self.field
-        return Among((".".join((*field.path, field.key or "")), how), (text,), make).condition()
-
-    def is_one_of(self, texts: tuple[str, ...]) -> Condition:
-        return self.any_value(Condition("list_contains(?::VARCHAR[], {x})", (list(texts),)))
+    def one_of(self, texts: tuple[str, ...]) -> Condition:
+        """Test whether a value is one of the texts."""
+        return Condition("list_contains(?::VARCHAR[], {x})", (list(texts),))
 
     def phrase(self, text: str) -> Condition:
         return self.term(text)
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
-        return self.any_value(Condition("regexp_full_match({x}, ?, 's')", (wildcard_regex(written),)))
+        return self.tested(Condition("regexp_full_match({x}, ?, 's')", (wildcard_regex(written),)))
 
     def compared(self, text: str, sign: Sign) -> Condition:
         return Condition(f"{{x}} {sign} ?", (text,))
@@ -194,35 +199,45 @@ class _Keyword:
 class _Text(_Keyword):
     """A text is searched by its words; several words of one term are alternatives, of one phrase neighbours.
 
+    In tests the text in lower case is {x}, its words {words}, and {neighbours} a text of them.
+
     Taking a text apart costs 5 µs a line, so texts that do not even contain the letters are passed over first.
     """
 
-    def any_value(self, *tests: Condition) -> Condition:
-        test = joined(" AND ", list(tests))
-        return Condition(f"coalesce({test.sql.format(x=f'tw_lines({_value(self.field)})')}, FALSE)", test.parameters)
+    def any_value(self, tests: list[Condition]) -> Condition:
+        test, text = joined(" OR ", tests), f"lower(tw_lines({_value(self.field)}))"
+        if len(tests) == 1:
+            words = f"tw_tokens({text})"
+            sql = test.sql.format(x=text, words=words, neighbours=f"tw_neighbours({words})")
+            return Condition(f"coalesce({sql}, FALSE)", test.parameters)
+        # Many tests would take it apart as often.
+        parts = "struct_pack(x := t, words := tw_tokens(t), neighbours := tw_neighbours(tw_tokens(t)))"
+        sql = test.sql.format(x="p.x", words="p.words", neighbours="p.neighbours")
+        apart = f"list_transform([{text}], lambda t: {parts})"
+        return Condition(f"len(list_filter({apart}, lambda p: coalesce({sql}, FALSE))) > 0", test.parameters)
 
     def term(self, text: str) -> Condition:
         _words(text, neighbours=False)  # each by itself has to hold one
-        return self.among("holds", self.holds_one_of, text)
+        return super().term(text)
 
-    def holds_one_of(self, texts: tuple[str, ...]) -> Condition:
+    def one_of(self, texts: tuple[str, ...]) -> Condition:
         text = " ".join(texts)
-        found = Condition("list_has_any(tw_tokens({x}), ?)", (_words(text, neighbours=False),))
+        found = Condition("list_has_any({words}, ?)", (_words(text, neighbours=False),))
         # What is not ASCII may be a word without a run; then any text may hold it.
-        return self.any_value(_containing(_plain_runs(text) if text.isascii() else [], " OR ", found))
+        return _containing(_plain_runs(text) if text.isascii() else [], " OR ", found)
 
     def phrase(self, text: str) -> Condition:
-        found = Condition("contains(tw_neighbours(tw_tokens({x})), ?)", (_words(text, neighbours=True),))
-        return self.any_value(_containing(_plain_runs(text), " AND ", found))
+        found = Condition("contains({neighbours}, ?)", (_words(text, neighbours=True),))
+        return self.tested(_containing(_plain_runs(text), " AND ", found))
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
         for character, plain in written:
             if not (plain and character in "*?") and not _within_word(character):
                 raise ValueError(f"no word holds {character!r}: put the wildcard into a word of its own")
         regex = wildcard_regex([(_lower(character), plain) for character, plain in written])
-        fits = "len(list_filter(tw_tokens({x}), lambda word: regexp_full_match(word, ?, 's'))) > 0"
+        fits = "len(list_filter({words}, lambda word: regexp_full_match(word, ?, 's'))) > 0"
         literal = "".join(" " if plain and character in "*?" else character for character, plain in written)
-        return self.any_value(_containing(_plain_runs(literal), " AND ", Condition(fits, (regex,))))
+        return self.tested(_containing(_plain_runs(literal), " AND ", Condition(fits, (regex,))))
 
     def compared(self, text: str, sign: Sign) -> Condition:
         raise ValueError("a range over the words of a text cannot be searched in the local store")
@@ -230,55 +245,56 @@ class _Text(_Keyword):
 
 class _Number(_Keyword):
     sql_type = "DECIMAL(38, 9)"
+    read = "try_cast({v} AS DECIMAL(38, 9))"
 
     def term(self, text: str) -> Condition:
-        return self.any_value(Condition(f"try_cast({{x}} AS {self.sql_type}) = ?::{self.sql_type}", (number(text),)))
+        return self.tested(Condition(f"{{x}} = ?::{self.sql_type}", (number(text),)))
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
         raise ValueError("wildcards are for text")
 
     def compared(self, text: str, sign: Sign) -> Condition:
-        return Condition(f"try_cast({{x}} AS {self.sql_type}) {sign} ?::{self.sql_type}", (number(text),))
+        return Condition(f"{{x}} {sign} ?::{self.sql_type}", (number(text),))
 
 
 class _Float(_Number):
     sql_type = "DOUBLE"
+    read = "try_cast({v} AS DOUBLE)"
 
 
 class _Date(_Keyword):
     """Instants are text of fixed width, so they compare as text. A day is a span, as in Elasticsearch."""
 
     slash_is_text = True
+    read = "tw_instant({v})"
 
     def term(self, text: str) -> Condition:
         first, last = instant_range(text, self.now_ns)
-        return self.any_value(Condition("tw_instant({x}) BETWEEN ? AND ?", (first, last)))
+        return self.tested(Condition("{x} BETWEEN ? AND ?", (first, last)))
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
         raise ValueError("wildcards are for text; a day is written 2026-11-23")
 
     def compared(self, text: str, sign: Sign) -> Condition:
         first, last = instant_range(text, self.now_ns)
-        return Condition(f"tw_instant({{x}}) {sign} ?", (first if sign in (">=", "<") else last,))
+        return Condition(f"{{x}} {sign} ?", (first if sign in (">=", "<") else last,))
 
 
 class _Address(_Keyword):
     slash_is_text = True
+    read = "tw_address({v})"
 
     def term(self, text: str) -> Condition:
         first, last = address_range(text)
         if first == last:
-            return self.among("is", self.is_one_of, first)
-        return self.any_value(Condition("tw_address({x}) BETWEEN ? AND ?", (first, last)))
-
-    def is_one_of(self, texts: tuple[str, ...]) -> Condition:
-        return self.any_value(Condition("list_contains(?::VARCHAR[], tw_address({x}))", (list(texts),)))
+            return super().term(first)
+        return self.tested(Condition("{x} BETWEEN ? AND ?", (first, last)))
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
         raise ValueError("wildcards are for text; write a network such as 192.0.2.0/24")
 
     def compared(self, text: str, sign: Sign) -> Condition:
-        return Condition(f"tw_address({{x}}) {sign} ?", (address_key(text),))
+        return Condition(f"{{x}} {sign} ?", (address_key(text),))
 
 
 class _Boolean(_Keyword):
@@ -347,7 +363,7 @@ def _containing(runs: list[str], operator: Literal[" AND ", " OR "], found: Cond
     """Ask for `found` only where the text contains these runs, as long as there are few."""
     if not 0 < len(runs) <= RUNS_LIMIT:
         return found
-    first = operator.join(["contains(lower({x}), ?)"] * len(runs))
+    first = operator.join(["contains({x}, ?)"] * len(runs))
     return Condition(f"CASE WHEN {first} THEN {found.sql} ELSE FALSE END", (*runs, *found.parameters))
 
 

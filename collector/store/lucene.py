@@ -17,9 +17,6 @@ from collector.store.conditions import EVERYTHING, Condition, exists, joined, ma
 from collector.store.syntax import characters, column_of, parse, unescaped
 from parsers.ecs_types import Field, field_named, nearest_field
 
-CONDITIONS_LIMIT: Final = 256
-"""So many conditions of a query cannot be looked up together with others: DuckDB takes 10 MB and more for each."""
-
 DEFAULT_FIELD: Final = "message"
 """What a word without a field is searched in."""
 
@@ -41,7 +38,6 @@ def translate(query: str, *, now_ns: int) -> Condition:
 class _Translator:
     def __init__(self, now_ns: int) -> None:
         self._now_ns = now_ns
-        self._alone = 0
 
     def clauses(self, node: tree.Item, field: str | None) -> Condition:
         """Combine a flat sequence of clauses as Lucene's classic parser does (QueryParserBase.addClause)."""
@@ -129,11 +125,7 @@ class _Translator:
         field = self._known(name, node)
         if isinstance(node, tree.Word) and node.value == "*":
             return exists(field)
-        condition = matches(field, name, node, self._now_ns)
-        self._alone += condition.among is None
-        if self._alone > CONDITIONS_LIMIT:
-            raise QueryError(f"more than {CONDITIONS_LIMIT} phrases, wildcards, ranges: ask in parts", column_of(node))
-        return condition
+        return matches(field, name, node, self._now_ns)
 
 
 def _flattened(node: tree.Item, conjunction: str) -> Iterator[tuple[str, tree.Item]]:

@@ -32,14 +32,14 @@ CREATE MACRO tw_leaves_of(d, root, name) AS (
     WHERE tw_is_leaf(t.type) AND tw_plain_key(t.fullkey) = name);
 CREATE MACRO tw_has_leaf(d, root) AS EXISTS (SELECT 1 FROM json_tree(d, root) t WHERE tw_is_leaf(t.type));
 
--- The words of a text. The values of a list are one text, in which the character 30 is a word between them that no
+-- The words of a text in lower case. The values of a list are one text, in which the character 30 is a word between them that no
 -- query holds; neighbours are written so that a phrase is found by its text.
 CREATE MACRO tw_line(t) AS replace(t, chr(30), ' ');
 CREATE MACRO tw_lines(v) AS CASE json_type(v)
     WHEN 'ARRAY' THEN array_to_string(list_transform(tw_values(v), lambda e: tw_line(e)), chr(30))
     WHEN 'OBJECT' THEN NULL
     ELSE tw_line(v ->> '$') END;
-CREATE MACRO tw_tokens(t) AS regexp_extract_all(lower(t), '@WORD@|\x1E');
+CREATE MACRO tw_tokens(t) AS regexp_extract_all(t, '@WORD@|\x1E');
 CREATE MACRO tw_neighbours(words) AS chr(31) || array_to_string(words, chr(31)) || chr(31);
 
 -- An instant with nine fractional digits, so that instants compare as text.

@@ -93,13 +93,15 @@ class Store:
             rows = self._connection.execute(ordered, parameters)
             while some := rows.fetchmany(ROWS_AT_ONCE):
                 yield from (row[0] for row in some)
+        except duckdb.OutOfMemoryException as error:
+            raise TidewaiterError("the search needs more memory than it may take: ask in parts") from error
         except duckdb.Error as error:
             raise TidewaiterError(f"the search failed: {escaped(_first_line(error))}") from error
 
     def _made(self, parameters: tuple[Any, ...]) -> list[Any]:
         """Take apart the texts whose words are searched, with the function that documents are taken apart with."""
         texts = [each.text for each in parameters if isinstance(each, Words)]
-        made = "list_transform(?::VARCHAR[], lambda t: tw_tokens(tw_line(t)))"
+        made = "list_transform(?::VARCHAR[], lambda t: tw_tokens(lower(tw_line(t))))"
         rows = self._connection.execute(f"SELECT {made}", [texts]).fetchall() if texts else [((),)]
         words = iter(rows[0][0])
         return [self._words(each, next(words)) if isinstance(each, Words) else each for each in parameters]
