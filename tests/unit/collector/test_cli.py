@@ -75,7 +75,7 @@ def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
         (["serach"], 2, "serach"),
         (["run", "--config", "none.yaml"], 2, "none.yaml"),
         (["--config", "a.yaml", "setup", "elasticsearch", "--config", "b.yaml"], 2, "b.yaml"),
-        (["search", "x", "--data-dir=y"], 3, "no local store in y/store"),
+        (["search", "x", "--data-dir=y"], 3, "y/store: has a collector run"),
         (["search", "x", "--jsn"], 2, "--json"),
         (["--data-dir", "empty", "search", "x"], 3, "no local store"),
         (["search", "a AND ("], 2, "column"),
