@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "run": ("collector.commands.run", "Run the collector in the foreground."),
     "check": ("collector.commands.check", "Check the configuration and name every problem with its place."),
     "search": ("collector.commands.search", "Search the local store."),
+    "journal": ("collector.commands.journal", "Look at the journal, and let go of outputs that are no more."),
     "setup": ("collector.commands.setup", "Install templates in Elasticsearch."),
 }
 """Command -> the module that holds it under its own name, and its line in the help."""

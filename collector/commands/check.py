@@ -6,6 +6,7 @@ from typing import Any
 import click
 import orjson
 
+from collector.commands.journal import held_by_strangers
 from collector.config_file import absences
 from collector.errors import ConfigError, Problem
 
@@ -16,7 +17,8 @@ from collector.errors import ConfigError, Problem
 def check(ctx: click.Context, *, as_json: bool) -> None:
     """Check the configuration and name every problem with its place.
 
-    Warnings say who could listen in on what the file allows, and which secrets cannot be read from here.
+    Warnings say who could listen in on what the file allows, which secrets cannot be read from here, and which outputs
+    that are no more still hold the journal.
 
     Exit code 0: nothing wrong; 1: problems, all of them listed.
     """
@@ -24,7 +26,10 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
     warnings: list[str] = []
     try:
         loaded = ctx.obj.load()
-        source, warnings = loaded.source, [*loaded.warnings, *absences(loaded.config)]
+        source, warnings = (
+            loaded.source,
+            [*loaded.warnings, *absences(loaded.config), *held_by_strangers(loaded.config)],
+        )
     except ConfigError as error:
         source, problems = error.file, error.problems
     if as_json:

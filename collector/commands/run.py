@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from collector.commands.journal import held_by_strangers
 from collector.config import Config
 from collector.logs import configure, get_logger
 
@@ -25,7 +26,7 @@ def run(ctx: click.Context) -> None:
     configure()
     logger = get_logger("supervisor")
     logger.info("starting", configuration=loaded.source, data_dir=loaded.config.data_dir)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *held_by_strangers(loaded.config)):
         logger.warning(warning)
     sys.exit(asyncio.run(supervise(loaded.config, search=how_to_search(sys.argv[0], loaded.config.data_dir))))
 

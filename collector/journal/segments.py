@@ -70,9 +70,10 @@ class Segment:
     """One segment file, open for reading. Frames' payloads are views of the blocks that were read.
 
     `header` is None when it is damaged; the frames can be read all the same once `identity` is known from elsewhere.
+    `block_bytes` is what is read at once; who wants no payloads needs little.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, *, block_bytes: int = BLOCK_BYTES) -> None:
         """Open and read the header; raise FileNotFoundError, OSError, or DataDirError for a newer version."""
         self.name = name
         self.first = first_position(name)
@@ -83,6 +84,7 @@ class Segment:
         self.damage = ""
         self._block = b""
         self._block_at = 0
+        self._block_bytes = block_bytes
         self._descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._read_header(str(directory / name))
@@ -162,7 +164,7 @@ class Segment:
         start = at - self._block_at
         if start < 0 or start + length > len(self._block):
             try:
-                self._block = os.pread(self._descriptor, min(max(length, BLOCK_BYTES), max(limit - at, 0)), at)
+                self._block = os.pread(self._descriptor, min(max(length, self._block_bytes), max(limit - at, 0)), at)
             except OSError as error:
                 raise UnreadableError(f"{self.name} cannot be read at {at}: {error.strerror}") from error
             self._block_at, start = at, 0

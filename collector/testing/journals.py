@@ -70,9 +70,9 @@ def open_journal(folder: Path, clock: Callable[[], int] | None = None, /, **opti
     return Journal.open(folder / "journal", name="test", options=chosen, clock=clock or FakeClock())
 
 
-def entry_of(payload: bytes, *, producer: Producer | None = None, encoding: str = "forward") -> Entry:
+def entry_of(payload: bytes, *, producer: Producer | None = None, encoding: str = "forward", claimed: int = 1) -> Entry:
     """Make an entry as the Forward input would."""
-    return Entry(ORIGIN, encoding, (payload,), tag=b"docker.web", claimed=1, producer=producer)
+    return Entry(ORIGIN, encoding, (payload,), tag=b"docker.web", claimed=claimed, producer=producer)
 
 
 def read_all(directory: Path, end: DurableEnd, *, after: Position | None = None) -> list[Frame | Gap]:

@@ -1,0 +1,162 @@
+"""`tidewaiter journal`: what stands in the journal, who holds it, and letting go of a consumer that is no more."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from collector.config import DEAD_LETTERS_OUTPUT, Config
+from collector.errors import DataDirError
+from collector.journal.cursors import cursors, forget_cursor
+from collector.journal.survey import ConsumerFacts, Survey, survey
+from collector.logs import escaped
+
+
+@click.group()
+def journal() -> None:
+    """Look at the journal, and let go of outputs that are no more."""
+
+
+@journal.command(short_help="Show segments, and how far behind each output is.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
+@click.pass_context
+def info(ctx: click.Context, *, as_json: bool) -> None:
+    """Show what the journal holds, and how far behind each of its consumers is in records, bytes and time.
+
+    Reads the files, whether the collector runs or not. Records are counted as their senders claim them.
+    """
+    config: Config = ctx.obj.load().config
+    found = survey(Path(config.data_dir) / "journal")
+    now_ns = time.time_ns()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_report(found, config, now_ns))))
+    else:
+        for line in _lines(found, config, now_ns):
+            click.echo(line)
+
+
+@journal.command(short_help="Let go of an output that is no more.")
+@click.argument("name")
+@click.pass_context
+def forget(ctx: click.Context, *, name: str) -> None:
+    """Remove the cursor of the output NAME, which the configuration no longer has: it holds the journal no more.
+
+    What it had not delivered is not delivered to it any more.
+    """
+    config: Config = ctx.obj.load().config
+    directory = Path(config.data_dir) / "journal"
+    if name in consumers_of(config):
+        raise click.UsageError(f"{name} is an output of the configuration: take it out there first")
+    if name not in cursors(directory) or not forget_cursor(directory, name):
+        others = ", ".join(strangers(config)) or "none"
+        raise click.UsageError(f"no output {name!r} has a cursor; those that the configuration does not know: {others}")
+    click.echo(f"forgotten: {name}")
+
+
+def consumers_of(config: Config) -> set[str]:
+    """Return the names of those who read the journal under this configuration."""
+    return {*config.outputs, DEAD_LETTERS_OUTPUT}
+
+
+def strangers(config: Config) -> list[str]:
+    """Return the consumers that hold the journal and that the configuration does not know; raise DataDirError."""
+    return sorted(set(cursors(Path(config.data_dir) / "journal")) - consumers_of(config))
+
+
+def held_by_strangers(config: Config) -> list[str]:
+    """Say of each consumer that the configuration does not know that it holds the journal.
+
+    Says nothing where the data folder cannot be read: the configuration may be meant for another machine or user.
+    """
+    try:
+        names = strangers(config)
+    except (OSError, DataDirError):
+        return []
+    return [
+        f"the journal is held for output {name}, which is no more: tidewaiter journal forget {name}" for name in names
+    ]
+
+
+def _report(found: Survey, config: Config, now_ns: int) -> dict[str, Any]:
+    known = consumers_of(config)
+    return {
+        "journal": f"{found.journal.id:06x}",
+        "collector": found.journal.name,
+        "bytes": sum(segment.bytes for segment in found.segments),
+        "limit_bytes": config.journal.limit,
+        "end": None if found.end is None else found.end._asdict(),
+        "segments": found.segments,
+        "consumers": [
+            {
+                "name": each.name,
+                "configured": each.name in known,
+                "position": each.position._asdict(),
+                "behind": {
+                    "frames": each.frames,
+                    "records": each.records,
+                    "bytes": each.bytes,
+                    "seconds": _age_s(each, now_ns),
+                },
+            }
+            for each in found.consumers
+        ],
+    }
+
+
+def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
+    """Yield the report for people."""
+    segments = found.segments
+    used, limit = _size(sum(each.bytes for each in segments)), _size(config.journal.limit)
+    yield f"journal {found.journal.id:06x} of collector {escaped(found.journal.name)}: {used} of {limit}"
+    frames, records = sum(each.frames for each in segments), sum(each.records for each in segments)
+    yield f"segments: {len(segments):,}, frames: {frames:,}, records: {records:,}"
+    times = [time_ns for each in segments for time_ns in (each.first_ns, each.last_ns) if time_ns]
+    if times:
+        yield f"from {_instant(min(times))} to {_instant(max(times))}"
+    for segment in segments:
+        if segment.gaps:
+            yield f"damaged: {segment.name}, in {segment.gaps} place{'s' if segment.gaps > 1 else ''}"
+    yield ""
+    width = max((len(each.name) for each in found.consumers), default=0)
+    yield f"{'output':{max(width, 6)}} {'records behind':>16} {'bytes':>10} {'oldest':>10}"
+    known = consumers_of(config)
+    for each in found.consumers:
+        age = _duration(_age_s(each, now_ns)) if each.frames else "-"
+        note = "" if each.name in known else f"  not in the configuration: tidewaiter journal forget {each.name}"
+        yield f"{each.name:{max(width, 6)}} {each.records:>16,} {_size(each.bytes):>10} {age:>10}{note}"
+
+
+def _age_s(consumer: ConsumerFacts, now_ns: int) -> float:
+    return max(now_ns - consumer.oldest_ns, 0) / 1e9 if consumer.oldest_ns else 0.0
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration by its two largest units."""
+    minutes, seconds_left = divmod(int(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    for larger, smaller, text in (
+        (days, hours_left, "d h"),
+        (hours, minutes_left, "h m"),
+        (minutes, seconds_left, "m s"),
+    ):
+        if larger:
+            first, second = text.split()
+            return f"{larger}{first} {smaller}{second}"
+    return f"{seconds_left}s"
+
+
+def _instant(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,127 @@
+"""What stands in a journal and how far behind its consumers are, read from the headers while a writer may go on.
+
+No payload is read, so 20 GiB take about as long as their frames are many: measured 12 us each.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from collector.errors import UnreachableError
+from collector.journal.cursors import cursors
+from collector.journal.format import DamageError, FrameHeader
+from collector.journal.segments import FrameHead, Segment, find_identity, segment_files
+from pipelines.frame import JournalIdentity, Position
+
+HEADERS_BYTES: Final = 32 << 10
+"""What is read at once: a frame's header with the table of a hundred messages."""
+
+
+class SegmentFacts(msgspec.Struct):
+    """One segment. Times are journal time in nanoseconds, 0 without a frame; `records` are those that senders claim.
+
+    `gaps` counts places where bytes are damaged. What is behind the last frame of the newest segment is none: a group
+    may be on its way.
+    """
+
+    name: str
+    bytes: int
+    frames: int = 0
+    records: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    gaps: int = 0
+
+
+class ConsumerFacts(msgspec.Struct):
+    """One consumer, and what it has not settled yet; `oldest_ns` is the journal time of the first of it, 0 for none."""
+
+    name: str
+    position: Position
+    frames: int = 0
+    records: int = 0
+    bytes: int = 0
+    oldest_ns: int = 0
+
+    def count(self, head: FrameHead, position: Position) -> None:
+        """Count a frame unless all of it is settled."""
+        reached = self.position._replace(record=0)
+        if position < reached:
+            return
+        settled = self.position.record if position == reached else 0
+        self.frames += 1
+        self.records += max(claimed_records(head.header) - settled, 0)
+        self.bytes += head.end - head.at
+        self.oldest_ns = self.oldest_ns or head.header.journal_time
+
+
+class Survey(msgspec.Struct):
+    """A journal: whose it is, its segments, its consumers, and the position behind its last frame."""
+
+    journal: JournalIdentity
+    segments: list[SegmentFacts]
+    consumers: list[ConsumerFacts]
+    end: Position | None
+
+
+def claimed_records(header: FrameHeader) -> int:
+    """Return how many records a frame's senders claim; what does not say counts as one."""
+    return sum(message.claimed if message.claimed >= 0 else 1 for message in header.messages)
+
+
+def survey(directory: Path) -> Survey:
+    """Look at a journal; raise UnreachableError when there is none, DataDirError for a damaged cursor, OSError."""
+    try:
+        names = segment_files(directory)
+    except FileNotFoundError as error:
+        raise UnreachableError(
+            f"there is no journal in {directory}: has a collector run with this data folder?"
+        ) from error
+    # Cursors first: what becomes durable meanwhile then counts as not settled, never the other way round.
+    consumers = [ConsumerFacts(name, position) for name, position in cursors(directory).items()]
+    identity = find_identity(directory, names[::-1])
+    if identity is None:
+        raise UnreachableError(f"{directory}: holds no segment that can be read")
+    found = Survey(identity.journal, [], consumers, None)
+    opened = []
+    try:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # every consumer has passed it meanwhile
+                opened.append(Segment(directory, name, block_bytes=HEADERS_BYTES))
+        # What stands behind the end that a later segment names was never acknowledged.
+        befores = [segment.header.before for segment in opened if segment.header is not None]
+        ends = {before.segment: before.offset for before in befores if before is not None}
+        for segment in opened:
+            segment.identity = segment.identity or identity
+            newest = segment.name == names[-1]
+            found.segments.append(_look_at(segment, ends.get(segment.name, segment.size), found, newest=newest))
+    finally:
+        for segment in opened:
+            segment.close()
+    return found
+
+
+def _look_at(segment: Segment, end: int, found: Survey, *, newest: bool) -> SegmentFacts:
+    facts = SegmentFacts(segment.name, segment.size, gaps=int(segment.header is None))
+    at = segment.frames_at
+    while at < end:
+        try:
+            head = segment.head(at, end)
+        except DamageError:
+            following = segment.search(at + 1, end)
+            facts.gaps += following is not None or not newest
+            if following is None:
+                break
+            head = following
+        position = Position(segment.first.partition, segment.first.epoch, head.header.sequence)
+        for consumer in found.consumers:
+            consumer.count(head, position)
+        facts.frames += 1
+        facts.records += claimed_records(head.header)
+        facts.first_ns = facts.first_ns or head.header.journal_time
+        facts.last_ns = head.header.journal_time
+        found.end = position._replace(sequence=position.sequence + 1)
+        at = head.end
+    return facts

@@ -1,0 +1,89 @@
+"""`tidewaiter journal` as an operator uses it: who holds the journal, and letting go."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from collector.cli import cli
+from collector.commands.journal import held_by_strangers
+from collector.config_file import load
+from collector.journal.cursors import cursors, write_cursor
+from collector.testing.journals import entry_of, open_journal
+from pipelines.frame import Position
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder whose journal holds seven records, all settled by the store and none by an output named old."""
+
+    async def fill() -> None:
+        journal = open_journal(tmp_path, time.time_ns)
+        await journal.append(entry_of(b"x", claimed=7))
+        write_cursor(tmp_path / "journal", "store", journal.durable.position)
+        write_cursor(tmp_path / "journal", "old", Position(0, 0, 0))
+        await journal.close()
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def tidewaiter(data_dir: Path, *arguments: str) -> Result:
+    """Run a command on the data folder."""
+    return CliRunner().invoke(cli, [*arguments, "--data-dir", str(data_dir)], catch_exceptions=False)
+
+
+def test_info_tells_programs_who_is_behind(data_dir: Path) -> None:
+    """By name, in records, bytes and seconds, and whether the configuration knows it."""
+    report = json.loads(tidewaiter(data_dir, "journal", "info", "--json").stdout)
+
+    behind = {each["name"]: (each["configured"], each["behind"]["records"]) for each in report["consumers"]}
+    assert behind == {"store": (True, 0), "old": (False, 7)}
+    assert report["bytes"] == sum(segment["bytes"] for segment in report["segments"])
+    old = next(each for each in report["consumers"] if each["name"] == "old")
+    assert old["behind"]["seconds"] > 0
+    assert report["end"]["sequence"] == 1
+
+
+def test_info_tells_people_how_to_let_go(data_dir: Path) -> None:
+    """The line of an output that is no more says what to type."""
+    lines = tidewaiter(data_dir, "journal", "info").stdout.splitlines()
+
+    (old,) = (line for line in lines if line.startswith("old "))
+    assert old.split()[1] == "7"
+    assert old.endswith("tidewaiter journal forget old")
+
+
+def test_an_output_that_is_no_more_is_named_until_it_is_forgotten(data_dir: Path) -> None:
+    """`check` and `run` warn of it; `forget` lets go of it and of nothing else."""
+    config = load(None, str(data_dir)).config
+    assert held_by_strangers(config) == [
+        "the journal is held for output old, which is no more: tidewaiter journal forget old"
+    ]
+    assert "tidewaiter journal forget old" in tidewaiter(data_dir, "check").stdout
+
+    assert tidewaiter(data_dir, "journal", "forget", "old").stdout == "forgotten: old\n"
+
+    assert held_by_strangers(config) == []
+    assert set(cursors(data_dir / "journal")) == {"store"}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("store", "take it out there first"), ("typo", "no output 'typo' has a cursor"), ("../x", "cursor")],
+)
+def test_nothing_else_is_forgotten(data_dir: Path, name: str, part: str) -> None:
+    """An output of the configuration would begin anew; an unknown name is a mistake."""
+    result = tidewaiter(data_dir, "journal", "forget", name)
+
+    assert result.exit_code == 2
+    assert part in result.output
+    assert set(cursors(data_dir / "journal")) == {"store", "old"}
+
+
+def test_a_folder_that_cannot_be_read_is_no_reason_to_warn(tmp_path: Path) -> None:
+    """The configuration may be meant for another machine."""
+    assert held_by_strangers(load(None, str(tmp_path / "none")).config) == []
