@@ -1,6 +1,7 @@
 """Cursors: where each consumer of the journal goes on. One small JSON file each, so that people can read them too."""
 
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -59,6 +60,13 @@ def cursors(directory: Path) -> dict[str, Position]:
         if position is not None:
             found[path.name.removesuffix(".json")] = position
     return found
+
+
+def needed_position(directory: Path, consumers: Set[str]) -> Position:
+    """Return the oldest position that is needed, by these consumers or whoever has a cursor; raise DataDirError."""
+    known = cursors(directory)
+    oldest = Position(0, 0, 0)
+    return min((known.get(name, oldest) for name in consumers | known.keys()), default=oldest)
 
 
 def forget_cursor(directory: Path, consumer: str) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 from collector.durable_files import free_bytes, sync_directory
 from collector.journal.active import Sync, Write
 from collector.journal.committer import Committed, Committer
-from collector.journal.cursors import cursors
+from collector.journal.cursors import needed_position
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
@@ -330,7 +330,7 @@ class Journal:
         """
         settled = False
         try:
-            needed_from = self._needed_from()
+            needed_from = needed_position(self._directory, self._options.consumers)
             settled = self._writing is None and needed_from >= self.durable.position
             if self._stuck and settled:
                 # The open segment may be what fills the disk. Nobody is served meanwhile.
@@ -342,12 +342,6 @@ class Journal:
             more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
             self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
-
-    def _needed_from(self) -> Position:
-        """Return the oldest position that a consumer still needs."""
-        known = cursors(self._directory)
-        oldest = Position(0, 0, 0)
-        return min((known.get(name, oldest) for name in {*self._options.consumers, *known}), default=oldest)
 
     def _delete_before(self, needed_from: Position) -> int:
         deleted: list[int] = []
