@@ -24,6 +24,9 @@ from pipelines.frame import Frame, Position
 WINDOW_BYTES: Final = 48 << 20
 """Bound of the encoded documents kept for outputs that are a little behind the first."""
 
+LEAN_LIMIT: Final = 4096
+"""So many batches are kept without their documents, some 500 bytes each, for who only wants to know of letters."""
+
 START: Final = Position(0, 0, 0)
 """Before every frame of partition 0: epochs are Unix times."""
 
@@ -41,6 +44,13 @@ class Computed(msgspec.Struct):
     batches: Iterable[Batch]
     next: Position
     size_bytes: int
+
+    def without_documents(self) -> "Computed | None":
+        """Return the same with no documents, None where a batch has letters."""
+        if any(batch.dead_letters for batch in self.batches):
+            return None
+        lean = tuple(msgspec.structs.replace(batch, documents=()) for batch in self.batches)
+        return Computed(lean, self.next, 0)
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -62,6 +72,7 @@ class Window:
         self._on_gap = on_gap
         self._kept: OrderedDict[Position, Computed] = OrderedDict()
         self._kept_bytes = 0
+        self._lean: OrderedDict[Position, Computed] = OrderedDict()
         self._sources: dict[Source, Position] = {}
         self._head = START
         self._follower: Follower | None = None
@@ -93,12 +104,23 @@ class Window:
         self._trim()
 
     def _trim(self) -> None:
+        """Let go what nobody needs any more; of what only letters are wanted of, the documents.
+
+        Those of a batch that an output has done with are then gone before the next is made: it takes their memory,
+        which the processor still has at hand.
+        """
         passed = min(self._sources.values(), default=self._head)
+        handed_out = min((at for source, at in self._sources.items() if source.leads), default=passed)
         while self._kept:
-            oldest = next(iter(self._kept))
-            if oldest >= passed and (self._kept_bytes <= WINDOW_BYTES or len(self._kept) == 1):
+            oldest, computed = next(iter(self._kept.items()))
+            lean = computed.without_documents() if passed <= oldest < handed_out else None
+            if oldest >= passed and lean is None and (self._kept_bytes <= WINDOW_BYTES or len(self._kept) == 1):
                 break
+            if lean is not None:
+                self._lean[oldest] = lean
             self._kept_bytes -= self._kept.pop(oldest).size_bytes
+        while self._lean and (len(self._lean) > LEAN_LIMIT or next(iter(self._lean)) < passed):
+            self._lean.popitem(last=False)
 
     def grow(self, end: DurableEnd) -> None:
         """Take note that the journal is durable up to `end`."""
@@ -122,9 +144,9 @@ class Window:
         follower.seek(position)
         return follower
 
-    def holds(self, position: Position) -> bool:
+    def holds(self, position: Position, *, leads: bool) -> bool:
         """Tell whether a source at `position` is served from here: it stands at the head, or not too far behind."""
-        return position == self._head or position in self._kept
+        return position == self._head or position in self._kept or (position in self._lean and not leads)
 
     def at(self, position: Position, *, leads: bool) -> Computed | None:
         """Return what stands at a `position` that the window holds; None when nothing durable does yet.
@@ -133,7 +155,7 @@ class Window:
         """
         kept = self._kept.get(position)
         if kept is not None or not leads:
-            return kept
+            return kept or self._lean.get(position)
         if self._follower is None:
             self._follower = self.follower(position)
         computed = self.compute(self._follower)
@@ -192,7 +214,7 @@ class Source:
     def __init__(
         self, window: Window, start: Position, on_settled: Callable[[Position], None], *, leads: bool = True
     ) -> None:
-        self._leads = leads
+        self.leads = leads
         self._window = window
         self._at = start._replace(record=0)
         self._skip_to = start
@@ -251,11 +273,11 @@ class Source:
         return frames, max(now_ns - oldest.journal_time, 0) / 1e9 if oldest is not None else 0.0
 
     def _read(self) -> Computed | None:
-        if self._window.holds(self._at):
+        if self._window.holds(self._at, leads=self.leads):
             if self._own is not None:
                 self._own.close()
                 self._own = None
-            return self._window.at(self._at, leads=self._leads)
+            return self._window.at(self._at, leads=self.leads)
         if self._own is None:
             self._own = self._window.follower(self._at)
         return self._window.compute(self._own)

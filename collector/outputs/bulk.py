@@ -1,6 +1,6 @@
-"""`_bulk` bodies for Elasticsearch: pure, a whole body at a time.
+"""`_bulk` bodies for Elasticsearch: pure, a batch at a time.
 
-No step of Python per document: a body is one join of the documents' buffers with the action lines' between. No document
+No step of Python per document: each batch's part is one join of its buffers with the action lines' between. No document
 can add, remove or alter an action line: a document holds no raw newline but its last byte, and ids are letters and
 digits that we made (P5).
 """
@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from parsers.timestamps import rfc3339
 from pipelines.batch import DOCUMENT_HEAD, ENVELOPE, Documents
 from pipelines.frame import Ids, Position
 
@@ -24,6 +25,9 @@ INGESTED: Final = DOCUMENT_HEAD + b'"ingested":"%b",'
 INGESTED_BYTES: Final = len(b'"ingested":"2026-11-23T00:00:00.000000000Z",')
 """`event.ingested` stands first in each document of a body and has one width, so it can be replaced in place."""
 
+FRESH_NS: Final = 1_000_000_000
+"""`event.ingested` may be so old when a body is sent first."""
+
 ACTION_BYTES: Final = len(ACTION_HEAD) + 24 + len(ACTION_END) + 1 + INGESTED_BYTES
 """What an action line with its id of 24 characters and `event.ingested` add to a document."""
 
@@ -31,7 +35,10 @@ _ALL_STORED: Final = b'{"create":{"status":201}}'
 
 
 class Slice(msgspec.Struct):
-    """Documents of one batch, as `pipelines.batch.Documents` cuts them into buffers. `size_bytes` is that of a body."""
+    """Documents of one batch, as `pipelines.batch.Documents` cuts them into buffers.
+
+    `size_bytes` is what they take in a body.
+    """
 
     position: Position
     ids: Ids
@@ -43,23 +50,47 @@ class Slice(msgspec.Struct):
         """Return the number of documents."""
         return len(self.ids)
 
+    def rendered(self, ingested: str) -> bytes:
+        """Return the lines that create these documents, each with `event.ingested`, an RFC 3339 time of nine digits."""
+        made = [*self.buffers]
+        between = ACTION_END + b"\n" + INGESTED % ingested.encode()
+        heads = made[len(ENVELOPE) :: self.stride]
+        opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
+        made[:: self.stride] = [ACTION_HEAD + self.ids.prefix] * len(self)
+        made[1 :: self.stride] = self.ids.suffixes
+        made[len(ENVELOPE) :: self.stride] = map(opened.__getitem__, heads)
+        return b"".join(made)
+
 
 class Body:
-    """A request's body, and what its documents are of: `shares` counts them by batch, in their order.
+    """A request's body in parts, and what its documents are of: `shares` counts them by batch, in their order.
 
-    While it is on its way only its bytes are kept, and what has to go again is cut from them: the buffers it was made
-    of are a dozen objects a document, which would keep the next batches from memory that the processor still has at
-    hand (measured: 0.2 us per event).
+    Only its bytes are kept, and what has to go again is cut from them: the buffers that they are made of are a dozen
+    objects a document, which would keep the next batches from memory that the processor still has at hand (measured:
+    0.2 us per event while a body gathered, and as much while it was on its way).
     """
 
-    def __init__(self, content: bytes, ingested: str, shares: Sequence[tuple[Position, int]]) -> None:
-        self.content = content
-        self.shares = shares
-        self._ingested = ingested
+    def __init__(self, ingested: str, parts: Sequence[bytes] = (), shares: Iterable[tuple[Position, int]] = ()) -> None:
+        self.ingested = ingested
+        self.parts = [*parts]
+        self.shares = [*shares]
+        self.size_bytes = sum(map(len, self.parts))
+
+    def add(self, part: Slice) -> None:
+        """Put a batch's documents behind those that are there; while the body is not on its way."""
+        content = part.rendered(self.ingested)
+        self.parts.append(content)
+        self.shares.append((part.position, len(part)))
+        self.size_bytes += len(content)
 
     def __len__(self) -> int:
         """Return the number of documents."""
         return self._ends[-1] if self.shares else 0
+
+    @property
+    def content(self) -> bytes:
+        """All parts in one; made anew each time."""
+        return b"".join(self.parts)
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -86,17 +117,22 @@ class Body:
         """Return a body of these documents, which are named in ascending order."""
         lines = self._lines
         chosen = [line for index in indexes for line in (lines[2 * index], lines[2 * index + 1])]
-        return Body(b"\n".join([*chosen, b""]), self._ingested, shares_of(map(self.position, indexes)))
+        return Body(self.ingested, [b"\n".join([*chosen, b""])], shares_of(map(self.position, indexes)))
 
     def halves(self) -> tuple["Body", "Body"]:
         """Return two bodies of about as many documents; there must be two at least."""
         middle = len(self) // 2
         return self.only(range(middle)), self.only(range(middle, len(self)))
 
+    def sent_at(self, now_ns: int) -> "Body":
+        """Return the same documents with an `event.ingested` that is not long ago: they may have waited their turn."""
+        fresh = self.ingested >= rfc3339(now_ns - FRESH_NS)
+        return self if fresh else self.stamped(rfc3339(now_ns))
+
     def stamped(self, ingested: str) -> "Body":
         """Return the same documents with another `event.ingested`."""
-        old, new = INGESTED % self._ingested.encode(), INGESTED % ingested.encode()
-        return Body(self.content.replace(b"\n" + old, b"\n" + new), ingested, self.shares)
+        old, new = INGESTED % self.ingested.encode(), INGESTED % ingested.encode()
+        return Body(ingested, [part.replace(b"\n" + old, b"\n" + new) for part in self.parts], self.shares)
 
 
 def shares_of(positions: Iterable[Position]) -> list[tuple[Position, int]]:
@@ -127,21 +163,6 @@ def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Ite
 
 def _size(buffers: Sequence[bytes]) -> int:
     return sum(map(len, buffers))
-
-
-def body_of(parts: Sequence[Slice], ingested: str) -> Body:
-    """Return the body that creates these documents, each with `event.ingested`, an RFC 3339 time of nine digits."""
-    made: list[bytes] = []
-    between = ACTION_END + b"\n" + INGESTED % ingested.encode()
-    for part in parts:
-        start = len(made)
-        made += part.buffers
-        heads = made[start + len(ENVELOPE) :: part.stride]
-        opened = {head: between + head[len(DOCUMENT_HEAD) :] for head in set(heads)}
-        made[start :: part.stride] = [ACTION_HEAD + part.ids.prefix] * len(part)
-        made[start + 1 :: part.stride] = part.ids.suffixes
-        made[start + len(ENVELOPE) :: part.stride] = map(opened.__getitem__, heads)
-    return Body(b"".join(made), ingested, [(part.position, len(part)) for part in parts])
 
 
 def all_stored(count: int) -> bytes:

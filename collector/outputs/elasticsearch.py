@@ -23,7 +23,7 @@ from collector import telemetry
 from collector.config import ElasticsearchOutputConfig
 from collector.dead_letters import DeadLetterFile, DeadLettersFullError, Letter, letter_id
 from collector.logs import get_logger
-from collector.outputs.bulk import Body, Slice, body_of, slices
+from collector.outputs.bulk import Body, slices
 from collector.outputs.elasticsearch_answers import Answer, Pace, Refused, Verdict, verdict_of
 from collector.outputs.elasticsearch_client import BulkClient
 from collector.outputs.output import BatchSource, Stopped
@@ -64,13 +64,6 @@ class _Unsettled(msgspec.Struct):
     position: Position
     journal_time: int
     left: int
-
-
-class _Gathered(msgspec.Struct):
-    """Documents of one data stream that are not sent yet. `size_bytes` is that of their body."""
-
-    parts: list[Slice] = []
-    size_bytes: int = 0
 
 
 class _Waits:
@@ -162,21 +155,20 @@ class ElasticsearchOutput:
         """Send what is at hand, waiting where all requests are taken; raise Stopped when the worker drains."""
         sending: set[asyncio.Task[None]] = set()
         while True:
-            for stream, parts in self._gather(await self._source.next()):
+            for stream, body in self._gather(await self._source.next()):
                 while len(sending) == REQUESTS_IN_FLIGHT:
                     done, _ = await asyncio.wait({*sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
                     sending -= done
                     if stopping in done:
                         raise Stopped
-                body = body_of(parts, rfc3339(time.time_ns()))
-                parts.clear()
                 sending.add(tasks.create_task(self._deliver(stream, body)))
+                del body
                 await asyncio.sleep(0)  # the request goes out before the next batches are made
             self._settle()
 
-    def _gather(self, batch: Batch) -> Iterator[tuple[str, list[Slice]]]:
-        """Take what is at hand and yield bodies' worth of slices by data stream."""
-        waiting: dict[str, _Gathered] = {}
+    def _gather(self, batch: Batch) -> Iterator[tuple[str, Body]]:
+        """Take what is at hand and yield bodies by data stream."""
+        waiting: dict[str, Body] = {}
         taken = 0
         # No name holds a batch longer than `_cut` does: the next one is made in its memory.
         upcoming: list[Batch | None] = [batch]
@@ -186,35 +178,35 @@ class ElasticsearchOutput:
             yield from self._cut(following, waiting)
             del following
             upcoming.append(self._source.ready() if taken < GATHER_BYTES else None)
-        for stream, gathered in waiting.items():
-            yield stream, gathered.parts
+        yield from waiting.items()
 
-    def _cut(self, batch: Batch, waiting: dict[str, _Gathered]) -> Iterator[tuple[str, list[Slice]]]:
-        """Add a batch to what waits; yield what fills a body."""
+    def _cut(self, batch: Batch, waiting: dict[str, Body]) -> Iterator[tuple[str, Body]]:
+        """Put a batch into bodies at once, while the processor has it at hand; yield those that are full."""
         entry = _Unsettled(batch.position, batch.journal_time, sum(len(documents.ids) for documents in batch.documents))
         self._unsettled.append(entry)
         self._left[entry.position] = entry
         for documents in batch.documents:
             stream = str(documents.stream)
             for part in slices(batch.position, documents, limit_bytes=self._body_bytes):
-                gathered = waiting.setdefault(stream, _Gathered())
-                if gathered.parts and gathered.size_bytes + part.size_bytes > self._body_bytes:
-                    yield stream, gathered.parts
-                    gathered = waiting[stream] = _Gathered()
-                gathered.parts.append(part)
-                gathered.size_bytes += part.size_bytes
+                body = waiting.get(stream)
+                if body is not None and body.size_bytes + part.size_bytes > self._body_bytes:
+                    yield stream, body
+                    body = None
+                if body is None:
+                    body = waiting[stream] = Body(rfc3339(time.time_ns()))
+                body.add(part)
 
     async def _deliver(self, stream: str, body: Body) -> None:
         """Send a body until each of its documents is settled, or the worker drains."""
-        bodies = deque([body])
+        bodies = deque([body.sent_at(time.time_ns())])
         tries = 0
         while bodies:
             body = bodies.popleft()
-            telemetry.OUTPUT_BYTES.labels(output=self._name).inc(len(body.content))
-            answer = await self._client.send(stream, body.content)
+            telemetry.OUTPUT_BYTES.labels(output=self._name).inc(body.size_bytes)
+            answer = await self._client.send(stream, body.parts)
             telemetry.OUTPUT_REQUESTS.labels(output=self._name, status=_status_label(answer.status)).inc()
             if answer.status == 413 and len(body) > 1:
-                self._shrink(len(body.content))
+                self._shrink(body.size_bytes)
                 bodies.extendleft(reversed(body.halves()))
                 continue
             verdict = _too_large(body) if answer.status == 413 else verdict_of(body, answer)
@@ -319,7 +311,7 @@ class ElasticsearchOutput:
 
 def _too_large(body: Body) -> Verdict:
     """Refuse a single document that Elasticsearch, or a proxy before it, does not take for its size."""
-    return Verdict(refused=[Refused(0, "too_large", f"HTTP 413 for a request of {len(body.content)} bytes")])
+    return Verdict(refused=[Refused(0, "too_large", f"HTTP 413 for a request of {body.size_bytes} bytes")])
 
 
 def _status_label(status: int) -> str:

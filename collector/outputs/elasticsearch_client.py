@@ -3,14 +3,14 @@
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 from aiohttp import ClientPayloadError, ClientResponse, ClientSession
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import BytesPayload
+from aiohttp.payload import Payload
 from elastic_transport import (
     AiohttpHttpNode,
     ConnectionTimeout,
@@ -21,7 +21,7 @@ from elastic_transport import (
 )
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
-from isal import igzip
+from isal import isal_zlib
 
 from collector.config import ElasticsearchOutputConfig, SecretError
 from collector.errors import TidewaiterError
@@ -32,6 +32,9 @@ COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
 
 GZIP_LEVEL: Final = 1
+
+GZIP_WINDOW_BITS: Final = 31
+"""zlib's way to ask for the largest window and a gzip header."""
 
 WRITE_BYTES: Final = 1 << 20
 """What is written of a body at once, each part when the one before has gone."""
@@ -68,25 +71,30 @@ class CertificateError(TidewaiterError):
 
 
 class _Raw(Serializer):
-    """Leaves answers as they are: the bulk path compares bytes."""
+    """Leaves answers as they are, for the bulk path compares bytes, and bodies in their parts."""
 
     def loads(self, data: bytes) -> bytes:
         return data
 
-    def dumps(self, data: Any) -> bytes:
-        return bytes(data) if isinstance(data, bytes | memoryview) else msgspec.json.encode(data)
+    def dumps(self, data: Any) -> Any:
+        return data
 
 
-class _Body(BytesPayload):
-    """A body that is written in parts, each when the one before has gone: nothing copies it whole once more."""
+class _Parts(Payload):
+    """A body that is written in parts, each when the one before has gone: nothing copies it whole."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        super().__init__(parts)
+        self._size = sum(map(len, parts))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        view = memoryview(self._value)[:content_length]
-        for start in range(0, len(view), WRITE_BYTES):
-            await writer.write(view[start : start + WRITE_BYTES])
+        for part in self._value:
+            view = memoryview(part)
+            for start in range(0, len(view), WRITE_BYTES):
+                await writer.write(view[start : start + WRITE_BYTES])
 
 
 class _BoundedAnswer:
@@ -135,29 +143,35 @@ class BulkNode(AiohttpHttpNode):
         self,
         method: str,
         target: str,
-        body: bytes | None = None,
+        body: Sequence[bytes] | None = None,
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> Any:
         """Send one request."""
         headers = HttpHeaders() if headers is None else headers.copy()
-        payload: Any = _Body(await self._packed(body, headers)) if body is not None else None
+        payload: Any = _Parts(await self._packed(body, headers)) if body is not None else None
         answer = await super().perform_request(method, target, payload, headers, request_timeout)
         typed = HttpHeaders({**answer.meta.headers, "content-type": RAW_TYPE})
         return answer._replace(meta=dataclasses.replace(answer.meta, headers=typed))
 
-    async def _packed(self, body: bytes, _headers: HttpHeaders) -> bytes:
+    async def _packed(self, body: Sequence[bytes], _headers: HttpHeaders) -> Sequence[bytes]:
         return body
 
 
 class GzipNode(BulkNode):
     """Compresses large bodies, quickly and off the event loop; the client's own way is level 9 on it."""
 
-    async def _packed(self, body: bytes, headers: HttpHeaders) -> bytes:
-        if len(body) < COMPRESS_FROM_BYTES:
+    async def _packed(self, body: Sequence[bytes], headers: HttpHeaders) -> Sequence[bytes]:
+        if sum(map(len, body)) < COMPRESS_FROM_BYTES:
             return body
         headers["content-encoding"] = "gzip"
-        return await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)
+        return await asyncio.to_thread(_compressed, body)
+
+
+def _compressed(body: Sequence[bytes]) -> list[bytes]:
+    """Return a body as one gzip stream, in as many parts."""
+    stream = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW_BITS)
+    return [*map(stream.compress, body), stream.flush()]
 
 
 def credentials(options: ElasticsearchOutputConfig) -> dict[str, Any]:
@@ -196,8 +210,8 @@ class BulkClient:
         )
         self._parameters: dict[str, str] | None = None
 
-    async def send(self, stream: str, body: bytes) -> Answer:
-        """POST a body to a data stream. A lost connection is not tried again here: the same ids are, by the caller."""
+    async def send(self, stream: str, body: Sequence[bytes]) -> Answer:
+        """POST a body in parts to a data stream; what a lost connection took with it is sent again by the caller."""
         if self._parameters is None:
             root = await self._request("GET", "/", {}, None)
             if root.status in (0, 401, 429) or root.status >= 500:
@@ -208,7 +222,9 @@ class BulkClient:
             self._parameters = None  # another version may answer now
         return answer
 
-    async def _request(self, method: str, path: str, parameters: dict[str, str], body: bytes | None) -> Answer:
+    async def _request(
+        self, method: str, path: str, parameters: dict[str, str], body: Sequence[bytes] | None
+    ) -> Answer:
         headers = {"accept": ACCEPT, "content-type": NDJSON} if body is not None else {"accept": ACCEPT}
         try:
             response = await self._client.perform_request(method, path, params=parameters, headers=headers, body=body)

@@ -7,7 +7,7 @@ import msgpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.outputs.bulk import body_of, slices
+from collector.outputs.bulk import slices
 from collector.testing.frames import frame_of
 from pipelines.chunk import ChunkPath
 from pipelines.settings import Settings
@@ -43,7 +43,7 @@ def test_every_second_line_is_our_action_with_our_id(records: list[dict[str, obj
     frame = frame_of(("forward", [(payload, tag, len(records))]))
     (batch,) = ChunkPath(Settings(version="0.1.0")).process(frame)
     parts = [part for documents in batch.documents for part in slices(batch.position, documents, limit_bytes=4000)]
-    lines = body_of(parts, "2023-11-14T22:13:20.000000000Z").content.split(b"\n")
+    lines = b"".join(part.rendered("2023-11-14T22:13:20.000000000Z") for part in parts).split(b"\n")
 
     assert lines.pop() == b""
     assert lines[::2] == [b'{"create":{"_id":"%b"}}' % identifier for part in parts for identifier in part.ids]

@@ -14,14 +14,17 @@ from collector.journal.follow import Gap
 from collector.journal.writer import Journal
 from collector.outputs.output import Stopped
 from collector.testing.batches import batch_of
-from pipelines.batch import Batch
+from pipelines.batch import Batch, DeadLetter
 from pipelines.frame import Frame, Origin, Position
 
 ORIGIN = Origin("docker", "tcp", "192.0.2.7")
 
 
 class Counting:
-    """A pipeline that makes one batch per frame, as many as the payload says, and counts its work."""
+    """A pipeline that makes one batch per frame, as many as the payload says, and counts its work.
+
+    A payload with an exclamation mark gives a dead letter as well.
+    """
 
     def __init__(self) -> None:
         self.frames: list[int] = []
@@ -29,13 +32,16 @@ class Counting:
     def __call__(self, frame: Frame) -> Iterator[Batch]:
         """Make slices of a frame: its payload is their number."""
         self.frames.append(frame.sequence)
-        slices = int(bytes(frame.payload) or b"1")
+        payload = bytes(frame.payload)
+        letter = DeadLetter(frame.position, "decode", "bad_entry", "no event", "docker/192.0.2.7", payload)
+        letters = (letter,) if b"!" in payload else ()
+        slices = int(payload.strip(b"!") or b"1")
         for number in range(slices):
             made = batch_of(frame.sequence, [f"{frame.sequence}.{number}"])
             here = frame.position._replace(record=number)
             last = number == slices - 1
             after = frame.position._replace(sequence=frame.sequence + 1) if last else here._replace(record=number + 1)
-            yield Batch(here, after, frame.journal_time, made.documents, (), made.tally, 1)
+            yield Batch(here, after, frame.journal_time, made.documents, letters, made.tally, 1)
 
 
 class Setting:
@@ -131,6 +137,37 @@ async def test_a_source_that_does_not_lead_waits_for_the_others(setting: Setting
     assert taken(follower) == []
     assert taken(leader) == taken(follower) == [(0, 0), (1, 0)]
     assert setting.pipeline.frames == [0, 1]
+
+
+async def test_documents_are_gone_before_the_next_are_made(setting: Setting) -> None:
+    """A source that only wants letters keeps no documents in memory, and nothing is computed twice for it."""
+    leader, follower = setting.source(), setting.source(leads=False)
+    await setting.append(b"1", b"1!", b"1")
+    plain = weakref.ref(taken_one(leader).documents[0])
+    with_letter = weakref.ref(taken_one(leader).documents[0])
+    assert plain() is None
+
+    taken(leader)
+
+    assert with_letter() is not None
+    found = [taken_one(follower) for _ in range(3)]
+    assert [(len(batch.documents), len(batch.dead_letters)) for batch in found] == [(0, 0), (1, 1), (0, 0)]
+    assert (taken(follower), setting.pipeline.frames) == ([], [0, 1, 2])
+
+
+async def test_an_output_that_starts_anew_gets_the_documents_again(setting: Setting) -> None:
+    """What is kept without documents is not for it: it reads the journal by itself until it is at the head."""
+    leader, follower = setting.source(), setting.source(leads=False)
+    await setting.append(b"1", b"1", b"1")
+    taken(leader)
+    leader.close()
+
+    again = setting.source()
+    found = [taken_one(again) for _ in range(3)]
+
+    assert [len(batch.documents) for batch in found] == [1, 1, 1]
+    assert taken(again) == []
+    assert len(taken(follower)) == 3
 
 
 async def test_the_cursor_moves_in_order_and_past_whole_frames(setting: Setting) -> None:

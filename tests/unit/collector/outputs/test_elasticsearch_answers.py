@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.outputs.bulk import body_of, slices
+from collector.outputs.bulk import Body, slices
 from collector.outputs.elasticsearch_answers import Answer, Pace, Verdict, request_problem, verdict_of
 from collector.testing.batches import batch_of
 
@@ -44,7 +44,8 @@ def test_retry_after_is_kept_within_our_bounds(asked_s: float, kept_s: float) ->
 def test_an_answer_that_is_not_utf8_is_no_success() -> None:
     """Its text is read by nobody: all documents are sent again, and the output goes on."""
     batch = batch_of(0, ["a"])
-    body = body_of(list(slices(batch.position, batch.documents[0], limit_bytes=1 << 20)), NOW)
+    body = Body(NOW)
+    body.add(next(slices(batch.position, batch.documents[0], limit_bytes=1 << 20)))
 
     verdict = verdict_of(body, Answer(200, b'{"items":[{"create":{"status":400,"error":{"type":"\xff"}}}]}'))
 
