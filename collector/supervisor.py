@@ -108,7 +108,7 @@ class Supervisor:
             role,
             config=msgspec.to_builtins(config_for(role, self._config)),
             command=command,
-            environment=inherited_environment(secrets | {"NOTIFY_SOCKET"}),
+            environment=inherited_environment(role, secrets | {"NOTIFY_SOCKET"}),
             # The lock is theirs too: it ends with the last of them, never while an old intake may still write.
             held=(lock,),
             backoff=Backoff(self._limits.first_pause_s, self._limits.longest_pause_s, self._limits.stable_s),

@@ -18,12 +18,15 @@ FEED_BYTES: Final = 64 << 10
 HEADS_PER_CALL: Final = 8 << 10
 """Objects that are counted one by one per call: about a millisecond."""
 
+SKIPPER_BYTES: Final = 4 << 10
+"""The skipper's memory before it is fed; it would take a MiB, and every unfinished message has one."""
+
 SKIPPER_LIMIT_BYTES: Final = (1 << 31) - 1
 
 
 def skipper() -> msgpack.Unpacker:
     """Return an Unpacker fit for `skip` over untrusted bytes."""
-    return msgpack.Unpacker(max_buffer_size=SKIPPER_LIMIT_BYTES)
+    return msgpack.Unpacker(read_size=SKIPPER_BYTES, max_buffer_size=SKIPPER_LIMIT_BYTES)
 
 
 class ElementWalk:

@@ -57,9 +57,9 @@ _heartbeats: Final = re.compile(rb"\xc0+")
 class BrokenStream(WireError):
     """The framing broke; `messages` are those that were whole before, received like any other."""
 
-    def __init__(self, error: WireError, messages: list[ForwardMessage], offset: int) -> None:
+    def __init__(self, code: str, reason: str, messages: list[ForwardMessage], offset: int) -> None:
         self.messages = messages
-        super().__init__(error.code, error.reason, offset)
+        super().__init__(code, reason, offset)
 
 
 class _Open(msgspec.Struct):
@@ -133,21 +133,23 @@ class ForwardDecoder:
         if alone is not None:
             return [alone]
         found: list[_Found] = []
-        broken: WireError | None = None
+        # What broke it is kept as text: an error kept would keep this frame, the frame the error, and both a block of
+        # memory, until some later garbage collection.
+        broken: tuple[str, str] | None = None
         try:
             self._find(self._block.view, found)
         except WireError as error:
-            broken = error
+            broken = error.code, error.reason
         messages = self._handed_on(found)
         if broken is None:
             try:
                 self._make_room()
             except WireError as error:
-                broken = error
+                broken = error.code, error.reason
         if broken is not None:
             offset = self._passed
             self.close()
-            raise BrokenStream(broken, messages, offset) from broken
+            raise BrokenStream(*broken, messages, offset)
         return messages
 
     def _alone(self, block: Block) -> ForwardMessage | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import struct
@@ -24,6 +25,7 @@ from collector.testing.forward_inputs import (
 )
 from collector.testing.forward_sender import MODES, ForwardSender, Options, tcp, unix
 from collector.testing.journal_moods import MoodyJournal
+from collector.wire.forward import ForwardDecoder
 
 
 async def test_broken_framing_ends_one_connection_only() -> None:
@@ -62,6 +64,26 @@ async def test_a_broken_stream_is_closed_and_counted(stream: bytes, code: str) -
             assert await asyncio.wait_for(reader.read(), TIMEOUT_S) == b""
         assert {code: 1} == forward.counts.broken
         writer.close()
+
+
+async def test_a_broken_connection_leaves_nothing_in_memory() -> None:
+    """Each held its block until some later garbage collection: a thousand of them, a gigabyte."""
+    async with listening(MoodyJournal()) as forward:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                _, writer = await connect(forward)
+                writer.write(packed("before") + b"\x07")
+                await until(lambda: bool(forward.counts.broken))
+                writer.close()
+                await until(lambda: not forward.connections)
+                forward.counts.broken.clear()
+
+            assert [each for each in gc.get_objects() if isinstance(each, ForwardDecoder)] == []
+        finally:
+            gc.enable()
+        assert forward.blocks.receiving_bytes == 0
 
 
 async def test_a_broken_payload_is_acked() -> None:
