@@ -91,7 +91,8 @@ class _Found(msgspec.Struct):
 class ForwardDecoder:
     """Decodes one connection, whose messages have at most `limit_bytes`.
 
-    Not to be used after it raised, or after `close()`.
+    `behind` says that there is more to do with what has arrived: call `received(0)`, once others have been served. Not
+    to be used after it raised, or after `close()`.
     """
 
     def __init__(self, blocks: Blocks, *, limit_bytes: int) -> None:
@@ -103,16 +104,12 @@ class ForwardDecoder:
         self._passed = 0
         self._open: _Open | None = None
         self._lent = False
+        self.behind = False
 
     @property
     def unfinished_bytes(self) -> int:
         """How much of a message has arrived that is not whole yet."""
         return self._end - self._begin
-
-    @property
-    def behind(self) -> bool:
-        """Whether there is more to do with what has arrived: call `received(0)`, once others have been served."""
-        return self._open is not None and self._open.walk.behind
 
     def writable(self) -> memoryview:
         """Return memory to read into; it is valid until the next call of any method. Never empty."""
@@ -150,6 +147,7 @@ class ForwardDecoder:
             offset = self._passed
             self.close()
             raise BrokenStream(*broken, messages, offset)
+        self.behind = self._open is not None and self._open.walk.behind
         return messages
 
     def _alone(self, block: Block) -> ForwardMessage | None:
@@ -175,6 +173,7 @@ class ForwardDecoder:
             self._block = None
         self._begin = self._end = 0
         self._open = None
+        self.behind = False
 
     def _find(self, view: memoryview, found: list[_Found]) -> None:
         while self._begin < self._end:
