@@ -22,6 +22,7 @@ from collector.inputs.forward import ForwardInput
 from collector.inputs.input import Input
 from collector.inputs.sockets import ListenError
 from collector.internal import InternalServer
+from collector.journal.recogniser import Recogniser
 from collector.journal.writer import Journal, JournalOptions
 from collector.logs import get_logger
 from collector.role import Context
@@ -56,13 +57,14 @@ async def main(context: Context) -> None:
         context.unhealthy(f"input {name}", "not listening yet")
     journal = await asyncio.to_thread(_open_journal, context)
     _tell_recovery(journal)
+    recogniser = await asyncio.to_thread(Recogniser, journal, context.data_dir / "journal")
     internal = InternalServer(journal, Path(context.data_dir) / "run" / "intake.sock")
     blocks = Blocks()
     inputs: list[Input] = [
         ForwardInput(
             name=name,
             listen=options.listen,
-            journal=journal,
+            journal=recogniser,
             blocks=blocks,
             message_limit_bytes=options.message_limit,
             connection_limit=options.connection_limit,
@@ -76,7 +78,7 @@ async def main(context: Context) -> None:
         _tell_journal(context, journal)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(_listen(context, each)) for each in inputs]
-            background.append(tasks.create_task(_keep_house(context, journal, inputs)))
+            background.append(tasks.create_task(_keep_house(context, journal, recogniser, inputs)))
             await context.stopping.wait()
             for task in background:
                 task.cancel()
@@ -85,7 +87,9 @@ async def main(context: Context) -> None:
         # Producers last: what they append while senders are drained is kept too.
         await internal.close()
         await journal.close()
-        _count(journal, inputs)
+        await asyncio.to_thread(recogniser.close)
+        _tell_recogniser(recogniser)
+        _count(journal, recogniser, inputs)
 
 
 def _open_journal(context: Context) -> Journal:
@@ -125,15 +129,17 @@ async def _listen(context: Context, each: Input) -> None:
             return
 
 
-async def _keep_house(context: Context, journal: Journal, inputs: list[Input]) -> None:
+async def _keep_house(context: Context, journal: Journal, recogniser: Recogniser, inputs: list[Input]) -> None:
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
             journal.reclaim()
+            recogniser.sweep()
         except (OSError, TidewaiterError) as error:
             logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
         _tell_journal(context, journal)
-        _count(journal, inputs)
+        _tell_recogniser(recogniser)
+        _count(journal, recogniser, inputs)
 
 
 def _tell_journal(context: Context, journal: Journal) -> None:
@@ -141,6 +147,11 @@ def _tell_journal(context: Context, journal: Journal) -> None:
         context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
     else:
         context.healthy("journal")
+
+
+def _tell_recogniser(recogniser: Recogniser) -> None:
+    if recogniser.failure:
+        logger.warning("resend_index_not_written", reason=recogniser.failure)
 
 
 def _tell_recovery(journal: Journal) -> None:
@@ -151,7 +162,7 @@ def _tell_recovery(journal: Journal) -> None:
         )
 
 
-def _count(journal: Journal, inputs: list[Input]) -> None:
+def _count(journal: Journal, recogniser: Recogniser, inputs: list[Input]) -> None:
     """Bring the metrics up to date; once a second, never per message."""
     for each in inputs:
         counts = each.counts
@@ -177,6 +188,8 @@ def _count(journal: Journal, inputs: list[Input]) -> None:
     telemetry.set_total(telemetry.JOURNAL_SYNCS, appended.syncs)
     telemetry.set_total(telemetry.JOURNAL_SYNC_SECONDS, appended.sync_seconds)
     telemetry.set_total(telemetry.JOURNAL_FAILURES, appended.failures)
+    telemetry.set_total(telemetry.JOURNAL_RESENDS, recogniser.recognised)
+    telemetry.JOURNAL_REMEMBERED.set(recogniser.remembered)
     telemetry.JOURNAL_IN_FLIGHT.set(journal.in_flight_bytes)
     telemetry.JOURNAL_DISK.set(journal.disk_bytes)
     telemetry.JOURNAL_FULL.set(journal.full)

@@ -117,6 +117,12 @@ JOURNAL_SYNC_DURATION: Final = _intake.histogram(
 JOURNAL_FAILURES: Final = _intake.counter(
     "journal_failures", "Groups whose write or sync failed; nothing of them was acknowledged. Check the disk now."
 )
+JOURNAL_RESENDS: Final = _intake.counter(
+    "journal_resends", "Messages that senders sent again, recognised, acknowledged and not kept twice."
+)
+JOURNAL_REMEMBERED: Final = _intake.gauge(
+    "journal_remembered_messages", "Messages of ended connections that would be recognised if they were sent again."
+)
 JOURNAL_IN_FLIGHT: Final = _intake.gauge(
     "journal_in_flight_bytes", "Bytes taken from senders and not durable yet. At its limit senders wait for the disk."
 )

@@ -39,13 +39,27 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     auth: str = ""
 
 
+class Sending(msgspec.Struct, frozen=True, array_like=True):
+    """How a message with a chunk id was sent: as the `ordinal`-th of a connection, with `ahead` before it not settled.
+
+    Connections are numbered across restarts. `first` is connection and ordinal of the stored message that this one
+    repeats; its bytes are not kept again.
+    """
+
+    connection: int
+    ordinal: int
+    ahead: int
+    first: tuple[int, int] | None = None
+
+
 class Message(msgspec.Struct, frozen=True, array_like=True):
     """One entry of a frame's table: a message as its sender delimited it.
 
     `origin` indexes the frame's origins. `length` is its number of payload bytes; messages follow one another in the
     payload in table order. `tag` is the Forward tag's bytes where the tag is not part of the payload. `chunk_id` is the
     client's chunk id, `digest` the keyed hash of the bytes as they came (both empty when no acknowledgement was asked
-    for). `claimed` is the number of records the sender claims, -1 when it does not say.
+    for). `claimed` is the number of records the sender claims, -1 when it does not say. `sending` is given where there
+    is a chunk id, and the intake looks for resends.
     """
 
     origin: int
@@ -54,6 +68,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     chunk_id: bytes = b""
     digest: bytes = b""
     claimed: int = -1
+    sending: Sending | None = None
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):

@@ -79,6 +79,8 @@ def settle(frame: Frame, message: Message, encoding: str, payload: memoryview, s
                 yield settle_entry(frame, message, payload[start:end], encoding=encoding, settings=settings)
         except BrokenPayloadError as error:
             yield refuse(frame, message, payload[error.start :], ("bad_payload", str(error)))
+    elif encoding == "resend":
+        yield Control()
     elif encoding == "audit":
         yield _audit(frame, message, payload, settings)
     else:

@@ -30,6 +30,7 @@ from collector.inputs.sockets import (
     serve,
 )
 from collector.journal.entry import Entry, Receipt
+from collector.journal.resends import SenderConnection, client_of
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
@@ -166,6 +167,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._decoder = ForwardDecoder(owner.blocks, limit_bytes=owner.message_limit_bytes)
         self._transport: asyncio.Transport | None = None
         self._origin = Origin(owner.name, "", "")
+        self._sender = SenderConnection(b"")
         self._waiting: deque[ForwardMessage] = deque()
         self._in_flight: deque[tuple[ForwardMessage, Entry]] = deque()
         self._unacked_bytes = 0
@@ -181,6 +183,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         kind, peer = peer_name(transport)
         self._origin = Origin(self._owner.name, kind, peer)
+        self._sender = SenderConnection(client_of(self._origin))
         if not self._owner.opened(self):
             logger.warning("forward_connection_refused", input=self._owner.name, peer=peer, reason="too many")
             self._finishing = True
@@ -249,6 +252,7 @@ class _Connection(asyncio.BufferedProtocol):
                 tag=message.tag,
                 chunk_id=message.chunk_id,
                 claimed=message.claimed,
+                connection=self._sender,
             )
             self._in_flight.append((message, entry))
             self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
@@ -351,6 +355,7 @@ class _Connection(asyncio.BufferedProtocol):
         if self._decoder.unfinished_bytes:
             self._owner.counts.unfinished += 1
         self._decoder.close()
+        self._sender.end()
         self._close_when_done()
 
 

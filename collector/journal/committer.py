@@ -73,7 +73,6 @@ class Committer:
         self._write = write
         self._sync = sync
         self._reserve_bytes = reserve_bytes
-        self._digest_key = bytes.fromhex(state.digest_key)
         self._active: ActiveSegment | None = None
         self._opened_bytes = 0
 
@@ -89,7 +88,7 @@ class Committer:
         There it takes turns with nobody: beside the loop, this much Python made each acknowledgement wait for the
         interpreter (measured: the p99 of 200 waiting senders).
         """
-        return list(frames_of(entries, frame_bytes=self._frame_bytes, digest_key=self._digest_key))
+        return list(frames_of(entries, frame_bytes=self._frame_bytes))
 
     def commit(self, frames: Sequence[FrameParts], producers: Iterable[Producer]) -> Committed:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""

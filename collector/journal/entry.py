@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipelines.frame import Origin, Producer
+from collector.journal.resends import SenderConnection
+from pipelines.frame import Origin, Producer, Sending
 
 Buffer = bytes | bytearray | memoryview
 
@@ -23,8 +24,9 @@ class Entry(msgspec.Struct):
 
     The journal owns the payload's buffers until the receipt is known; that stands in `receipt` then.
 
-    `tag`, `chunk_id` and `claimed` are those of `pipelines.frame.Message`. An entry with a `producer` gets a frame of
-    its own; one whose sequence is not above the last of that producer is answered DURABLE and dropped.
+    `tag`, `chunk_id`, `claimed`, `digest` and `sending` are those of `pipelines.frame.Message`; the last two are put in
+    by who looks for resends (`recogniser`), and needs the `connection` for that. An entry with a `producer` gets a
+    frame of its own; one whose sequence is not above the last of that producer is answered DURABLE and dropped.
     """
 
     origin: Origin
@@ -34,6 +36,9 @@ class Entry(msgspec.Struct):
     chunk_id: bytes = b""
     claimed: int = -1
     producer: Producer | None = None
+    connection: SenderConnection | None = None
+    digest: bytes = b""
+    sending: Sending | None = None
     receipt: Receipt | None = None
     payload_bytes: int = -1
     table_bytes: int = -1

@@ -8,7 +8,6 @@ import xxhash
 
 from collector.journal.entry import Buffer, Entry
 from collector.journal.format import PAYLOAD_LIMIT_BYTES, FrameHeader
-from collector.journal.state import message_digest
 from pipelines.frame import Message, Origin, Producer, Run
 
 MESSAGES_LIMIT: Final = 16_384
@@ -52,7 +51,7 @@ def fits(entry: Entry) -> bool:
     return entry.payload_bytes <= PAYLOAD_LIMIT_BYTES and entry.table_bytes <= ENTRY_TABLE_LIMIT_BYTES
 
 
-def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) -> Iterator[FrameParts]:
+def frames_of(entries: Sequence[Entry], *, frame_bytes: int) -> Iterator[FrameParts]:
     """Cut entries into frames of about `frame_bytes`; one of a producer stands alone."""
     held: list[Entry] = []
     size = records = table = 0
@@ -66,18 +65,18 @@ def frames_of(entries: Sequence[Entry], *, frame_bytes: int, digest_key: bytes) 
             or len(held) >= MESSAGES_LIMIT
         )
         if held and (alone or over):
-            yield _parts(held, digest_key)
+            yield _parts(held)
             held, size, records, table = [], 0, 0, 0
         if alone:
-            yield _parts([entry], digest_key)
+            yield _parts([entry])
             continue
         held.append(entry)
         size, records, table = size + length, records + claimed, table + beside
     if held:
-        yield _parts(held, digest_key)
+        yield _parts(held)
 
 
-def _parts(entries: list[Entry], digest_key: bytes) -> FrameParts:
+def _parts(entries: list[Entry]) -> FrameParts:
     """Group entries by encoding, keeping their order within one."""
     by_encoding: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -94,8 +93,9 @@ def _parts(entries: list[Entry], digest_key: bytes) -> FrameParts:
                     entry.payload_bytes,
                     entry.tag,
                     entry.chunk_id,
-                    message_digest(digest_key, entry.payload) if entry.chunk_id else b"",
+                    entry.digest,
                     entry.claimed,
+                    entry.sending,
                 )
             )
     runs = tuple(Run(encoding, len(run)) for encoding, run in by_encoding.items())

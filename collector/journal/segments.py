@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +28,9 @@ from pipelines.frame import JournalIdentity, Position
 
 BLOCK_BYTES: Final = 1 << 20
 """What is read at once. Reads, not a mapping: a bad sector or a file cut short is an error here, there a SIGBUS."""
+
+HEADERS_BYTES: Final = 32 << 10
+"""What is read at once by who wants no payloads: a frame's header with the table of a hundred messages."""
 
 UNREADABLE_STEP_BYTES: Final = 4096
 """A search goes on so far behind bytes that the disk does not give."""
@@ -181,15 +184,19 @@ class Damage(NamedTuple):
     reason: str
 
 
-def walk(segment: Segment, limit: int) -> Iterator[FrameHead | Damage]:
-    """Yield each valid frame up to `limit`, and what is damaged between; a bad tail is last. Raises UnreadableError."""
+def walk(segment: Segment, limit: int, *, payloads: bool = True) -> Iterator[FrameHead | Damage]:
+    """Yield each valid frame up to `limit`, and what is damaged between; a bad tail is last. Raises UnreadableError.
+
+    Without `payloads` a frame is valid when its header is.
+    """
     at = segment.frames_at
     while at < limit:
         resume_at = at + 1
         try:
             head = segment.head(at, limit)
             resume_at = head.end
-            segment.payload(head)
+            if payloads:
+                segment.payload(head)
         except UnreadableError:
             raise
         except DamageError as error:
@@ -210,3 +217,31 @@ def find_identity(directory: Path, names: list[str]) -> Identity | None:
             if segment.identity is not None:
                 return segment.identity
     return None
+
+
+def acknowledged_ends(directory: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return by segment where its acknowledged bytes end, as the header of the next one with frames before it says.
+
+    Of the newest, and before one whose header is damaged, that is not known: it is the file's length. What was deleted
+    meanwhile is left out.
+    """
+    ends: dict[str, int] = {}
+    known, before = False, None
+    for name in reversed(names):
+        try:
+            segment = Segment(directory, name, block_bytes=HEADERS_BYTES)
+        except FileNotFoundError:
+            continue
+        segment.close()
+        if not known:
+            ends[name] = (directory / name).stat().st_size
+        elif before is not None and before.segment == name:
+            ends[name] = before.offset
+        elif before is None or before.segment < name:
+            ends[name] = segment.frames_at
+            continue  # it holds nothing, so what came before it was said by the later one
+        else:
+            ends[name] = (directory / name).stat().st_size
+        known = segment.header is not None
+        before = segment.header.before if segment.header is not None else None
+    return ends

@@ -5,18 +5,23 @@ No payload is read, so 20 GiB take about as long as their frames are many: measu
 
 import contextlib
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from collector.errors import UnreachableError
 from collector.journal.cursors import cursors
-from collector.journal.format import DamageError, FrameHeader
-from collector.journal.segments import FrameHead, Segment, find_identity, segment_files
+from collector.journal.format import FrameHeader
+from collector.journal.segments import (
+    HEADERS_BYTES,
+    Damage,
+    FrameHead,
+    Segment,
+    acknowledged_ends,
+    find_identity,
+    segment_files,
+    walk,
+)
 from pipelines.frame import JournalIdentity, Position
-
-HEADERS_BYTES: Final = 32 << 10
-"""What is read at once: a frame's header with the table of a hundred messages."""
 
 
 class SegmentFacts(msgspec.Struct):
@@ -85,43 +90,28 @@ def survey(directory: Path) -> Survey:
     if identity is None:
         raise UnreachableError(f"{directory}: holds no segment that can be read")
     found = Survey(identity.journal, [], consumers, None)
-    opened = []
-    try:
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # every consumer has passed it meanwhile
-                opened.append(Segment(directory, name, block_bytes=HEADERS_BYTES))
-        # What stands behind the end that a later segment names was never acknowledged.
-        befores = [segment.header.before for segment in opened if segment.header is not None]
-        ends = {before.segment: before.offset for before in befores if before is not None}
-        for segment in opened:
+    for name, end in reversed(acknowledged_ends(directory, names).items()):
+        with (
+            contextlib.suppress(FileNotFoundError),  # every consumer has passed it meanwhile
+            contextlib.closing(Segment(directory, name, block_bytes=HEADERS_BYTES)) as segment,
+        ):
             segment.identity = segment.identity or identity
-            newest = segment.name == names[-1]
-            found.segments.append(_look_at(segment, ends.get(segment.name, segment.size), found, newest=newest))
-    finally:
-        for segment in opened:
-            segment.close()
+            found.segments.append(_look_at(segment, end, found, newest=name == names[-1]))
     return found
 
 
 def _look_at(segment: Segment, end: int, found: Survey, *, newest: bool) -> SegmentFacts:
     facts = SegmentFacts(segment.name, segment.size, gaps=int(segment.header is None))
-    at = segment.frames_at
-    while at < end:
-        try:
-            head = segment.head(at, end)
-        except DamageError:
-            following = segment.search(at + 1, end)
-            facts.gaps += following is not None or not newest
-            if following is None:
-                break
-            head = following
-        position = Position(segment.first.partition, segment.first.epoch, head.header.sequence)
+    for each in walk(segment, end, payloads=False):
+        if isinstance(each, Damage):
+            facts.gaps += each.end < end or not newest
+            continue
+        position = Position(segment.first.partition, segment.first.epoch, each.header.sequence)
         for consumer in found.consumers:
-            consumer.count(head, position)
+            consumer.count(each, position)
         facts.frames += 1
-        facts.records += claimed_records(head.header)
-        facts.first_ns = facts.first_ns or head.header.journal_time
-        facts.last_ns = head.header.journal_time
+        facts.records += claimed_records(each.header)
+        facts.first_ns = facts.first_ns or each.header.journal_time
+        facts.last_ns = each.header.journal_time
         found.end = position._replace(sequence=position.sequence + 1)
-        at = head.end
     return facts

@@ -20,13 +20,14 @@ from collector.durable_files import free_bytes, sync_directory
 from collector.journal.active import Sync, Write
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
-from collector.journal.entry import Entry, Receipt
+from collector.journal.entry import Buffer, Entry, Receipt
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
 from collector.journal.lock import take_lock
+from collector.journal.receipts import Pending, answer
 from collector.journal.recovery import recover
 from collector.journal.segments import Identity, first_position, segment_files
-from collector.journal.state import load_state
+from collector.journal.state import load_state, message_digest
 from pipelines.frame import JournalIdentity, Position, Producer
 
 LOCK_FILE: Final = "writer.lock"
@@ -73,14 +74,6 @@ class Appended(msgspec.Struct):
     failures: int = 0
 
 
-class _Pending(msgspec.Struct):
-    """An entry on its way. Entries of a producer that repeat it get the same answer."""
-
-    entry: Entry
-    on_receipt: Callable[[], None]
-    repeats: "Sequence[_Pending]" = ()
-
-
 class Journal:
     """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread.
 
@@ -101,6 +94,7 @@ class Journal:
             identity = Identity(JournalIdentity(state.journal_id, name), state.seed)
             continuation, self.recovered = recover(directory, identity)
             self._producers = dict(continuation.producers)
+            self._digest_key = bytes.fromhex(state.digest_key)
             self._committer = Committer(
                 directory,
                 state,
@@ -116,8 +110,8 @@ class Journal:
             self.durable = self._committer.start(self._producers.values())
             self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
             on_failure.pop_all()
-        self._producing: dict[str, _Pending] = {}
-        self._pending: list[_Pending] = []
+        self._producing: dict[str, Pending] = {}
+        self._pending: list[Pending] = []
         self._writing: Future[Committed] | None = None
         self._idle = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -159,6 +153,10 @@ class Journal:
         """Return the last durable triple of an internal producer."""
         return self._producers.get(name)
 
+    def digest(self, payload: Sequence[Buffer]) -> bytes:
+        """Return the keyed hash by which a message's bytes are known again, also after a restart."""
+        return message_digest(self._digest_key, payload)
+
     def on_durable(self, callback: Callable[[DurableEnd], None]) -> None:
         """Call `callback` whenever the durable end moved."""
         self._on_durable.append(callback)
@@ -191,7 +189,7 @@ class Journal:
         can be. A producer sends what follows an entry only when it has the receipt: a later sequence that was kept
         would hide the earlier.
         """
-        pending = _Pending(entry, on_receipt)
+        pending = Pending(entry, on_receipt)
         if self._closed or not fits(entry):
             self._answer_soon([pending], Receipt.RETRY if self._closed else Receipt.REJECTED)
             return
@@ -204,7 +202,7 @@ class Journal:
         if self._writing is None:
             self._write_group()
 
-    def _is_known(self, pending: _Pending, producer: Producer) -> bool:
+    def _is_known(self, pending: Pending, producer: Producer) -> bool:
         """Tell whether a producer's entry is durable or on its way already; see to its answer then."""
         last = self._producers.get(producer.name)
         if last is not None and producer.sequence <= last.sequence:
@@ -235,7 +233,7 @@ class Journal:
         self._writing = self._thread.submit(self._committer.commit, frames, producers)
         self._writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._settle, group, done))
 
-    def _settle(self, group: list[_Pending], done: Future[Committed]) -> None:
+    def _settle(self, group: list[Pending], done: Future[Committed]) -> None:
         """Answer a group, in the loop, and write the next."""
         self._writing = None
         fault = done.exception()
@@ -258,7 +256,7 @@ class Journal:
             if self._pending:
                 self._write_group()  # before anybody is answered: the disk is busy meanwhile
         finally:
-            _answer(group, Receipt.RETRY if committed.failure else Receipt.DURABLE)
+            answer(group, Receipt.RETRY if committed.failure else Receipt.DURABLE)
             if self._writing is None:
                 self._idle.set()
         if fault is not None:
@@ -272,7 +270,7 @@ class Journal:
             for notify in self._on_durable:
                 notify(self.durable)
 
-    def _let_go(self, group: list[_Pending], *, durable: bool) -> None:
+    def _let_go(self, group: list[Pending], *, durable: bool) -> None:
         """Take note that a group is no longer in flight."""
         failed: set[str] = set()
         for pending in group:
@@ -290,8 +288,8 @@ class Journal:
 
     def _fail_behind(self, failed: set[str]) -> None:
         """Give back what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
-        kept: list[_Pending] = []
-        behind: list[_Pending] = []
+        kept: list[Pending] = []
+        behind: list[Pending] = []
         for each in self._pending:
             producer = each.entry.producer
             (behind if producer is not None and producer.name in failed else kept).append(each)
@@ -299,15 +297,15 @@ class Journal:
             self._pending = kept
             self._give_back(behind)
 
-    def _give_back(self, group: list[_Pending]) -> None:
+    def _give_back(self, group: list[Pending]) -> None:
         """Answer RETRY to entries of which nothing was written."""
         self._let_go(group, durable=False)
         self._press()
         self._answer_soon(group, Receipt.RETRY)
 
-    def _answer_soon(self, group: list[_Pending], receipt: Receipt) -> None:
+    def _answer_soon(self, group: list[Pending], receipt: Receipt) -> None:
         """Answer from the loop, not from within `submit`."""
-        asyncio.get_running_loop().call_soon(_answer, group, receipt)
+        asyncio.get_running_loop().call_soon(answer, group, receipt)
 
     def _press(self) -> None:
         """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
@@ -383,17 +381,3 @@ def _let_go(directory: Path, deleted: list[int]) -> None:
         os.close(descriptor)
     with contextlib.suppress(OSError):
         sync_directory(directory)
-
-
-def _answer(group: Sequence[_Pending], receipt: Receipt) -> None:
-    """Give the same receipt to all, then tell each; who fails at that hurts no other."""
-    for pending in group:
-        pending.entry.receipt = receipt
-    for pending in group:
-        try:
-            pending.on_receipt()
-        except Exception as error:
-            report = {"message": "a receipt could not be handed on", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(report)
-        if pending.repeats:
-            _answer(pending.repeats, receipt)

@@ -8,11 +8,10 @@ from pipelines.frame import Origin, Producer, Run
 
 A = Origin("docker", "tcp", "192.0.2.7")
 B = Origin("docker", "tcp", "192.0.2.8")
-KEY = bytes(32)
 
 
 def _frames(entries: list[Entry], *, frame_bytes: int = 1000) -> list[FrameParts]:
-    return list(frames_of(entries, frame_bytes=frame_bytes, digest_key=KEY))
+    return list(frames_of(entries, frame_bytes=frame_bytes))
 
 
 def _payload(parts: FrameParts) -> bytes:
@@ -41,13 +40,6 @@ def test_origins_are_kept_once() -> None:
 
     assert frame.origins == (A, B)
     assert [message.origin for message in frame.messages] == [0, 1, 0]
-
-
-def test_a_digest_is_made_only_where_an_acknowledgement_is_asked_for() -> None:
-    """Only messages with a chunk id can be resent recognisably."""
-    (frame,) = _frames([Entry(A, "f", (b"1",), chunk_id=b"id"), Entry(A, "f", (b"2",))])
-
-    assert [len(message.digest) for message in frame.messages] == [16, 0]
 
 
 def test_a_frame_ends_before_it_grows_beyond_its_size() -> None:
