@@ -4,6 +4,7 @@ import base64
 import random
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -29,6 +30,7 @@ class Clock:
         self.now_s = 1000.0
 
     def __call__(self) -> float:
+        """Return the present time."""
         return self.now_s
 
 
@@ -98,7 +100,7 @@ def test_a_resend_whose_ack_is_lost_too_may_come_a_third_time() -> None:
     resends = Resends(Clock())
     connections = [SenderConnection(b"a") for _ in range(4)]
     _stored(resends, connections[0], X)
-    for before, connection in zip(connections, connections[1:], strict=False):
+    for before, connection in pairwise(connections):
         before.end()
         assert _stored(resends, connection, X).repeats is not None
 
@@ -128,7 +130,7 @@ def test_of_several_in_flight_nothing_is_a_resend_behind_something_new() -> None
 
 
 @pytest.mark.parametrize(("unique", "grace_s"), [(False, GRACE_S), (True, UNIQUE_GRACE_S)])
-def test_sending_on_long_after_an_ack_shows_that_it_was_read(unique: bool, grace_s: float) -> None:  # noqa: FBT001
+def test_sending_on_long_after_an_ack_shows_that_it_was_read(unique: bool, grace_s: float) -> None:
     """Also of several in flight: what comes more than a moment after the acknowledgement is the proof."""
     clock = Clock()
     for wait_s, is_resend in ((grace_s, True), (grace_s + 0.1, False)):
@@ -207,7 +209,7 @@ def test_what_a_live_connection_may_send_again_is_bounded() -> None:
 
 
 def test_which_chunk_ids_are_unique() -> None:
-    """fluentd's and Docker's have a random part; Fluent Bit's looks like Docker's, but for the time in it."""
+    """Ids of fluentd and Docker have a random part; Fluent Bit's looks like Docker's, but for the time in it."""
     fluentd = base64.b64encode(bytes(range(16))) + b"\n"
     docker = base64.b64encode(NOW_S.to_bytes(8, "little") + bytes(8))
     fluent_bit = base64.b64encode(bytes(range(200, 216)))
