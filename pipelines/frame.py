@@ -39,7 +39,7 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     auth: str = ""
 
 
-class Sending(msgspec.Struct, frozen=True, array_like=True):
+class Sending(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a message with a chunk id was sent: as the `ordinal`-th of a connection, with `ahead` before it not settled.
 
     Connections are numbered across restarts. `first` is connection and ordinal of the stored message that this one

@@ -72,13 +72,15 @@ class Recogniser:
             return
         entry.digest = self._journal.digest(entry.payload)
         key = _key(connection.client, entry.tag, entry.chunk_id, entry.digest)
-        arrival = self._resends.arrived(connection, key, unique=is_unique(entry.chunk_id, time.time()))
+        if not connection.number:
+            self._resends.begun(connection, unique=is_unique(entry.chunk_id, time.time()))
+        arrival = self._resends.arrived(connection, key)
 
         def settle() -> None:
             durable = entry.receipt is Receipt.DURABLE
             self._resends.settled(arrival, durable=durable)
             on_receipt()
-            if id(arrival) in self._waiting:
+            if self._waiting and id(arrival) in self._waiting:
                 for go_on in self._waiting.pop(id(arrival)):
                     go_on(durable)
 

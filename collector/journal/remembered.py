@@ -67,13 +67,15 @@ class Remembered:
 
     def matches(self, key: bytes) -> list[Place]:
         """Return the places remembered for a key, the oldest first."""
-        bucket = self._buckets[_bucket_of(key)]
-        rest, at, found = key[2:], -1, []
-        while (at := bucket.find(rest, at + 1)) >= 0:
+        bucket, rest = self._buckets[key[0] << 8 | key[1]], key[2:]
+        at = bucket.find(rest)
+        found: list[Place] = []
+        while at >= 0:
             if at % _record.size == 0:
                 _, added_s, connection, ordinal = _record.unpack_from(bucket, at)
                 if added_s >= self._forgotten_before:
                     found.append(Place(connection, ordinal & (LOOSE - 1), bool(ordinal & LOOSE)))
+            at = bucket.find(rest, at + 1)
         return found
 
     def remove(self, key: bytes, connection: int, ordinal: int) -> bool:

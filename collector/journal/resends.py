@@ -42,8 +42,11 @@ PIPELINING_LIMIT: Final = 10_000
 UNIQUE_GRACE_S: Final = 60.0
 """The same where an equal chunk id cannot be anything but a resend, so that patience costs nothing but memory."""
 
-HELD_LIMIT: Final = 4096
-"""Messages of one live connection that may come again; of a longer tail the oldest count as read."""
+HELD_LIMIT: Final = 1024
+WAITING_HELD_LIMIT: Final = 16
+HELD_IN_ALL_LIMIT: Final = 100_000
+"""Messages of one live connection that may come again, of one whose sender waits as far as we know, and of all of them
+(some 300 bytes each). Of a longer tail the oldest count as read."""
 
 REMEMBERED_LIMIT: Final = 1_000_000
 REMEMBERED_S: Final = 3600
@@ -63,7 +66,7 @@ _NUMBERS: Final = (1 << 32) - 1
 class SenderConnection:
     """One connection of a client (its credential, else what its socket proves, else its address), as the rule sees it.
 
-    `number` is 0 until a message with a chunk id came.
+    `number` is 0 until a message with a chunk id came, `unique` None; that first id tells of what kind all are.
     """
 
     def __init__(self, client: bytes) -> None:
@@ -72,6 +75,7 @@ class SenderConnection:
         self.messages = 0
         self.waits = True
         self.ended = False
+        self.unique: bool | None = None
         self.unsettled = 0
         self.held: deque[Arrival] = deque()
         self.has_sent_new = False
@@ -84,7 +88,7 @@ class SenderConnection:
             self.on_end(self)
 
 
-class Arrival(msgspec.Struct, eq=False):
+class Arrival(msgspec.Struct, eq=False, gc=False):
     """A message with a chunk id that came on a connection, and what it repeats.
 
     `repeats` is the stored message whose place it takes; `waits_for` the same while that is not durable yet.
@@ -94,7 +98,6 @@ class Arrival(msgspec.Struct, eq=False):
     key: bytes
     ordinal: int
     ahead: int
-    unique: bool
     repeats: Place | None = None
     waits_for: "Arrival | None" = None
     settled_at_s: float | None = None
@@ -108,13 +111,14 @@ class Arrival(msgspec.Struct, eq=False):
 
 
 class Live(msgspec.Struct, frozen=True, array_like=True):
-    """A connection that has not ended: what of it may come again, each with key, ordinal and whether it is unique."""
+    """A connection that has not ended, and key and ordinal of what of it may come again."""
 
     client: bytes
     number: int
     messages: int
     waits: bool
-    held: tuple[tuple[bytes, int, bool], ...]
+    unique: bool
+    held: tuple[tuple[bytes, int], ...]
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -167,25 +171,31 @@ class Resends:
         self.remembered = Remembered(limit=limit, kept_s=kept_s)
         self._connections: dict[int, SenderConnection] = {}
         self._live_unique: dict[bytes, Arrival] = {}
+        self._held = 0
         self._pipelining: dict[bytes, None] = {}
         self._late: dict[bytes, list[Arrival]] = {}
         self._changes = bytearray()
         self.newest_number = 0
 
-    def arrived(self, connection: SenderConnection, key: bytes, *, unique: bool) -> Arrival:
+    def begun(self, connection: SenderConnection, *, unique: bool) -> None:
+        """Number a connection, whose first message with a chunk id comes now."""
+        self.newest_number = self.newest_number % _NUMBERS + 1
+        connection.number, connection.unique = self.newest_number, unique
+        self._connections[connection.number] = connection
+        connection.on_end = self.ended
+
+    def arrived(self, connection: SenderConnection, key: bytes) -> Arrival:
         """Take note of a message, before it is stored; tell what it repeats."""
-        if not connection.number:
-            self.newest_number = self.newest_number % _NUMBERS + 1
-            connection.number = self.newest_number
-            self._connections[connection.number] = connection
-            connection.on_end = self.ended
         connection.messages += 1
-        arrival = Arrival(connection, key, connection.messages, connection.unsettled, unique)
-        self._watch(connection, connection.unsettled)
+        ahead = connection.unsettled
+        arrival = Arrival(connection, key, connection.messages, ahead)
+        if ahead and connection.waits:
+            self._does_not_wait(connection)
         self._let_go_of_read(connection, self._clock())
         self._find(arrival)
         if arrival.repeats is None and arrival.waits_for is None:
             connection.has_sent_new = True
+        connection.unsettled += 1
         self._hold(arrival)
         return arrival
 
@@ -215,9 +225,10 @@ class Resends:
         if connection.ended:
             return
         connection.ended = True
-        if connection.waits and connection.client not in self._pipelining:
-            while len(connection.held) > 1 and not connection.held[0].unique:
-                self._let_go(connection)
+        self._held -= len(connection.held)
+        if connection.waits and connection.client not in self._pipelining and not connection.unique:
+            while len(connection.held) > 1:
+                connection.held.popleft()
         for arrival in connection.held:
             if self._live_unique.get(arrival.key) is arrival:
                 del self._live_unique[arrival.key]
@@ -237,49 +248,51 @@ class Resends:
 
     def _hold(self, arrival: Arrival) -> None:
         connection = arrival.connection
-        connection.unsettled += 1
         connection.held.append(arrival)
-        if arrival.unique:
+        self._held += 1
+        if connection.unique:
             self._live_unique[arrival.key] = arrival
-        if len(connection.held) > HELD_LIMIT:
+        limit = WAITING_HELD_LIMIT if connection.waits else HELD_LIMIT
+        if len(connection.held) > limit or self._held > HELD_IN_ALL_LIMIT:
             self._let_go(connection)
 
-    def _watch(self, connection: SenderConnection, ahead: int) -> None:
-        """Find out that a client does not wait."""
-        if ahead and connection.waits:
-            connection.waits = False
-            self._pipelining[connection.client] = None
-            if len(self._pipelining) > PIPELINING_LIMIT:
-                del self._pipelining[next(iter(self._pipelining))]
+    def _does_not_wait(self, connection: SenderConnection) -> None:
+        """Take note that a client has several messages in flight."""
+        connection.waits = False
+        self._pipelining[connection.client] = None
+        if len(self._pipelining) > PIPELINING_LIMIT:
+            del self._pipelining[next(iter(self._pipelining))]
 
     def _let_go_of_read(self, connection: SenderConnection, now_s: float) -> None:
         """Let go of the messages whose acknowledgement was read, as what comes now shows."""
         held = connection.held
+        read_before_s = now_s - (UNIQUE_GRACE_S if connection.unique else GRACE_S)
         while held:
-            settled_at_s = held[0].settled_at_s
-            grace_s = UNIQUE_GRACE_S if held[0].unique else GRACE_S
-            if not held[0].taken and (settled_at_s is None or now_s - settled_at_s <= grace_s):
+            oldest = held[0]
+            if not oldest.taken and (oldest.settled_at_s is None or oldest.settled_at_s >= read_before_s):
                 break
             self._let_go(connection)
 
     def _let_go(self, connection: SenderConnection) -> None:
         arrival = connection.held.popleft()
-        if self._live_unique.get(arrival.key) is arrival:
+        self._held -= 1
+        if connection.unique and self._live_unique.get(arrival.key) is arrival:
             del self._live_unique[arrival.key]
 
     def _find(self, arrival: Arrival) -> None:
         """Say what a message repeats: `repeats`, or `waits_for`; neither for a new one."""
         connection, key = arrival.connection, arrival.key
-        live = self._live_unique.get(key)
-        if live is not None and live.connection is not connection:
-            self._take(arrival, live)
-            return
-        for late in self._late.get(key, ()):
-            if self._may_repeat(connection, _place_of(late)):
-                self._take(arrival, late)
+        if connection.unique:
+            live = self._live_unique.get(key)
+            if live is not None and live.connection is not connection:
+                self._take(arrival, live)
                 return
-        places = self.remembered.matches(key)
-        if places:
+        if key in self._late:
+            for late in self._late[key]:
+                if self._may_repeat(connection, _place_of(late)):
+                    self._take(arrival, late)
+                    return
+        if places := self.remembered.matches(key):
             place = min((each for each in places if self._may_repeat(connection, each)), default=None)
             if place is not None:
                 arrival.repeats = place
@@ -345,25 +358,25 @@ class Resends:
         self._pipelining = dict.fromkeys(snapshots[-1].pipelining)
         for live in snapshots[-1].live:
             connection = self._connections[live.number] = SenderConnection(live.client)
-            connection.number, connection.messages, connection.waits = live.number, live.messages, live.waits
-            for key, ordinal, unique in live.held:
-                connection.held.append(Arrival(connection, key, ordinal, 0, unique, settled_at_s=then_s))
+            connection.number, connection.messages = live.number, live.messages
+            connection.waits, connection.unique = live.waits, live.unique
+            for key, ordinal in live.held:
+                self._hold(Arrival(connection, key, ordinal, 0, settled_at_s=then_s))
 
     def replay(self, client: bytes, key: bytes, sending: Sending, *, unique: bool, journal_s: float) -> None:
         """Take note of a message that stands in the journal, in its order, before anything arrives."""
         connection = self._connections.get(sending.connection)
         if connection is None:
             connection = self._connections[sending.connection] = SenderConnection(client)
-            connection.number = sending.connection
+            connection.number, connection.unique = sending.connection, unique
             self.newest_number = max(self.newest_number, sending.connection)
         connection.messages = max(connection.messages, sending.ordinal)
-        self._watch(connection, sending.ahead)
+        if sending.ahead and connection.waits:
+            self._does_not_wait(connection)
         self._let_go_of_read(connection, journal_s)
         if sending.first is not None:
             self._replay_taking(key, *sending.first)
-        connection.held.append(Arrival(connection, key, sending.ordinal, 0, unique, settled_at_s=journal_s))
-        if len(connection.held) > HELD_LIMIT:
-            self._let_go(connection)
+        self._hold(Arrival(connection, key, sending.ordinal, 0, settled_at_s=journal_s))
 
     def _replay_taking(self, key: bytes, number: int, ordinal: int) -> None:
         for arrival in self._connections[number].held if number in self._connections else ():
@@ -383,14 +396,14 @@ class Resends:
 def _place_of(arrival: Arrival) -> Place:
     connection = arrival.connection
     waited = connection.waits and arrival.ordinal == connection.messages
-    return Place(connection.number, arrival.ordinal, arrival.unique or waited)
+    return Place(connection.number, arrival.ordinal, bool(connection.unique) or waited)
 
 
 def _live(connection: SenderConnection) -> Live:
     held = tuple(
-        (arrival.key, arrival.ordinal, arrival.unique)
+        (arrival.key, arrival.ordinal)
         for arrival in connection.held
         if arrival.settled_at_s is not None and not arrival.taken
     )
     settled = connection.messages - connection.unsettled
-    return Live(connection.client, connection.number, settled, connection.waits, held)
+    return Live(connection.client, connection.number, settled, connection.waits, bool(connection.unique), held)

@@ -1,7 +1,6 @@
 """Kill -9 of any process at any moment: no acknowledged record is missing, no process stays behind (P1).
 
-The moments are seeded. A sender resends what was not acknowledged, so a record may be stored twice here, but never
-under one id, and never more often than it was resent.
+The moments are seeded. A sender resends what was not acknowledged; that is recognised, so no record is stored twice.
 """
 
 import asyncio
@@ -98,18 +97,15 @@ def stored_lines(collector: RunningCollector, load: Load) -> list[tuple[str, str
     return [(row["id"], row["message"]) for row in collector.query("SELECT id, message FROM logs")]
 
 
-def check_the_books(stored: list[tuple[str, str]], load: Load) -> int:
-    """Every acknowledged number is stored; what is stored was sent; ids are unique; return the doubles: resends."""
+def check_the_books(stored: list[tuple[str, str]], load: Load) -> None:
+    """Every acknowledged number is stored, once; what is stored was sent; ids are unique."""
     assert [] == [name for name, times in Counter(name for name, _ in stored).items() if times > 1]
-    doubled = 0
     for sender in load.senders:
         found = [number_in(line, sender.options.name) for _, line in stored]
         numbers = Counter(number for number in found if number is not None)
         assert [] == sorted(sender.acked - set(numbers))[:20], f"acknowledged and missing (seed {SEED})"
         assert [] == sorted(set(numbers) - sender.sent)[:20], "stored and never sent"
-        doubled += sum(times - 1 for times in numbers.values())
-    assert doubled <= load.resent_messages * 5, f"{doubled} doubles, {load.resent_messages} messages were resent"
-    return doubled
+        assert [] == sorted(number for number, times in numbers.items() if times > 1)[:20], f"stored twice ({SEED})"
 
 
 async def restart(collector: RunningCollector) -> None:
@@ -155,8 +151,8 @@ async def test_no_acknowledged_record_is_missing_after_25_kills(
         await load.progress()
     stored = await asyncio.to_thread(stored_lines, collector, load)
 
-    doubled = check_the_books(stored, load)
-    sys.stdout.write(f"{load.acked} acknowledged, {doubled} of them stored twice by resends\n")
+    check_the_books(stored, load)
+    sys.stdout.write(f"{load.acked} acknowledged, {load.resent_messages} messages sent again, none stored twice\n")
     await asyncio.to_thread(collector.wait_ready)
     assert 0 == collector.stop()
 
@@ -175,7 +171,7 @@ async def test_a_killed_worker_neither_loses_nor_doubles(
 
     assert 0 == load.resent_messages
     assert load.acked == len(stored)
-    assert 0 == check_the_books(stored, load)
+    check_the_books(stored, load)
     assert 0 == collector.stop()
 
 

@@ -34,9 +34,16 @@ class Clock:
         return self.now_s
 
 
+def _arrived(resends: Resends, connection: SenderConnection, key: bytes, *, unique: bool = False) -> Arrival:
+    """Let a message arrive."""
+    if not connection.number:
+        resends.begun(connection, unique=unique)
+    return resends.arrived(connection, key)
+
+
 def _stored(resends: Resends, connection: SenderConnection, key: bytes, *, unique: bool = False) -> Arrival:
     """Let a message arrive and become durable."""
-    arrival = resends.arrived(connection, key, unique=unique)
+    arrival = _arrived(resends, connection, key, unique=unique)
     resends.settled(arrival, durable=True)
     return arrival
 
@@ -48,7 +55,7 @@ def test_equal_on_another_connection_after_the_first_ended_is_a_resend() -> None
     _stored(resends, first, X)
     first.end()
 
-    arrival = resends.arrived(second, X, unique=False)
+    arrival = _arrived(resends, second, X)
 
     assert arrival.repeats == Place(1, 1, loose=True)
     assert arrival.sending.first == (1, 1)
@@ -60,7 +67,7 @@ def test_equal_on_one_connection_is_new() -> None:
     connection = SenderConnection(b"a")
     _stored(resends, connection, X)
 
-    assert resends.arrived(connection, X, unique=False).repeats is None
+    assert _arrived(resends, connection, X).repeats is None
 
 
 def test_equal_while_the_first_connection_lives_is_new() -> None:
@@ -69,7 +76,7 @@ def test_equal_while_the_first_connection_lives_is_new() -> None:
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
     _stored(resends, first, X)
 
-    assert resends.arrived(second, X, unique=False).repeats is None
+    assert _arrived(resends, second, X).repeats is None
 
 
 def test_something_sent_after_it_shows_that_its_ack_was_read() -> None:
@@ -80,8 +87,8 @@ def test_something_sent_after_it_shows_that_its_ack_was_read() -> None:
     _stored(resends, first, Y)
     first.end()
 
-    assert resends.arrived(second, X, unique=False).repeats is None
-    assert resends.arrived(second, Y, unique=False).repeats == Place(1, 2, loose=True)
+    assert _arrived(resends, second, X).repeats is None
+    assert _arrived(resends, second, Y).repeats == Place(1, 2, loose=True)
 
 
 def test_each_stored_message_absorbs_one_resend() -> None:
@@ -109,7 +116,7 @@ def test_several_in_flight_are_all_recognised_in_their_order() -> None:
     """A pipelining sender repeats all that it has no acknowledgement for, although more was sent after each."""
     resends = Resends(Clock())
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
-    sent = [resends.arrived(first, key, unique=False) for key in (X, Y, Z)]
+    sent = [_arrived(resends, first, key) for key in (X, Y, Z)]
     for arrival in sent:
         resends.settled(arrival, durable=True)
     first.end()
@@ -121,7 +128,7 @@ def test_of_several_in_flight_nothing_is_a_resend_behind_something_new() -> None
     """What a pipelining sender repeats it repeats before anything new, so an equal message behind that is new."""
     resends = Resends(Clock())
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
-    sent = [resends.arrived(first, key, unique=False) for key in (X, Y)]
+    sent = [_arrived(resends, first, key) for key in (X, Y)]
     for arrival in sent:
         resends.settled(arrival, durable=True)
     first.end()
@@ -136,21 +143,21 @@ def test_sending_on_long_after_an_ack_shows_that_it_was_read(unique: bool, grace
     for wait_s, is_resend in ((grace_s, True), (grace_s + 0.1, False)):
         resends = Resends(clock)
         first, second = SenderConnection(b"a"), SenderConnection(b"a")
-        sent = [resends.arrived(first, key, unique=unique) for key in (X, Y)]
+        sent = [_arrived(resends, first, key, unique=unique) for key in (X, Y)]
         for arrival in sent:
             resends.settled(arrival, durable=True)
         clock.now_s += wait_s
         _stored(resends, first, Z, unique=unique)
         first.end()
 
-        assert (resends.arrived(second, X, unique=unique).repeats is not None) == is_resend
+        assert (_arrived(resends, second, X, unique=unique).repeats is not None) == is_resend
 
 
 def test_an_id_that_is_unique_is_recognised_while_the_first_connection_lives_and_in_any_order() -> None:
     """A half-open connection is not known to be dead; fluentd retries its chunks in any order, on any connection."""
     resends = Resends(Clock())
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
-    sent = [resends.arrived(first, key, unique=True) for key in (X, Y)]
+    sent = [_arrived(resends, first, key, unique=True) for key in (X, Y)]
     for arrival in sent:
         resends.settled(arrival, durable=True)
 
@@ -161,9 +168,9 @@ def test_a_resend_of_what_is_not_durable_yet_waits_for_it() -> None:
     """It is acknowledged only when the first sending is durable; when that was not kept, the resend is not either."""
     resends = Resends(Clock())
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
-    earlier = resends.arrived(first, X, unique=False)
+    earlier = _arrived(resends, first, X)
     first.end()
-    again = resends.arrived(second, X, unique=False)
+    again = _arrived(resends, second, X)
     assert again.waits_for is earlier
     assert again.repeats is None
 
@@ -177,10 +184,10 @@ def test_what_was_not_kept_is_not_remembered() -> None:
     """A message that was refused is stored when it comes again."""
     resends = Resends(Clock())
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
-    resends.settled(resends.arrived(first, X, unique=False), durable=False)
+    resends.settled(_arrived(resends, first, X), durable=False)
     first.end()
 
-    assert resends.arrived(second, X, unique=False).repeats is None
+    assert _arrived(resends, second, X).repeats is None
 
 
 def test_a_resend_that_was_not_kept_may_come_again() -> None:
@@ -189,17 +196,17 @@ def test_a_resend_that_was_not_kept_may_come_again() -> None:
     connections = [SenderConnection(b"a") for _ in range(3)]
     _stored(resends, connections[0], X)
     connections[0].end()
-    resends.settled(resends.arrived(connections[1], X, unique=False), durable=False)
+    resends.settled(_arrived(resends, connections[1], X), durable=False)
     connections[1].end()
 
-    assert resends.arrived(connections[2], X, unique=False).repeats == Place(1, 1, loose=True)
+    assert _arrived(resends, connections[2], X).repeats == Place(1, 1, loose=True)
 
 
 def test_what_a_live_connection_may_send_again_is_bounded() -> None:
     """A flood in flight costs no more memory than HELD_LIMIT messages."""
     resends = Resends(Clock())
     first = SenderConnection(b"a")
-    sent = [resends.arrived(first, number.to_bytes(12), unique=True) for number in range(HELD_LIMIT + 100)]
+    sent = [_arrived(resends, first, number.to_bytes(12), unique=True) for number in range(HELD_LIMIT + 100)]
     assert len(first.held) == HELD_LIMIT
     for arrival in sent:
         resends.settled(arrival, durable=True)
@@ -269,7 +276,7 @@ def _live(sender: Sender, chance: random.Random, *, unique: bool, turns: int = 4
         resends.settled(arrival, durable=True)
 
     def receive() -> None:
-        arrivals.append(resends.arrived(connection, wire.popleft(), unique=unique))
+        arrivals.append(_arrived(resends, connection, wire.popleft(), unique=unique))
 
     if sender.window > 1:  # a pipelining client is known by its first two messages
         wire.extend((sender.next(), sender.next()))
