@@ -135,6 +135,7 @@ async def _keep_house(context: Context, journal: Journal, recogniser: Recogniser
         try:
             journal.reclaim()
             recogniser.sweep()
+            journal.anchor()
         except (OSError, TidewaiterError) as error:
             logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
         _tell_journal(context, journal)

@@ -315,6 +315,7 @@ class _Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The peer sends no more, and may still read: acknowledgements go out before we close."""
         self._peer_finished = True
+        self._sender.end()
         self.finish()
         return True
 

@@ -4,6 +4,7 @@ Nothing here is touched by another thread while a group is being committed.
 """
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Final
 
 import msgspec
 
-from collector.durable_files import free_bytes
+from collector.durable_files import free_bytes, replace_file
 from collector.errors import DataDirError
 from collector.journal.active import ActiveSegment, Sync, Write
 from collector.journal.entry import Entry
-from collector.journal.format import EPOCH_LIMIT, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
+from collector.journal.format import EPOCH_LIMIT, FIRST_LINK, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
 from collector.journal.group import FrameParts, frames_of
 from collector.journal.recovery import Continuation
+from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, Tombstone, encoded, sealed
 from collector.journal.state import State, save_state
 from pipelines.frame import JournalIdentity, Producer
 
@@ -62,6 +64,7 @@ class Committer:
         write: Write,
         sync: Sync,
         reserve_bytes: int,
+        evidence: Path,
     ) -> None:
         self._directory = directory
         self._state = state
@@ -73,14 +76,36 @@ class Committer:
         self._write = write
         self._sync = sync
         self._reserve_bytes = reserve_bytes
+        self._evidence = evidence
+        self._anchored: DurableEnd | None = None
         self._active: ActiveSegment | None = None
         self._opened_bytes = 0
+
+    @property
+    def state(self) -> State:
+        """What is remembered beside the segments, the chain's present key among it."""
+        return self._state
 
     def start(self, producers: Iterable[Producer]) -> DurableEnd:
         """Take an epoch and open its first segment; raise OSError, or DataDirError when the epochs are used up."""
         end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
         self._take_opened()
+        self.anchor(stopped=False)
         return end
+
+    def begin(self) -> None:
+        """Write down which segment is the first of a new journal; raises OSError."""
+        tombstone = Tombstone(
+            journal_id=self._state.journal_id,
+            key_number=self._state.key_number,
+            at_ns=self._clock(),
+            first=self._active.header.file_name if self._active is not None else "",
+            link=FIRST_LINK.hex(),
+            segments=0,
+            bytes=0,
+        )
+        content = encoded(sealed(tombstone, bytes.fromhex(self._state.key)))
+        replace_file(self._evidence / TOMBSTONE_FILE, content)
 
     def frames(self, entries: Sequence[Entry]) -> list[FrameParts]:
         """Return the frames of a group. It touches no state, so it may run in the loop's thread.
@@ -124,9 +149,37 @@ class Committer:
     def seal(self) -> None:
         """Close the segment and erase its key; raise OSError when the key could not be replaced."""
         if self._active is not None:
+            self.anchor(stopped=True)
             self._active.close()
             self._active = None
             self._take(self._state.ratcheted(epoch=self._state.epoch))
+
+    def anchor(self, *, stopped: bool) -> None:
+        """Write down where the chain ends, if it moved; raises OSError.
+
+        Not synced but at a stop: after a power cut the anchor before, or none, is what the disk kept, and the next
+        start writes a new one.
+        """
+        active = self._active
+        if active is None or (active.durable == self._anchored and not stopped):
+            return
+        anchor = Anchor(
+            journal_id=self._state.journal_id,
+            key_number=active.header.key_number,
+            at_ns=self._clock(),
+            end=active.durable,
+            link=active.durable_link.hex(),
+            stopped=stopped,
+        )
+        content = encoded(sealed(anchor, bytes.fromhex(self._state.key)))
+        descriptor = os.open(self._evidence / ANCHOR_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, content, 0)
+            if stopped:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._anchored = active.durable
 
     def _check_space(self, frames: Sequence[FrameParts]) -> None:
         """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""

@@ -186,6 +186,17 @@ def link_of(key: bytes, *buffers: bytes | memoryview) -> bytes:
     return state.digest()
 
 
+def frame_link(key: bytes, link_before: bytes, whole: memoryview, payload_at: int) -> bytes:
+    """Return what the link of a frame should be; `whole` are all its bytes."""
+    body = whole[FRAME_HEAD_BYTES : payload_at - LINK_BYTES]
+    return link_of(key, link_before, whole[: _frame_head.size], body, whole[payload_at:])
+
+
+def header_link(key: bytes, link_before: bytes, whole: memoryview) -> bytes:
+    """Return what the link of a segment's header should be; `whole` are all its bytes."""
+    return link_of(key, link_before, whole[: _segment_head.size], whole[SEGMENT_HEAD_BYTES:-LINK_BYTES])
+
+
 def measure_frame(head: memoryview, seed: int) -> Lengths:
     """Check a frame's first FRAME_HEAD_BYTES; raise DamageError, or DataDirError for a newer version."""
     if len(head) < FRAME_HEAD_BYTES:

@@ -142,6 +142,10 @@ class Segment:
         check_payload(head.header, payload)
         return payload
 
+    def raw(self, at: int, length: int) -> memoryview:
+        """Return bytes as they stand; raise DamageError where the file does not give them."""
+        return self._view(at, length, self.size)
+
     def search(self, at: int, limit: int) -> FrameHead | None:
         """Return the first frame with a sound header at or behind `at`, None when there is none before `limit`."""
         if self.identity is None:

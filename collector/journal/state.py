@@ -42,7 +42,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def ratcheted(self, *, epoch: int) -> "State":
         """Return the state for the next segment."""
-        key = blake3(bytes.fromhex(self.key), derive_key_context=RATCHET_CONTEXT).hexdigest()
+        key = ratcheted(bytes.fromhex(self.key)).hex()
         return msgspec.structs.replace(self, epoch=epoch, key_number=self.key_number + 1, key=key)
 
 
@@ -53,6 +53,11 @@ class VerificationKey(msgspec.Struct, frozen=True):
     key_number: int
     key: str
     link_algorithm: str
+
+
+def ratcheted(key: bytes) -> bytes:
+    """Return the key that follows one in the chain."""
+    return blake3(key, derive_key_context=RATCHET_CONTEXT).digest()
 
 
 def load_state(directory: Path, *, export_to: Path) -> State:

@@ -10,13 +10,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from collector.durable_files import free_bytes, sync_directory
+from collector.durable_files import free_bytes
 from collector.journal.active import Sync, Write
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
@@ -25,10 +24,11 @@ from collector.journal.format import DurableEnd
 from collector.journal.group import fits
 from collector.journal.lock import take_lock
 from collector.journal.receipts import Pending, answer
+from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
-from collector.journal.segments import Identity, first_position, segment_files
+from collector.journal.segments import Identity, segment_files
 from collector.journal.state import load_state, message_digest
-from pipelines.frame import JournalIdentity, Position, Producer
+from pipelines.frame import JournalIdentity, Producer
 
 LOCK_FILE: Final = "writer.lock"
 
@@ -90,7 +90,9 @@ class Journal:
         self._lock = take_lock(directory / LOCK_FILE)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(os.close, self._lock)
-            state = load_state(directory, export_to=directory.parent / "evidence")
+            evidence = directory.parent / "evidence"
+            evidence.mkdir(mode=0o700, exist_ok=True)
+            state = load_state(directory, export_to=evidence)
             identity = Identity(JournalIdentity(state.journal_id, name), state.seed)
             continuation, self.recovered = recover(directory, identity)
             self._producers = dict(continuation.producers)
@@ -106,16 +108,20 @@ class Journal:
                 write=options.write,
                 sync=options.sync,
                 reserve_bytes=options.reserve_bytes,
+                evidence=evidence,
             )
             self.durable = self._committer.start(self._producers.values())
+            if continuation.before is None:
+                self._committer.begin()
             self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
             on_failure.pop_all()
         self._producing: dict[str, Pending] = {}
         self._pending: list[Pending] = []
         self._writing: Future[Committed] | None = None
+        self._anchoring: Future[None] | None = None
         self._idle = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="journal-sweep")
+        self._reclaimer = Reclaimer(directory, evidence, clock)
         self._closed = False
         self._on_durable: list[Callable[[DurableEnd], None]] = []
         self._on_pressure: list[Callable[[bool], None]] = []
@@ -320,11 +326,12 @@ class Journal:
             for notify in self._on_pressure:
                 notify(pressed)
 
-    def reclaim(self) -> int:
+    def reclaim(self, *, wait: bool = False) -> int:
         """Delete sealed segments that every consumer has passed; return how many. To be called once a second.
 
-        It also finds out whether a full disk has room again. Raises DataDirError when a cursor is damaged: what it
-        holds is not known, so nothing is deleted; OSError when a file cannot be.
+        They are gone a moment later, or with `wait` at once. It also finds out whether a full disk has room again.
+        Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted; OSError when a
+        file cannot be.
         """
         settled = False
         try:
@@ -333,7 +340,11 @@ class Journal:
             if self._stuck and settled:
                 # The open segment may be what fills the disk. Nobody is served meanwhile.
                 self._move_on(self._thread.submit(self._committer.roll, tuple(self._producers.values())).result())
-            return self._delete_before(needed_from)
+            # On a full disk the space is wanted now, and nobody is served meanwhile.
+            newest, state = self.durable.segment, self._committer.state
+            count, size = self._reclaimer.delete_before(needed_from, newest, state, wait=wait or self._stuck)
+            self.disk_bytes -= size
+            return count
         finally:
             reserve_bytes = self._options.reserve_bytes
             waits_for_more = self._stuck and not settled
@@ -341,21 +352,13 @@ class Journal:
             self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
 
-    def _delete_before(self, needed_from: Position) -> int:
-        deleted: list[int] = []
-        for file, following in pairwise(segment_files(self._directory)):
-            if following > self.durable.segment or first_position(following) > needed_from:
-                break
-            path = self._directory / file
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            deleted.append(descriptor)
-            self.disk_bytes -= os.fstat(descriptor).st_size
-            path.unlink()
-        if self._stuck:
-            _let_go(self._directory, deleted)  # nobody is served meanwhile, and the space is wanted now
-        elif deleted:
-            self._sweeper.submit(_let_go, self._directory, deleted)
-        return len(deleted)
+    def anchor(self) -> None:
+        """Note where the chain ends, for who verifies it; to be called once a second. Raises the last one's OSError."""
+        anchoring, self._anchoring = self._anchoring, None
+        if not self._closed:
+            self._anchoring = self._thread.submit(self._committer.anchor, stopped=False)
+        if anchoring is not None and anchoring.done():
+            anchoring.result()
 
     async def close(self) -> None:
         """Write and sync what is pending, seal the segment, let go of the folder; what comes later gets RETRY."""
@@ -368,16 +371,5 @@ class Journal:
             await asyncio.wrap_future(self._thread.submit(self._committer.seal))
         finally:
             self._thread.shutdown()
-            self._sweeper.shutdown()
+            self._reclaimer.close()
             os.close(self._lock)
-
-
-def _let_go(directory: Path, deleted: list[int]) -> None:
-    """Close deleted files, which frees their blocks: 24 ms for 128 MiB here, too long for the event loop.
-
-    A deletion that a power cut undoes is made again by a later reclaim, so a failed sync is no matter.
-    """
-    for descriptor in deleted:
-        os.close(descriptor)
-    with contextlib.suppress(OSError):
-        sync_directory(directory)

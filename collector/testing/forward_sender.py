@@ -15,9 +15,11 @@ import base64
 import contextlib
 import gzip
 import hashlib
+import os
 import re
 import struct
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
@@ -26,6 +28,7 @@ import msgspec
 import zstandard
 
 Mode = Literal["message", "forward", "packed", "gzip", "zstd"]
+ChunkIds = Literal["named", "fluentd", "docker", "content"]
 MODES: Final[tuple[Mode, ...]] = ("message", "forward", "packed", "gzip", "zstd")
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -45,6 +48,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `ack_timeout_s` ends a connection on which nothing is acknowledged for that long. `pause_s` is waited after each
     message, to spread the sending.
+
+    `chunk_ids` are a hash of name and numbers; random as those of fluentd or of Docker's driver; or a hash of the
+    content, as Fluent Bit's, whose clients have one message in flight. After every `equal_every`-th message comes one
+    that is equal to the last such, byte for byte but for the chunk id where that is random: `NAME equal G` in each
+    record. A hash of the content tells such a message from a resend only if the one before it was followed by another;
+    so after a cut in between, G is the next number.
     """
 
     name: str = "sender"
@@ -55,10 +64,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_delay_s: float = 0.02
     ack_timeout_s: float = 10.0
     pause_s: float = 0.0
+    chunk_ids: ChunkIds = "named"
+    equal_every: int = 0
 
 
 class Numbered(msgspec.Struct, frozen=True):
-    """A message on the wire: its bytes, its chunk id, and the numbers of its records."""
+    """A message on the wire: its bytes, its chunk id, and the numbers of its records; none in one of equal records."""
 
     encoded: bytes
     chunk_id: str
@@ -75,8 +86,8 @@ def unix(path: str) -> Connect:
     return lambda: asyncio.open_unix_connection(path)
 
 
-def record_of(number: int, options: Options) -> dict[str, Any]:
-    """Return the record with that number: Docker's shape."""
+def record_of(number: int | str, options: Options) -> dict[str, Any]:
+    """Return the record with that number, or other text: Docker's shape."""
     line = f"{options.name} {number}"
     return {
         "container_id": hashlib.sha256(options.name.encode()).hexdigest(),
@@ -97,17 +108,28 @@ def encode_message(numbers: range, options: Options) -> Numbered:
 
     Message mode takes exactly one number.
     """
+    records = [(_event_time(number), record_of(number, options)) for number in numbers]
     identity = f"{options.name}/{numbers.start}-{numbers.stop}".encode()
-    chunk_id = base64.b64encode(hashlib.blake2b(identity, digest_size=16).digest()).decode()
+    return _encode(records, numbers, options, identity)
+
+
+def encode_equal(generation: int, options: Options) -> Numbered:
+    """Encode a message that is equal to every other of its generation."""
+    count = 1 if options.mode == "message" else options.records_per_message
+    records = [(_event_time(0), record_of(f"equal {generation}", options))] * count
+    return _encode(records, range(0), options, f"{options.name}/equal/{generation}".encode())
+
+
+def _encode(records: list[tuple[Any, Any]], numbers: range, options: Options, identity: bytes) -> Numbered:
     tag = f"test.{options.name}"
+    entries = [msgpack.packb(record) for record in records]
+    packed = b"".join(entries)
+    chunk_id = _chunk_id(options.chunk_ids, identity, packed)
     setting: dict[str, Any] = {"chunk": chunk_id}
     if options.mode == "message":
-        (number,) = numbers
-        encoded = msgpack.packb([tag, _event_time(number), record_of(number, options), setting])
-        return Numbered(encoded, chunk_id, numbers)
-    setting["size"] = len(numbers)
-    entries = [msgpack.packb([_event_time(number), record_of(number, options)]) for number in numbers]
-    packed = b"".join(entries)
+        ((time, record),) = records
+        return Numbered(msgpack.packb([tag, time, record, setting]), chunk_id, numbers)
+    setting["size"] = len(entries)
     if options.mode == "forward":
         body = msgpack.Packer().pack_array_header(len(entries)) + packed
     else:
@@ -120,6 +142,20 @@ def encode_message(numbers: range, options: Options) -> Numbered:
             setting["compressed"] = options.mode
         body = msgpack.packb(packed)
     return Numbered(b"\x93" + msgpack.packb(tag) + body + msgpack.packb(setting), chunk_id, numbers)
+
+
+def _chunk_id(kind: ChunkIds, identity: bytes, packed: bytes) -> str:
+    """Return a chunk id as such clients make them (`forward.md` section 3)."""
+    match kind:
+        case "fluentd":
+            content, end = os.urandom(16), "\n"
+        case "docker":
+            content, end = int(time.time()).to_bytes(8, "little") + os.urandom(8), ""
+        case "content":
+            content, end = hashlib.sha512(packed).digest()[:16], ""
+        case "named":
+            content, end = hashlib.blake2b(identity, digest_size=16).digest(), ""
+    return base64.b64encode(content).decode() + end
 
 
 def _event_time(number: int) -> msgpack.ExtType:
@@ -137,6 +173,10 @@ class ForwardSender:
         self.connections = 0
         self.resent_messages = 0
         self._connect = connect
+        self.equal_sent: Counter[int] = Counter()
+        self._generation = 0
+        self._equal_is_open = False
+        self._until_equal = self.options.equal_every
         self._next = 0
         self._queue: deque[Numbered] = deque()
         self._in_flight: deque[Numbered] = deque()
@@ -158,6 +198,8 @@ class ForwardSender:
             self.resent_messages += len(self._in_flight)
             self._queue.extendleft(reversed(self._in_flight))
             self._in_flight.clear()
+            self._generation += self._equal_is_open
+            self._equal_is_open = False
             if self._queue:
                 await asyncio.sleep(self.options.reconnect_delay_s)
 
@@ -179,13 +221,25 @@ class ForwardSender:
         while self._queue:
             async with self._room:
                 await self._room.wait_for(lambda: len(self._in_flight) < self.options.in_flight)
-            message = self._queue.popleft()
+            message = self._queue.popleft() if not self._equal_is_due() else self._equal()
             self._in_flight.append(message)
             self.sent.update(message.numbers)
             writer.write(message.encoded)
             await writer.drain()
             if self.options.pause_s:
                 await asyncio.sleep(self.options.pause_s)
+
+    def _equal_is_due(self) -> bool:
+        """Whether the next message is one of equal records: not before the last such is told from a resend of it."""
+        self._until_equal -= 1
+        return self.options.equal_every > 0 and self._until_equal < 0 and not self._equal_is_open
+
+    def _equal(self) -> Numbered:
+        self._until_equal = self.options.equal_every
+        self._equal_is_open = self.options.chunk_ids == "content"
+        message = encode_equal(self._generation, self.options)
+        self.equal_sent[self._generation] += 1
+        return message
 
     async def _read_acks(self, reader: asyncio.StreamReader) -> None:
         unpacker = msgpack.Unpacker(raw=False)
@@ -205,4 +259,7 @@ class ForwardSender:
         oldest = self._in_flight[0].chunk_id if self._in_flight else None
         if reply != {"ack": oldest}:
             raise UnexpectedAckError(f"expected an acknowledgement of {oldest!r}, got {reply!r}")
-        self.acked.update(self._in_flight.popleft().numbers)
+        message = self._in_flight.popleft()
+        self.acked.update(message.numbers)
+        if message.numbers and self._equal_is_open:
+            self._equal_is_open = False  # another one came after it on this connection

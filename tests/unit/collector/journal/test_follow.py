@@ -194,7 +194,7 @@ async def test_a_segment_deleted_before_its_position_is_a_gap(tmp_path: Path) ->
     journal = await _filled(tmp_path, segment_bytes=1)
     position = journal.durable.position
     write_cursor(tmp_path / "journal", "store", position._replace(sequence=3))
-    assert journal.reclaim() == 3
+    assert journal.reclaim(wait=True) == 3
     late = read_all(tmp_path / "journal", journal.durable, after=position._replace(sequence=1))
     oldest = read_all(tmp_path / "journal", journal.durable)
 

@@ -159,7 +159,7 @@ async def test_the_index_outlives_its_segment(tmp_path: Path) -> None:
         for content in (b"two", b"three"):
             await running.send(other, content)
         write_cursor(running.directory, "store", running.journal.durable.position)
-        running.journal.reclaim()
+        running.journal.reclaim(wait=True)
         assert b"one" not in running.stored()
     async with intake(folder, segment_bytes=1) as running:
         await running.send(_client(), b"one")

@@ -168,12 +168,12 @@ async def test_reclaim_deletes_only_what_every_consumer_passed(tmp_path: Path) -
     at = journal.durable.position
     write_cursor(journal_dir, "removed", at._replace(sequence=2))
 
-    assert journal.reclaim() == 0  # `store` has no cursor yet
+    assert journal.reclaim(wait=True) == 0  # `store` has no cursor yet
     write_cursor(journal_dir, "store", at._replace(sequence=4, record=9))
-    assert journal.reclaim() == 2
+    assert journal.reclaim(wait=True) == 2
     assert payloads_in(read_all(journal_dir, journal.durable)) == [b"2", b"3", b"4", b"5"]
     write_cursor(journal_dir, "removed", at)
-    assert journal.reclaim() == 2
+    assert journal.reclaim(wait=True) == 2
     assert payloads_in(read_all(journal_dir, journal.durable)) == [b"4", b"5"]
     assert journal.disk_bytes == sum(path.stat().st_size for path in journal_dir.glob("*.segment"))
     await journal.close()

@@ -1,0 +1,1 @@
+"""Evidence: whether what stands in a journal is what was written."""
