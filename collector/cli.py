@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "check": ("collector.commands.check", "Check the configuration and name every problem with its place."),
     "search": ("collector.commands.search", "Search the local store."),
     "journal": ("collector.commands.journal", "Look at the journal, and let go of outputs that are no more."),
+    "verify": ("collector.commands.verify", "Prove that the journal is what was written."),
     "setup": ("collector.commands.setup", "Install templates in Elasticsearch."),
 }
 """Command -> the module that holds it under its own name, and its line in the help."""

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
 from collector import telemetry
@@ -34,6 +35,9 @@ senders took twice as long (p99 of `make bench`, case `acks`)."""
 
 HOUSEKEEPING_S: Final = 1.0
 """How often segments are reclaimed, metrics brought up to date and a failed input tried again."""
+
+ANCHOR_LOG_S: Final = 60.0
+"""How often the end of the journal's chain is logged, where it moved: logs are kept elsewhere."""
 
 DRAIN_TIMEOUT_S: Final = 5.0
 """How long inputs may wait for receipts at a stop; half of the supervisor's limit."""
@@ -89,6 +93,7 @@ async def main(context: Context) -> None:
         await journal.close()
         await asyncio.to_thread(recogniser.close)
         _tell_recogniser(recogniser)
+        _tell_anchor(journal)
         _count(journal, recogniser, inputs)
 
 
@@ -130,8 +135,12 @@ async def _listen(context: Context, each: Input) -> None:
 
 
 async def _keep_house(context: Context, journal: Journal, recogniser: Recogniser, inputs: list[Input]) -> None:
+    told_at_s, told = -ANCHOR_LOG_S, None
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
+        if journal.anchored != told and time.monotonic() - told_at_s >= ANCHOR_LOG_S:
+            told_at_s, told = time.monotonic(), journal.anchored
+            _tell_anchor(journal)
         try:
             journal.reclaim()
             recogniser.sweep()
@@ -148,6 +157,12 @@ def _tell_journal(context: Context, journal: Journal) -> None:
         context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
     else:
         context.healthy("journal")
+
+
+def _tell_anchor(journal: Journal) -> None:
+    if journal.anchored is not None:
+        anchor = msgspec.json.encode(journal.anchored).decode()
+        logger.info("journal_anchored", anchor=anchor)
 
 
 def _tell_recogniser(recogniser: Recogniser) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from collector.commands.terminal import size_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
 from collector.errors import DataDirError
 from collector.journal.cursors import cursors, forget_cursor
@@ -110,7 +111,7 @@ def _report(found: Survey, config: Config, now_ns: int) -> dict[str, Any]:
 def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     """Yield the report for people."""
     segments = found.segments
-    used, limit = _size(sum(each.bytes for each in segments)), _size(config.journal.limit)
+    used, limit = size_text(sum(each.bytes for each in segments)), size_text(config.journal.limit)
     yield f"journal {found.journal.id:06x} of collector {escaped(found.journal.name)}: {used} of {limit}"
     frames, records = sum(each.frames for each in segments), sum(each.records for each in segments)
     yield f"segments: {len(segments):,}, frames: {frames:,}, records: {records:,}"
@@ -127,19 +128,11 @@ def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     for each in found.consumers:
         age = _duration(_age_s(each, now_ns)) if each.frames else "-"
         note = "" if each.name in known else f"  not in the configuration: tidewaiter journal forget {each.name}"
-        yield f"{each.name:{max(width, 6)}} {each.records:>16,} {_size(each.bytes):>10} {age:>10}{note}"
+        yield f"{each.name:{max(width, 6)}} {each.records:>16,} {size_text(each.bytes):>10} {age:>10}{note}"
 
 
 def _age_s(consumer: ConsumerFacts, now_ns: int) -> float:
     return max(now_ns - consumer.oldest_ns, 0) / 1e9 if consumer.oldest_ns else 0.0
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Printing what a search found. What a container wrote must not control the terminal it is read on (P5)."""
+"""Printing for people and programs. What a container wrote must not control the terminal it is read on (P5)."""
 
 import json
 import math
@@ -73,6 +73,15 @@ def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: 
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     Console().print(table)
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 def _cell(value: Any) -> str:

@@ -136,6 +136,8 @@ class Verifier:
             names = segment_files(self._journal)
         except OSError as error:
             raise UnreachableError(f"{self._journal}: cannot be read: {error.strerror}") from error
+        if not names and not (self._evidence / ANCHOR_FILE).exists():
+            raise UnreachableError(f"{self._journal}: no segment of a journal is there")
         anchor = self._seal(ANCHOR_FILE, Anchor)
         if anchor is not None:
             self._anchors.append(anchor)
@@ -241,9 +243,7 @@ class Verifier:
         if self._partial or tombstone is None or header.link_before.hex() == tombstone.link:
             return
         first = first_position(tombstone.first)
-        self._find(
-            "missing", first, name, 0, f"the journal began with {tombstone.first}, and was not deleted up to here"
-        )
+        self._find("missing", first, name, 0, "the tombstone does not say that all before was deleted")
 
     def _first_missing(self, header: SegmentHeader) -> Position | None:
         """Return the first position that is missing before a segment."""
@@ -301,14 +301,14 @@ class Verifier:
         if not newest:
             if at < end and size < end:
                 self._find("cut", self._next or segment.first, segment.name, at, f"{end - at} bytes are gone here")
+            elif size > end and self._is_foreign(segment, end):
+                self._find("reordered", self._next or segment.first, segment.name, end, "a frame stands behind the end")
             elif size > end:
-                self.verdict.notices.append(
-                    f"{segment.name}: {size - end} bytes behind its end were never acknowledged"
-                )
+                self.verdict.notices.append(f"{segment.name}: {size - end} bytes behind its end, never acknowledged")
             return
         anchors = [anchor for anchor in self._anchors if anchor.end.segment == segment.name]
         offset = max((anchor.end.offset for anchor in anchors), default=0)
-        position = self._next or segment.first
+        position = self._next if self._next is not None and at > segment.frames_at else segment.first
         if size < offset:
             self._find("cut", position, segment.name, at, f"{offset - at} bytes are gone here")
         elif at < offset:
@@ -316,9 +316,14 @@ class Verifier:
         elif any(anchor.stopped for anchor in anchors) and size > offset:
             self._find("forged", position, segment.name, offset, "something stands behind the end of a clean stop")
         elif at < size:
-            self.verdict.notices.append(
-                f"{segment.name}: {size - at} bytes behind the last frame: a write under way, or torn"
-            )
+            self.verdict.notices.append(f"{segment.name}: {size - at} bytes behind the last frame, not whole")
+
+    def _is_foreign(self, segment: Segment, end: int) -> bool:
+        """Tell whether behind a segment's end stands a frame that is not what a failed write of ours leaves there."""
+        behind = segment.search(end, segment.size)
+        if behind is None or behind.at == end:
+            return behind is not None and self._next is not None and behind.header.sequence != self._next.sequence
+        return True
 
     def _check_anchor(self, anchor: Anchor, names: Sequence[str]) -> None:
         if not self._is_genuine(anchor):

@@ -77,7 +77,7 @@ class Committer:
         self._sync = sync
         self._reserve_bytes = reserve_bytes
         self._evidence = evidence
-        self._anchored: DurableEnd | None = None
+        self.anchored: Anchor | None = None
         self._active: ActiveSegment | None = None
         self._opened_bytes = 0
 
@@ -161,7 +161,7 @@ class Committer:
         start writes a new one.
         """
         active = self._active
-        if active is None or (active.durable == self._anchored and not stopped):
+        if active is None or (self.anchored and active.durable == self.anchored.end and not stopped):
             return
         anchor = Anchor(
             journal_id=self._state.journal_id,
@@ -171,15 +171,15 @@ class Committer:
             link=active.durable_link.hex(),
             stopped=stopped,
         )
-        content = encoded(sealed(anchor, bytes.fromhex(self._state.key)))
+        anchor = sealed(anchor, bytes.fromhex(self._state.key))
         descriptor = os.open(self._evidence / ANCHOR_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.pwrite(descriptor, content, 0)
+            os.pwrite(descriptor, encoded(anchor), 0)
             if stopped:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        self._anchored = active.durable
+        self.anchored = anchor
 
     def _check_space(self, frames: Sequence[FrameParts]) -> None:
         """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""

@@ -14,6 +14,8 @@ machine can forge what is said under the present key, and nothing older. Both fi
 all of it back to an earlier state is betrayed only by an anchor that was kept elsewhere, so anchors are logged too.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -63,6 +65,10 @@ class Tombstone(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mac: str = ""
 
 
+class _LogLine(msgspec.Struct):
+    anchor: str
+
+
 Seal = TypeVar("Seal", Anchor, Tombstone)
 
 
@@ -103,6 +109,21 @@ def read_seal(path: Path, kind: type[Seal]) -> Seal | None:
         return None
     except DataDirError as error:
         raise DataDirError(f"{path}: {error}") from error
+
+
+def anchors_in(text: str) -> Iterator[Anchor]:
+    """Yield the anchors in a file: lines that are one, or log lines with one as their member `anchor`."""
+    for line in text.splitlines():
+        for content in (line, _member(line)):
+            with contextlib.suppress(msgspec.DecodeError, ValueError):
+                yield msgspec.json.decode(content, type=Anchor)
+                break
+
+
+def _member(line: str) -> bytes:
+    with contextlib.suppress(msgspec.DecodeError, ValueError):
+        return msgspec.json.decode(line, type=_LogLine).anchor.encode()
+    return b""
 
 
 def _mac(seal: Anchor | Tombstone, key: bytes) -> str:

@@ -26,6 +26,7 @@ from collector.journal.lock import take_lock
 from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
+from collector.journal.seals import Anchor
 from collector.journal.segments import Identity, segment_files
 from collector.journal.state import load_state, message_digest
 from pipelines.frame import JournalIdentity, Producer
@@ -351,6 +352,11 @@ class Journal:
             more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
             self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
+
+    @property
+    def anchored(self) -> Anchor | None:
+        """The last anchor."""
+        return self._committer.anchored
 
     def anchor(self) -> None:
         """Note where the chain ends, for who verifies it; to be called once a second. Raises the last one's OSError."""

@@ -1,0 +1,140 @@
+"""`tidewaiter verify`: is what stands in a journal what was written, whole and in its order?"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from collector.commands.terminal import size_text
+from collector.errors import DataDirError, UnreachableError
+from collector.evidence.verify import Finding, Verdict, Verifier
+from collector.journal.seals import anchors_in
+from collector.journal.segments import segment_files
+from collector.journal.state import VERIFICATION_FILE, VerificationKey
+from pipelines.frame import Position
+
+EXIT_FOUND = 1
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(short_help="Prove that the journal is what was written.")
+@click.argument("path", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--key", "key_file", type=FILE, help="The key exported at the first start; else the one beside the journal."
+)
+@click.option("--anchor", "anchor_files", type=FILE, multiple=True, help="Anchors kept elsewhere: the collector's log.")
+@click.option("--partial", is_flag=True, help="A copy of some segments: it may begin and end anywhere.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    *,
+    path: Path | None,
+    key_file: Path | None,
+    anchor_files: tuple[Path, ...],
+    partial: bool,
+    as_json: bool,
+) -> None:
+    r"""Verify the journal in PATH, a data folder or a copy of one; else the configured data folder's.
+
+    Computes every link of the chain anew with the key that was exported at the first start, and names the first
+    position that is missing, altered, reordered, forged without the key, or cut. Needs no running collector, and none
+    of its other files. Exit code 1 when anything was found.
+
+    \b
+    Proven:     nobody without the chain's key of that time wrote or changed it.
+    Not proven: who takes the machine can forge in the segment that is open
+                then, and cut the end, or put the whole folder back to an
+                earlier state, as far as no anchor was kept elsewhere. The
+                collector logs one a minute.
+    """
+    root = path if path is not None else ctx.obj.data_dir
+    journal = root / "journal" if (root / "journal").is_dir() else root
+    evidence = root / "evidence" if (root / "evidence").is_dir() else root
+    beside = evidence / VERIFICATION_FILE
+    key = _read_key(key_file or beside)
+    anchors = [anchor for file in anchor_files for anchor in anchors_in(file.read_text(errors="replace"))]
+    if anchor_files and not anchors:
+        raise click.UsageError("no anchor stands in " + ", ".join(map(str, anchor_files)))
+    started = time.perf_counter()
+    with _progress(journal, shown=sys.stderr.isatty() and not as_json) as advance:
+        verdict = Verifier(journal, evidence, key, partial=partial, anchors=anchors, on_progress=advance).run()
+    seconds = time.perf_counter() - started
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_report(verdict))))
+    else:
+        for line in _lines(verdict, seconds, key_is_beside=key_file is None):
+            click.echo(line)
+    if verdict.findings:
+        ctx.exit(EXIT_FOUND)
+
+
+def _read_key(file: Path) -> VerificationKey:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=VerificationKey)
+    except FileNotFoundError as error:
+        raise UnreachableError(f"{file}: is not there; name the exported key by --key FILE") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DataDirError(f"{file}: is no verification key: {error}") from error
+
+
+@contextmanager
+def _progress(journal: Path, *, shown: bool) -> Iterator[Any]:
+    if not shown:
+        yield lambda _: None
+        return
+    from rich.console import Console  # for people only
+    from rich.progress import Progress
+
+    total = sum((journal / name).stat().st_size for name in segment_files(journal))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verifying", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _report(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "good": not verdict.findings,
+        "findings": [{**msgspec.structs.asdict(each), "first": _plain(each.first)} for each in verdict.findings],
+        "notices": verdict.notices,
+        "segments": verdict.segments,
+        "frames": verdict.frames,
+        "bytes": verdict.bytes,
+        "first": _plain(verdict.first),
+        "end": _plain(verdict.end),
+        "anchored": _plain(verdict.anchored),
+    }
+
+
+def _plain(position: Position | None) -> dict[str, int] | None:
+    return None if position is None else position._asdict()
+
+
+def _lines(verdict: Verdict, seconds: float, *, key_is_beside: bool) -> Iterator[str]:
+    """Yield the report for people."""
+    speed = f"{size_text(verdict.bytes / seconds)}/s" if seconds else "-"
+    size = size_text(verdict.bytes)
+    yield f"{verdict.segments:,} segments, {verdict.frames:,} frames, {size} in {seconds:.1f} s ({speed})"
+    yield f"from {_name(verdict.first)} up to {_name(verdict.end)}; a cut is noticed before {_name(verdict.anchored)}"
+    for notice in verdict.notices:
+        yield f"note: {notice}"
+    if key_is_beside:
+        yield "note: the key stands beside the journal, where who can write there replaces both: keep it elsewhere"
+    for finding in verdict.findings:
+        yield _line(finding)
+    yield "NOT as it was written" if verdict.findings else "all of it is as it was written"
+
+
+def _line(finding: Finding) -> str:
+    where = finding.file if finding.offset < 0 else f"{finding.file} at byte {finding.offset:,}"
+    since = f" from {_name(finding.first)} on" if finding.first is not None else ""
+    return f"{finding.kind.upper()}{since}: {finding.reason} ({where})"
+
+
+def _name(position: Position | None) -> str:
+    return "-" if position is None else f"epoch {position.epoch} sequence {position.sequence}"
