@@ -24,9 +24,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(short_help="Prove that the journal is what was written.")
 @click.argument("path", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--key", "key_file", type=FILE, help="The key exported at the first start; else the one beside the journal."
-)
+@click.option("--key", "key_file", type=FILE, help="The key exported at the first start; else that beside it.")
 @click.option("--anchor", "anchor_files", type=FILE, multiple=True, help="Anchors kept elsewhere: the collector's log.")
 @click.option("--partial", is_flag=True, help="A copy of some segments: it may begin and end anywhere.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
