@@ -23,8 +23,9 @@ from collector.inputs.forward import ForwardInput
 from collector.inputs.input import Input
 from collector.inputs.sockets import ListenError
 from collector.internal import InternalServer
+from collector.journal.options import JournalOptions
 from collector.journal.recogniser import Recogniser
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.writer import Journal
 from collector.logs import get_logger
 from collector.role import Context
 from collector.wire.blocks import Blocks

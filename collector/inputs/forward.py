@@ -29,8 +29,8 @@ from collector.inputs.sockets import (
     remove_socket_file,
     serve,
 )
+from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.entry import Entry, Receipt
-from collector.journal.resends import SenderConnection, client_of
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
 from collector.wire.forward import BrokenStream, ForwardDecoder

@@ -14,10 +14,11 @@ import msgspec
 
 from collector.durable_files import free_bytes, replace_file
 from collector.errors import DataDirError
-from collector.journal.active import ActiveSegment, Sync, Write
+from collector.journal.active import ActiveSegment
 from collector.journal.entry import Entry
 from collector.journal.format import EPOCH_LIMIT, FIRST_LINK, SEQUENCE_LIMIT, DurableEnd, SegmentHeader
 from collector.journal.group import FrameParts, frames_of
+from collector.journal.options import JournalOptions
 from collector.journal.recovery import Continuation
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, Tombstone, encoded, sealed
 from collector.journal.state import State, save_state
@@ -56,14 +57,10 @@ class Committer:
         directory: Path,
         state: State,
         continuation: Continuation,
+        options: JournalOptions,
         *,
         name: str,
         clock: Callable[[], int],
-        segment_bytes: int,
-        frame_bytes: int,
-        write: Write,
-        sync: Sync,
-        reserve_bytes: int,
         evidence: Path,
     ) -> None:
         self._directory = directory
@@ -71,11 +68,7 @@ class Committer:
         self._from = continuation
         self._name = name
         self._clock = clock
-        self._segment_bytes = segment_bytes
-        self._frame_bytes = frame_bytes
-        self._write = write
-        self._sync = sync
-        self._reserve_bytes = reserve_bytes
+        self._options = options
         self._evidence = evidence
         self.anchored: Anchor | None = None
         self._active: ActiveSegment | None = None
@@ -113,14 +106,14 @@ class Committer:
         There it takes turns with nobody: beside the loop, this much Python made each acknowledgement wait for the
         interpreter (measured: the p99 of 200 waiting senders).
         """
-        return list(frames_of(entries, frame_bytes=self._frame_bytes))
+        return list(frames_of(entries, frame_bytes=self._options.frame_bytes))
 
     def commit(self, frames: Sequence[FrameParts], producers: Iterable[Producer]) -> Committed:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""
         started = time.perf_counter()
         try:
             self._check_space(frames)
-            active = self._segment(producers, full_bytes=self._segment_bytes)
+            active = self._segment(producers, full_bytes=self._options.full_bytes)
             written = active.append(frames, [self._next_time() for _ in frames])
         except _NoRoomError:
             end = None if self._active is None else self._active.durable
@@ -183,7 +176,7 @@ class Committer:
 
     def _check_space(self, frames: Sequence[FrameParts]) -> None:
         """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""
-        needed_bytes = self._reserve_bytes + sum(len(buffer) for frame in frames for buffer in frame.payload)
+        needed_bytes = self._options.reserve_bytes + sum(len(buffer) for frame in frames for buffer in frame.payload)
         if free_bytes(self._directory) < needed_bytes:
             raise _NoRoomError
 
@@ -217,7 +210,9 @@ class Committer:
             producers=tuple(producers),
         )
         key = bytes.fromhex(self._state.key)
-        self._active = ActiveSegment(self._directory, header, key=key, write=self._write, sync=self._sync)
+        self._active = ActiveSegment(
+            self._directory, header, key=key, write=self._options.write, sync=self._options.sync
+        )
         self._opened_bytes += self._active.size
         return self._active
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from collector.journal.resends import SenderConnection
+from collector.journal.arrivals import SenderConnection
 from pipelines.frame import Origin, Producer, Sending
 
 Buffer = bytes | bytearray | memoryview

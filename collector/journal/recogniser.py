@@ -14,11 +14,12 @@ from typing import Final
 
 import xxhash
 
+from collector.journal.arrivals import Arrival, client_of, is_unique
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd, FrameHeader
 from collector.journal.remembered import KEY_BYTES
 from collector.journal.resend_index import index_files, read_indexes, write_index
-from collector.journal.resends import REMEMBERED_S, Arrival, Resends, Snapshot, client_of, is_unique
+from collector.journal.resends import REMEMBERED_S, Resends, Snapshot
 from collector.journal.segments import (
     HEADERS_BYTES,
     FrameHead,

@@ -16,13 +16,13 @@ from typing import Final
 import msgspec
 
 from collector.durable_files import free_bytes
-from collector.journal.active import Sync, Write
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
 from collector.journal.lock import take_lock
+from collector.journal.options import LIMIT_SEGMENTS, JournalOptions
 from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
@@ -33,9 +33,6 @@ from pipelines.frame import JournalIdentity, Producer
 
 LOCK_FILE: Final = "writer.lock"
 
-SMALLEST_LIMIT_SEGMENTS: Final = 8
-"""The limit holds at least so many segments: only sealed ones can be deleted."""
-
 FLIGHT_RELEASE_PARTS: Final = 2
 """Senders that wait for bytes in flight go on when half of the limit is free again."""
 
@@ -43,26 +40,6 @@ FLIGHT_RELEASE_PARTS: Final = 2
 DISK_RELEASE_PARTS: Final = 4
 """A disk that was full has room again when a quarter more than the reserve is free and what found no room fits: else
 senders would be let in and shut out by turns."""
-
-
-class JournalOptions(msgspec.Struct, frozen=True):
-    """Limits of a journal.
-
-    `limit_bytes` bounds all segments together; senders wait before it is reached, so that what is in flight still fits.
-    `segment_bytes` is where a segment is sealed, at most an eighth of the limit. `frame_bytes` is soft: one message may
-    be larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
-    `consumers` are those that hold segments even before they have a cursor. `write` and `sync` are what makes bytes
-    durable; tests pass their own.
-    """
-
-    limit_bytes: int = 20 << 30
-    segment_bytes: int = 128 << 20
-    frame_bytes: int = 1 << 20
-    in_flight_limit_bytes: int = 64 << 20
-    reserve_bytes: int = 64 << 20
-    consumers: frozenset[str] = frozenset()
-    write: Write = os.writev
-    sync: Sync = getattr(os, "fdatasync", os.fsync)
 
 
 class Appended(msgspec.Struct):
@@ -87,7 +64,6 @@ class Journal:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._options = options
-        self._segment_bytes = min(options.segment_bytes, options.limit_bytes // SMALLEST_LIMIT_SEGMENTS)
         self._lock = take_lock(directory / LOCK_FILE)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(os.close, self._lock)
@@ -99,17 +75,7 @@ class Journal:
             self._producers = dict(continuation.producers)
             self._digest_key = bytes.fromhex(state.digest_key)
             self._committer = Committer(
-                directory,
-                state,
-                continuation,
-                name=name,
-                clock=clock,
-                segment_bytes=self._segment_bytes,
-                frame_bytes=options.frame_bytes,
-                write=options.write,
-                sync=options.sync,
-                reserve_bytes=options.reserve_bytes,
-                evidence=evidence,
+                directory, state, continuation, options, name=name, clock=clock, evidence=evidence
             )
             self.durable = self._committer.start(self._producers.values())
             if continuation.before is None:
@@ -318,8 +284,8 @@ class Journal:
         """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
         options = self._options
         flight_bytes = options.in_flight_limit_bytes // (FLIGHT_RELEASE_PARTS if self._pressed else 1)
-        headroom_bytes = min(options.in_flight_limit_bytes, options.limit_bytes // SMALLEST_LIMIT_SEGMENTS)
-        released_bytes = self._segment_bytes if self._near_limit else 0
+        headroom_bytes = min(options.in_flight_limit_bytes, options.limit_bytes // LIMIT_SEGMENTS)
+        released_bytes = options.full_bytes if self._near_limit else 0
         self._near_limit = self.disk_bytes >= options.limit_bytes - headroom_bytes - released_bytes
         pressed = self.full or self.in_flight_bytes >= flight_bytes
         if pressed != self._pressed:

@@ -13,7 +13,8 @@ import msgspec
 from collector.journal.entry import Entry
 from collector.journal.follow import Follower, Gap
 from collector.journal.format import FRAME_MAGIC, DurableEnd
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.options import JournalOptions
+from collector.journal.writer import Journal
 from collector.testing.clock import FakeClock
 from pipelines.frame import Frame, Origin, Position, Producer
 

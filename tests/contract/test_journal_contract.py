@@ -14,7 +14,8 @@ import pytest
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.follow import Gap
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.options import JournalOptions
+from collector.journal.writer import Journal
 from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, payloads_in, read_all
 from pipelines.frame import Frame, Origin, Position, Producer
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Receipt
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.options import JournalOptions
+from collector.journal.writer import Journal
 from collector.testing.clock import FakeClock
 from collector.testing.journals import entry_of
 

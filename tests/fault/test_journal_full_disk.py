@@ -8,7 +8,8 @@ import pytest
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Receipt
 from collector.journal.format import DurableEnd
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.options import JournalOptions
+from collector.journal.writer import Journal
 from collector.testing.journals import entry_of, gaps_in, payloads_in, read_all
 
 SEGMENT_BYTES = 128 << 10

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from collector.journal.cursors import read_cursor
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.options import JournalOptions
+from collector.journal.writer import Journal
 from collector.testing.journals import entry_of, frames_in, gaps_in, payloads_in, read_all
 from pipelines.frame import Position
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from collector.journal.arrivals import SenderConnection
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.recogniser import ENCODING, Recogniser
 from collector.journal.resend_index import index_files
-from collector.journal.resends import SenderConnection
 from collector.journal.segments import segment_files
 from collector.journal.writer import Journal
 from collector.testing.journals import ORIGIN, Gate, frames_in, messages_of, open_journal, payloads_in, read_all

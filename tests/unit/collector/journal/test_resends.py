@@ -8,16 +8,9 @@ from itertools import pairwise
 
 import pytest
 
+from collector.journal.arrivals import Arrival, SenderConnection, is_unique
 from collector.journal.remembered import Place
-from collector.journal.resends import (
-    GRACE_S,
-    HELD_LIMIT,
-    UNIQUE_GRACE_S,
-    Arrival,
-    Resends,
-    SenderConnection,
-    is_unique,
-)
+from collector.journal.resends import GRACE_S, HELD_LIMIT, UNIQUE_GRACE_S, Resends
 
 X, Y, Z = (bytes([number]) * 12 for number in (1, 2, 3))
 NOW_S = 1_700_000_000
@@ -258,62 +251,77 @@ class Sender:
         self.in_flight.clear()
 
 
-def _live(sender: Sender, chance: random.Random, *, unique: bool, turns: int = 400) -> Counter[bytes]:
-    """Run a sender against the rule, with cuts and restarts at any moment; return what was stored."""
-    clock = Clock()
-    resends = Resends(clock)
-    connection = SenderConnection(b"a")
-    stored: Counter[bytes] = Counter()
-    wire: deque[bytes] = deque()
-    arrivals: deque[Arrival] = deque()
-    acks = 0
+class Receiver:
+    """The rule, the network in front of it and the journal behind it, for one client and one connection at a time."""
 
-    def settle() -> None:
-        arrival = arrivals.popleft()
+    def __init__(self, sender: Sender, *, unique: bool) -> None:
+        self.clock = Clock()
+        self.resends = Resends(self.clock)
+        self.sender, self.unique = sender, unique
+        self.connection = SenderConnection(b"a")
+        self.stored: Counter[bytes] = Counter()
+        self.wire: deque[bytes] = deque()
+        self.arrivals: deque[Arrival] = deque()
+        self.acks = 0
+
+    def receive(self) -> None:
+        """Read the next message off the wire."""
+        self.arrivals.append(_arrived(self.resends, self.connection, self.wire.popleft(), unique=self.unique))
+
+    def settle(self) -> None:
+        """Let the oldest message become durable, and acknowledge it."""
+        arrival = self.arrivals.popleft()
         if arrival.waits_for is not None:
-            resends.now_repeats(arrival)
-        stored[arrival.key] += arrival.repeats is None
-        resends.settled(arrival, durable=True)
+            self.resends.now_repeats(arrival)
+        self.stored[arrival.key] += arrival.repeats is None
+        self.resends.settled(arrival, durable=True)
+        self.acks += 1
 
-    def receive() -> None:
-        arrivals.append(_arrived(resends, connection, wire.popleft(), unique=unique))
+    def cut(self, taken: int) -> None:
+        """Lose the connection behind so many messages that the network had already taken."""
+        self.sender.cut()
+        for _ in range(taken):
+            self.receive()
+        self.wire.clear()
+        self.connection.end()
+        self.connection = SenderConnection(b"a")
+        while self.arrivals:
+            self.settle()  # what was in the journal's hands when its sender went
+        self.acks = 0
 
+    def step(self, action: str, chance: random.Random) -> None:
+        """Send, receive, keep, acknowledge or cut, where there is something to do it with."""
+        if action == "s" and len(self.sender.in_flight) < self.sender.window:
+            self.wire.append(self.sender.next())
+        elif action == "r" and self.wire:
+            self.receive()
+        elif action == "k" and self.arrivals:
+            self.settle()
+        elif action == "a" and self.acks:
+            self.acks -= 1
+            self.sender.in_flight.popleft()
+        elif action == "c":
+            self.cut(chance.randint(0, len(self.wire)))
+
+
+def _live(sender: Sender, chance: random.Random, *, unique: bool, turns: int = 400) -> Counter[bytes]:
+    """Run a sender against the rule, with cuts at any moment; return what was stored."""
+    receiver = Receiver(sender, unique=unique)
     if sender.window > 1:  # a pipelining client is known by its first two messages
-        wire.extend((sender.next(), sender.next()))
-        receive()
-        receive()
+        receiver.wire.extend((sender.next(), sender.next()))
+        receiver.receive()
+        receiver.receive()
     for turn in range(turns):
         action = chance.choices("srkac", (6, 6, 6, 6, 1))[0]
-        if turn > turns - 60:
-            action = "rka"[turn % 3]
-        if action == "s" and len(sender.in_flight) < sender.window:
-            wire.append(sender.next())
-        elif action == "r" and wire:
-            receive()
-        elif action == "k" and arrivals:
-            acks += 1
-            settle()
-        elif action == "a" and acks:
-            acks -= 1
-            sender.in_flight.popleft()
-        elif action == "c":
-            sender.cut()
-            for _ in range(chance.randint(0, len(wire))):
-                receive()  # what the network had already taken
-            wire.clear()
-            acks = 0
-            connection.end()
-            connection = SenderConnection(b"a")
-            for _ in range(len(arrivals)):
-                settle()  # what was in the journal's hands when its sender went
-        clock.now_s += chance.choice((0.0, 0.001, 0.01))
-    while sender.queue or sender.in_flight or wire:
+        receiver.step(action if turn <= turns - 60 else "rka"[turn % 3], chance)
+        receiver.clock.now_s += chance.choice((0.0, 0.001, 0.01))
+    while sender.queue or sender.in_flight or receiver.wire:
         if sender.queue:
-            wire.append(sender.next())
-        receive()
-        settle()
+            receiver.wire.append(sender.next())
+        receiver.receive()
+        receiver.settle()
         sender.in_flight.popleft()
-    return stored
+    return receiver.stored
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.journal.entry import Entry, Receipt
-from collector.journal.writer import Journal, JournalOptions
+from collector.journal.options import JournalOptions
+from collector.journal.writer import Journal
 from collector.testing.clock import FakeClock
 from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 from pipelines.frame import Frame, Origin
