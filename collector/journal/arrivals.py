@@ -1,0 +1,89 @@
+"""A message with a chunk id, the connection it came on, and whose that is: what the rule of resends is about.
+
+See `collector.journal.resends`.
+"""
+
+import binascii
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from collector.journal.remembered import Place
+from pipelines.frame import Origin, Sending
+
+UNIQUE_ID_SPAN_S: Final = 86_400
+"""A Docker chunk id begins with the sender's time; one that is further from ours is some other kind of id."""
+
+_FLUENTD_ID_BYTES: Final = 25
+_DOCKER_ID_BYTES: Final = 24
+
+
+class SenderConnection:
+    """One connection of a client (its credential, else what its socket proves, else its address), as the rule sees it.
+
+    `number` is 0 until a message with a chunk id came, `unique` None; that first id tells of what kind all are.
+    """
+
+    def __init__(self, client: bytes) -> None:
+        self.client = client
+        self.number = 0
+        self.messages = 0
+        self.waits = True
+        self.ended = False
+        self.unique: bool | None = None
+        self.unsettled = 0
+        self.held: deque[Arrival] = deque()
+        self.has_sent_new = False
+        self.repeated: dict[int, int] = {}
+        self.on_end: Callable[[SenderConnection], None] | None = None
+
+    def end(self) -> None:
+        """Say that the connection is gone."""
+        if self.on_end is not None:
+            self.on_end(self)
+
+
+class Arrival(msgspec.Struct, eq=False, gc=False):
+    """A message with a chunk id that came on a connection, and what it repeats.
+
+    `repeats` is the stored message whose place it takes; `waits_for` the same while that is not durable yet.
+    """
+
+    connection: SenderConnection
+    key: bytes
+    ordinal: int
+    ahead: int
+    repeats: Place | None = None
+    waits_for: "Arrival | None" = None
+    settled_at_s: float | None = None
+    taken: bool = False
+
+    @property
+    def sending(self) -> Sending:
+        """What a frame's table says of it."""
+        first = (self.repeats.connection, self.repeats.ordinal) if self.repeats is not None else None
+        return Sending(self.connection.number, self.ordinal, self.ahead, first)
+
+
+def client_of(origin: Origin) -> bytes:
+    """Return who sends, as far as resends are concerned: a credential, else socket credentials, else the address."""
+    return (origin.auth or origin.peer).encode("utf-8", "surrogateescape")
+
+
+def is_unique(chunk_id: bytes, now_s: float) -> bool:
+    """Tell whether a chunk id has a random part (`forward.md` section 3).
+
+    fluentd's is Base64 of 16 bytes and a newline, Docker's Base64 of Unix seconds (8 bytes, little-endian) and 8 random
+    bytes.
+    """
+    if len(chunk_id) == _FLUENTD_ID_BYTES:
+        return chunk_id.endswith(b"\n")
+    if len(chunk_id) != _DOCKER_ID_BYTES:
+        return False
+    try:
+        decoded = binascii.a2b_base64(chunk_id)
+    except ValueError:
+        return False
+    return len(decoded) == 16 and abs(int.from_bytes(decoded[:8], "little") - now_s) < UNIQUE_ID_SPAN_S

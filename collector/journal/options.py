@@ -1,0 +1,36 @@
+"""Limits of a journal, and its seams for tests."""
+
+import os
+from typing import Final
+
+import msgspec
+
+from collector.journal.active import Sync, Write
+
+LIMIT_SEGMENTS: Final = 8
+"""The limit holds at least so many segments: only sealed ones can be deleted."""
+
+
+class JournalOptions(msgspec.Struct, frozen=True):
+    """Limits of a journal.
+
+    `limit_bytes` bounds all segments together; senders wait before it is reached, so that what is in flight still fits.
+    `segment_bytes` is where a segment is sealed, at most an eighth of the limit. `frame_bytes` is soft: one message may
+    be larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
+    `consumers` are those that hold segments even before they have a cursor. `write` and `sync` are what makes bytes
+    durable; tests pass their own.
+    """
+
+    limit_bytes: int = 20 << 30
+    segment_bytes: int = 128 << 20
+    frame_bytes: int = 1 << 20
+    in_flight_limit_bytes: int = 64 << 20
+    reserve_bytes: int = 64 << 20
+    consumers: frozenset[str] = frozenset()
+    write: Write = os.writev
+    sync: Sync = getattr(os, "fdatasync", os.fsync)
+
+    @property
+    def full_bytes(self) -> int:
+        """Where a segment is sealed."""
+        return min(self.segment_bytes, self.limit_bytes // LIMIT_SEGMENTS)
