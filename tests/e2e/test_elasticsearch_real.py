@@ -1,6 +1,7 @@
 """Into a real Elasticsearch: what it accepts, what it refuses, and that its death loses and doubles nothing."""
 
 import json
+import os
 import socket
 import subprocess
 from collections.abc import Callable
@@ -45,12 +46,13 @@ def set_up(collector: RunningCollector, *options: str) -> dict[str, str]:
 
 
 def send(collector: RunningCollector, records: list[dict[str, Any]]) -> None:
-    """Send records in one PackedForward message and wait for its acknowledgement."""
+    """Send records in one PackedForward message of its own chunk id and wait for its acknowledgement."""
+    chunk = os.urandom(16).hex()
     entries = b"".join(msgpack.packb([1_700_000_000 + number, each]) for number, each in enumerate(records))
-    message = msgpack.packb(["test", entries, {"chunk": "c1", "size": len(records)}])
+    message = msgpack.packb(["test", entries, {"chunk": chunk, "size": len(records)}])
     with socket.create_connection(("127.0.0.1", collector.forward_port), timeout=20) as connection:
         connection.sendall(message)
-        assert connection.recv(512) == b"\x81\xa3ack\xa2c1"
+        assert msgpack.unpackb(connection.recv(512)) == {"ack": chunk}
 
 
 def stored(engine: ElasticsearchEngine, run: str) -> int:
