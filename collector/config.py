@@ -76,6 +76,21 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20 << 30
 
 
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The server's side of TLS. Files are read again when they change."""
+
+    certificate: Annotated[str, Meta(description="PEM file: the certificate, and those between it and its authority.")]
+
+    key: Annotated[str, Meta(description="PEM file: the certificate's key, without a passphrase.")]
+
+    client_ca: Annotated[
+        str | None,
+        Meta(description="PEM file with the authority of clients' certificates; then every client needs one."),
+    ] = None
+
+    client_optional: Annotated[bool, Meta(description="Take clients without a certificate as well.")] = False
+
+
 class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="forward"):
     """Fluent Forward: Docker's `fluentd` log driver, Fluent Bit's `forward` output, fluentd."""
 
@@ -87,6 +102,46 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ] = 64 << 20
 
     connection_limit: Annotated[int, Meta(description="Most connections at once; further ones are closed.")] = 10_000
+
+    connection_limit_per_peer: Annotated[
+        int, Meta(description="Most connections at once from one address; further ones are closed.")
+    ] = 4_000
+
+    inflation_limit: Annotated[
+        int,
+        Meta(description="How many times its size a message may inflate to; beyond, it is a dead letter."),
+    ] = 1_000
+
+    idle_timeout: Annotated[
+        Duration,
+        Meta(description="At its limit an input closes the connection that was silent longest, if for so long."),
+    ] = 600.0
+
+    stall_timeout: Annotated[
+        Duration,
+        Meta(description="A message of which nothing more arrives for so long, while we read, closes its connection."),
+    ] = 60.0
+
+    handshake_timeout: Annotated[
+        Duration, Meta(description="How long a client may take for TLS, and for the handshake.")
+    ] = 10.0
+
+    tls: Annotated[TlsConfig | None, Meta(description="Speak TLS only.")] = None
+
+    shared_key: Annotated[
+        Secret | None,
+        Meta(description="Every client must prove that it knows this key (`Shared_Key`); Docker's driver cannot."),
+    ] = None
+
+    client_keys: Annotated[
+        dict[str, Secret],
+        Meta(description="Keys of single clients by their host name (`Self_Hostname`), instead of the shared one."),
+    ] = {}
+
+    users: Annotated[
+        dict[str, Secret],
+        Meta(description="Passwords by user; clients with a key must then also be one of these."),
+    ] = {}
 
 
 class LocalOutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="local"):

@@ -18,6 +18,7 @@ from collector.config import (
     ConsoleConfig,
     ElasticsearchOutputConfig,
     ForwardInputConfig,
+    Secret,
     SecretError,
     default_inputs,
 )
@@ -74,6 +75,7 @@ def parse(text: str, source: str) -> Config:
     config = Config() if root is None else reader.struct(root, Config, "")
     _check_names(reader, root)
     _check_listening(reader, root)
+    _check_inputs(reader, root)
     _check_outputs(reader, root)
     if isinstance(config, Config):
         _check_journal(reader, root, config)
@@ -179,6 +181,18 @@ def _listens(name: str, path: str, node: yaml.Node | None, default: str) -> Iter
         return  # reported where its value was read
 
 
+def _check_inputs(reader: Reader, root: yaml.Node | None) -> None:
+    for name, options in members(members(root).get("inputs")).items():
+        path, given = f"inputs.{name}", members(options)
+        if "users" in given and not ("shared_key" in given or "client_keys" in given):
+            reader.problem(
+                given["users"], f"{path}.users", "needs shared_key or client_keys: without, no client is asked"
+            )
+        tls = members(given.get("tls"))
+        if "client_optional" in tls and "client_ca" not in tls:
+            reader.problem(tls["client_optional"], f"{path}.tls.client_optional", "needs client_ca")
+
+
 def _check_outputs(reader: Reader, root: yaml.Node | None) -> None:
     outputs = members(root).get("outputs")
     if isinstance(outputs, yaml.MappingNode) and not outputs.value:
@@ -212,7 +226,8 @@ def _check_journal(reader: Reader, root: yaml.Node | None, config: Config) -> No
 
 def _warnings(config: Config) -> Iterator[str]:
     for name, options in config.inputs.items():
-        if not address_of(options.listen).is_private():
+        proves = options.tls is not None or options.shared_key is not None or bool(options.client_keys)
+        if not proves and not address_of(options.listen).is_private():
             yield (
                 f"input {name} listens on {options.listen}, beyond loopback, without TLS or a shared key: "
                 "whoever reaches the port can send records"
@@ -231,17 +246,29 @@ def absences(config: Config) -> Iterator[str]:
 
     No mistake of the file: it may be meant for another machine, or be handed its secrets by the service manager.
     """
+    for name, options in config.inputs.items():
+        yield from _unreadable(
+            f"input {name}", options.shared_key, *options.client_keys.values(), *options.users.values()
+        )
+        tls = options.tls
+        for file in (tls.certificate, tls.key, tls.client_ca) if tls is not None else ():
+            if file is not None and not os.access(file, os.R_OK):
+                yield f"input {name}: from here, cannot read {file}"
     for name, output in config.outputs.items():
         if not isinstance(output, ElasticsearchOutputConfig):
             continue
-        for secret in (output.api_key, output.password):
-            try:
-                if secret is not None:
-                    secret.read()
-            except SecretError as error:
-                yield f"output {name}: from here, {error}"
+        yield from _unreadable(f"output {name}", output.api_key, output.password)
         if output.ca_file is not None and not os.access(output.ca_file, os.R_OK):
             yield f"output {name}: from here, cannot read the authority in {output.ca_file}"
+
+
+def _unreadable(component: str, *secrets: Secret | None) -> Iterator[str]:
+    for secret in secrets:
+        try:
+            if secret is not None:
+                secret.read()
+        except SecretError as error:
+            yield f"{component}: from here, {error}"
 
 
 def _is_here(url: str) -> bool:

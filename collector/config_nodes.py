@@ -129,7 +129,7 @@ class Reader:
 
     def _mapping(self, node: yaml.Node, key_hint: Any, hint: Any, path: str) -> Any:
         made: dict[Any, Any] = {}
-        tagged = {str(kind.__struct_config__.tag): kind for kind in _structs(hint)}
+        tagged = {kind.__struct_config__.tag: kind for kind in _structs(hint) if kind.__struct_config__.tag}
         for name, key, value in self._pairs(node, path):
             here = _join(path, name)
             if tagged and not _name.fullmatch(name):
@@ -140,7 +140,7 @@ class Reader:
                 made[made_key] = made_value
         return BAD if any(value is BAD for value in made.values()) or not isinstance(node, yaml.MappingNode) else made
 
-    def _tagged(self, node: yaml.Node, kinds: dict[str, type[msgspec.Struct]], path: str) -> Any:
+    def _tagged(self, node: yaml.Node, kinds: dict[Any, type[msgspec.Struct]], path: str) -> Any:
         if not isinstance(node, yaml.MappingNode):
             return self.problem(node, path, f"must be a mapping, not {_kind(node)}")
         given = members(node).get("type")

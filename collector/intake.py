@@ -14,11 +14,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import uvloop
 
 from collector import telemetry
-from collector.errors import TidewaiterError
+from collector.housekeeping import INTERVAL_S, Housekeeping
 from collector.inputs.forward import ForwardInput
 from collector.inputs.input import Input
 from collector.inputs.sockets import ListenError
@@ -33,12 +32,6 @@ from collector.wire.blocks import Blocks
 SWITCH_INTERVAL_S: Final = 0.0002
 """How long the loop may make the journal's thread wait for the interpreter; at Python's 5 ms the acks of 200 waiting
 senders took twice as long (p99 of `make bench`, case `acks`)."""
-
-HOUSEKEEPING_S: Final = 1.0
-"""How often segments are reclaimed, metrics brought up to date and a failed input tried again."""
-
-ANCHOR_LOG_S: Final = 60.0
-"""How often the end of the journal's chain is logged, where it moved: logs are kept elsewhere."""
 
 DRAIN_TIMEOUT_S: Final = 5.0
 """How long inputs may wait for receipts at a stop; half of the supervisor's limit."""
@@ -61,29 +54,28 @@ async def main(context: Context) -> None:
     for name in config.inputs:
         context.unhealthy(f"input {name}", "not listening yet")
     journal = await asyncio.to_thread(_open_journal, context)
-    _tell_recovery(journal)
     recogniser = await asyncio.to_thread(Recogniser, journal, context.data_dir / "journal")
     internal = InternalServer(journal, Path(context.data_dir) / "run" / "intake.sock")
     blocks = Blocks()
     inputs: list[Input] = [
         ForwardInput(
             name=name,
-            listen=options.listen,
+            options=options,
             journal=recogniser,
             blocks=blocks,
-            message_limit_bytes=options.message_limit,
-            connection_limit=options.connection_limit,
+            collector=config.name,
         )
         for name, options in config.inputs.items()
     ]
     for each in inputs:
         journal.on_pressure(each.press)
+    house = Housekeeping(context, journal, recogniser, inputs)
     try:
         await internal.start()
-        _tell_journal(context, journal)
+        house.tell_journal()
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(_listen(context, each)) for each in inputs]
-            background.append(tasks.create_task(_keep_house(context, journal, recogniser, inputs)))
+            background.append(tasks.create_task(house.keep()))
             await context.stopping.wait()
             for task in background:
                 task.cancel()
@@ -91,11 +83,10 @@ async def main(context: Context) -> None:
     finally:
         # Producers last: what they append while senders are drained is kept too.
         await internal.close()
+        house.record()
         await journal.close()
         await asyncio.to_thread(recogniser.close)
-        _tell_recogniser(recogniser)
-        _tell_anchor(journal)
-        _count(journal, recogniser, inputs)
+        house.close()
 
 
 def _open_journal(context: Context) -> Journal:
@@ -128,85 +119,8 @@ async def _listen(context: Context, each: Input) -> None:
         except ListenError as error:
             context.unhealthy(f"input {each.name}", str(error))
             logger.error("input_not_listening", input=each.name, reason=str(error))  # noqa: TRY400 - a sentence
-            await asyncio.sleep(HOUSEKEEPING_S)
+            await asyncio.sleep(INTERVAL_S)
         else:
             context.healthy(f"input {each.name}")
             logger.info("input_listening", input=each.name, address=each.address)
             return
-
-
-async def _keep_house(context: Context, journal: Journal, recogniser: Recogniser, inputs: list[Input]) -> None:
-    told_at_s, told = -ANCHOR_LOG_S, None
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_S)
-        if journal.anchored != told and time.monotonic() - told_at_s >= ANCHOR_LOG_S:
-            told_at_s, told = time.monotonic(), journal.anchored
-            _tell_anchor(journal)
-        try:
-            journal.reclaim()
-            recogniser.sweep()
-            journal.anchor()
-        except (OSError, TidewaiterError) as error:
-            logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
-        _tell_journal(context, journal)
-        _tell_recogniser(recogniser)
-        _count(journal, recogniser, inputs)
-
-
-def _tell_journal(context: Context, journal: Journal) -> None:
-    if journal.full:
-        context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
-    else:
-        context.healthy("journal")
-
-
-def _tell_anchor(journal: Journal) -> None:
-    if journal.anchored is not None:
-        anchor = msgspec.json.encode(journal.anchored).decode()
-        logger.info("journal_anchored", anchor=anchor)
-
-
-def _tell_recogniser(recogniser: Recogniser) -> None:
-    if recogniser.failure:
-        logger.warning("resend_index_not_written", reason=recogniser.failure)
-
-
-def _tell_recovery(journal: Journal) -> None:
-    recovered = journal.recovered
-    if recovered.cut_bytes or recovered.gaps or recovered.set_aside:
-        logger.warning(
-            "journal_recovered", cut_bytes=recovered.cut_bytes, gaps=recovered.gaps, set_aside=recovered.set_aside
-        )
-
-
-def _count(journal: Journal, recogniser: Recogniser, inputs: list[Input]) -> None:
-    """Bring the metrics up to date; once a second, never per message."""
-    for each in inputs:
-        counts = each.counts
-        telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(counts.connections)
-        for counter, total in (
-            (telemetry.INPUT_CONNECTIONS_TOTAL, counts.connections_total),
-            (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
-            (telemetry.INPUT_UNFINISHED, counts.unfinished),
-            (telemetry.INPUT_BYTES, counts.bytes),
-            (telemetry.INPUT_MESSAGES, counts.messages),
-            (telemetry.INPUT_CLAIMED, counts.claimed_records),
-            (telemetry.INPUT_ACKS, counts.acks),
-            (telemetry.INPUT_REFUSED, counts.refused),
-            (telemetry.INPUT_BROKEN_PAYLOADS, counts.broken_payloads),
-            (telemetry.INPUT_FAILURES, counts.failures),
-        ):
-            telemetry.set_total(counter.labels(input=each.name), total)
-        for reason, total in counts.broken.items():
-            telemetry.set_total(telemetry.INPUT_BROKEN.labels(input=each.name, reason=reason), total)
-    appended = journal.appended
-    telemetry.set_total(telemetry.JOURNAL_FRAMES, appended.frames)
-    telemetry.set_total(telemetry.JOURNAL_BYTES, appended.bytes)
-    telemetry.set_total(telemetry.JOURNAL_SYNCS, appended.syncs)
-    telemetry.set_total(telemetry.JOURNAL_SYNC_SECONDS, appended.sync_seconds)
-    telemetry.set_total(telemetry.JOURNAL_FAILURES, appended.failures)
-    telemetry.set_total(telemetry.JOURNAL_RESENDS, recogniser.recognised)
-    telemetry.JOURNAL_REMEMBERED.set(recogniser.remembered)
-    telemetry.JOURNAL_IN_FLIGHT.set(journal.in_flight_bytes)
-    telemetry.JOURNAL_DISK.set(journal.disk_bytes)
-    telemetry.JOURNAL_FULL.set(journal.full)

@@ -68,9 +68,10 @@ def config_for(role: str, config: Config) -> Config:
     return msgspec.structs.replace(config, inputs={}, outputs={}, hosts={})
 
 
-def secret_variables(config: Config) -> frozenset[str]:
-    """Return the environment variables that hold secrets of outputs: only the worker inherits them."""
-    options = (value for output in config.outputs.values() for value in msgspec.structs.asdict(output).values())
+def secret_variables(section: Mapping[str, msgspec.Struct]) -> frozenset[str]:
+    """Return the environment variables that hold secrets of inputs or outputs: only one role inherits them."""
+    options = [value for each in section.values() for value in msgspec.structs.asdict(each).values()]
+    options += [inner for value in options if isinstance(value, dict) for inner in value.values()]
     return frozenset(value.env for value in options if isinstance(value, Secret) and value.env)
 
 
@@ -92,7 +93,7 @@ class Supervisor:
         self._search = search
         self._required = required_components(config)
         self._telemetry = telemetry.Telemetry("supervisor")
-        self._audit = AuditTrail(Path(config.data_dir) / "run" / "intake.sock")
+        self._audit = AuditTrail(Path(config.data_dir))
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
@@ -103,7 +104,11 @@ class Supervisor:
         telemetry.BUILD.labels(version=__version__).set(1)
 
     def _child(self, role: str, lock: int, command: Command) -> Child:
-        secrets = frozenset() if role == "worker" else secret_variables(self._config)
+        secrets: frozenset[str] = frozenset()
+        if role != "intake":
+            secrets |= secret_variables(self._config.inputs)
+        if role != "worker":
+            secrets |= secret_variables(self._config.outputs)
         return Child(
             role,
             config=msgspec.to_builtins(config_for(role, self._config)),
@@ -125,7 +130,7 @@ class Supervisor:
         """Run until signalled; return the exit code."""
         keeping = {role: asyncio.create_task(child.keep()) for role, child in self._children.items()}
         watching = asyncio.create_task(self._watch())
-        recording = asyncio.create_task(self._record_start())
+        recording = asyncio.create_task(self._record())
         try:
             await self._stop.wait()
             recording.cancel()
@@ -199,9 +204,16 @@ class Supervisor:
             search=self._search,
         )
 
-    async def _record_start(self) -> None:
+    async def _record(self) -> None:
+        """Put our own start into the journal, and from then on what commands leave to be put there."""
         details = {"version": __version__, "pid": os.getpid(), "inputs": sorted(self._config.inputs)}
         await self._audit.record("start", details)
+        while True:
+            try:
+                await self._audit.take_left()
+            except OSError as error:
+                logger.error("audit_record_not_taken", reason=str(error))  # noqa: TRY400 - a sentence
+            await asyncio.sleep(TICK_S)
 
     async def _drain(self, keeping: Mapping[str, asyncio.Task[None]]) -> list[str]:
         """Stop all roles in order, within the limit; return those that had to be killed."""

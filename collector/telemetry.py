@@ -70,6 +70,15 @@ INPUT_UNFINISHED: Final = _intake.counter(
     "Connections that ended within a message. A sender that asks for acks sends it again, any other lost it.",
     "input",
 )
+INPUT_UNPROVEN: Final = _intake.counter(
+    "input_unproven", "Connections whose peer failed TLS or the handshake. See the audit records `handshake`.", "input"
+)
+INPUT_STALLED: Final = _intake.counter(
+    "input_stalled", "Connections closed within a message of which nothing more came.", "input"
+)
+INPUT_IDLE: Final = _intake.counter(
+    "input_idle", "Silent connections closed to make room, since the input was near its limit.", "input"
+)
 INPUT_FAILURES: Final = _intake.counter(
     "connection_failures",
     "Connections ended by a fault of ours. Never expected: report it with the traceback from the log.",

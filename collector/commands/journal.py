@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from collector.audit import leave_record
 from collector.commands.terminal import size_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
 from collector.errors import DataDirError
@@ -46,15 +47,18 @@ def info(ctx: click.Context, *, as_json: bool) -> None:
 def forget(ctx: click.Context, *, name: str) -> None:
     """Remove the cursor of the output NAME, which the configuration no longer has: it holds the journal no more.
 
-    What it had not delivered is not delivered to it any more.
+    What it had not delivered is not delivered to it any more. The journal records that.
     """
     config: Config = ctx.obj.load().config
     directory = Path(config.data_dir) / "journal"
     if name in consumers_of(config):
         raise click.UsageError(f"{name} is an output of the configuration: take it out there first")
-    if name not in cursors(directory) or not forget_cursor(directory, name):
+    position = cursors(directory).get(name)
+    if position is None:
         others = ", ".join(strangers(config)) or "none"
         raise click.UsageError(f"no output {name!r} has a cursor; those that the configuration does not know: {others}")
+    leave_record(Path(config.data_dir), "forget", {"output": name, "position": position._asdict()})
+    forget_cursor(directory, name)
     click.echo(f"forgotten: {name}")
 
 

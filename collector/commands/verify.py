@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from collector.audit import leave_record
 from collector.commands.terminal import size_text
 from collector.errors import DataDirError, UnreachableError
 from collector.evidence.verify import Finding, Verdict, Verifier
@@ -42,7 +43,8 @@ def verify(
 
     Computes every link of the chain anew with the key that was exported at the first start, and names the first
     position that is missing, altered, reordered, forged without the key, or cut. Needs no running collector, and none
-    of its other files. Exit code 1 when anything was found.
+    of its other files. Exit code 1 when anything was found. Without PATH the
+    journal itself records that it was verified, and what was found.
 
     \b
     Proven:     nobody without the chain's key of that time wrote or changed it.
@@ -68,8 +70,25 @@ def verify(
     else:
         for line in _lines(verdict, seconds, key_is_beside=key_file is None):
             click.echo(line)
+    if path is None:
+        _record(root, verdict)
     if verdict.findings:
         ctx.exit(EXIT_FOUND)
+
+
+def _record(data_dir: Path, verdict: Verdict) -> None:
+    """Let the collector's own journal say that its key was used, and what it showed."""
+    details = {
+        "segments": verdict.segments,
+        "frames": verdict.frames,
+        "end": _plain(verdict.end),
+        "findings": len(verdict.findings),
+        "first_finding": _line(verdict.findings[0]) if verdict.findings else None,
+    }
+    try:
+        leave_record(data_dir, "verify", details, outcome="failure" if verdict.findings else "success")
+    except OSError as error:
+        click.echo(f"note: not recorded in the journal: {error.strerror}", err=True)
 
 
 def _read_key(file: Path) -> VerificationKey:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from collector.inputs.refusals import Refusals
 from collector.journal.entry import Entry
 
 
@@ -30,7 +31,9 @@ class Counts(msgspec.Struct):
     """What an input has seen since it was made; `connections` is the present number.
 
     `broken` counts connections closed for broken framing by its code, `unfinished` those that ended within a message,
-    `refused` messages that the journal did not take, `failures` faults of our own that ended a connection.
+    `refused` messages that the journal did not take, `failures` faults of our own that ended a connection, `unproven`
+    connections whose peer did not prove who it is, `stalled` those closed within a message that did not go on, `idle`
+    those closed to make room.
     """
 
     connections: int = 0
@@ -44,6 +47,9 @@ class Counts(msgspec.Struct):
     unfinished: int = 0
     broken_payloads: int = 0
     failures: int = 0
+    unproven: int = 0
+    stalled: int = 0
+    idle: int = 0
     broken: dict[str, int] = {}
 
 
@@ -64,6 +70,13 @@ class Input(Protocol):
 
     async def start(self) -> None:
         """Begin to listen; raise ListenError. May be tried again after that."""
+
+    @property
+    def refusals(self) -> Refusals:
+        """Peers that failed to prove who they are."""
+
+    def tick(self) -> None:
+        """Look after connections that are silent or stuck; called once a second."""
 
     def press(self, pressed: bool) -> None:
         """Let all senders wait, or go on."""

@@ -54,21 +54,25 @@ def parse_listen(listen: str) -> TcpAddress | Path:
     return where if isinstance(where, Path) else TcpAddress(*where)
 
 
-async def serve(factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress | Path) -> asyncio.Server:
+async def serve(
+    factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress | Path, *, accept: bool = True
+) -> asyncio.Server:
     """Listen on `address`; raise ListenError. Each connection gets a protocol of its own from `factory`.
 
-    A socket file that nobody listens on is removed first.
+    A socket file that nobody listens on is removed first. Without `accept` somebody else will accept.
     """
     loop = asyncio.get_running_loop()
     try:
         if isinstance(address, Path):
             listener = await asyncio.to_thread(_bind_unix, address)
-            return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG)
+            return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG, start_serving=accept)
         if address.host == "::" and socket.has_dualstack_ipv6():
             both = socket.create_server(address, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
             both.setblocking(False)
-            return await loop.create_server(factory, sock=both, backlog=BACKLOG)
-        return await loop.create_server(factory, address.host or None, address.port, backlog=BACKLOG)
+            return await loop.create_server(factory, sock=both, backlog=BACKLOG, start_serving=accept)
+        return await loop.create_server(
+            factory, address.host or None, address.port, backlog=BACKLOG, start_serving=accept
+        )
     except OSError as error:
         reason = error.strerror or str(error)
         if not isinstance(address, Path) and error.errno is not None and error.errno > 0:
@@ -142,10 +146,15 @@ def keep_alive(connection: Any) -> None:
 
 def peer_name(transport: asyncio.BaseTransport) -> tuple[str, str]:
     """Return the transport's kind (`tcp`, `unix`) and the peer: its address without the port, or `unix:uid=N`."""
-    connection = transport.get_extra_info("socket")
+    return peer_of(transport.get_extra_info("socket"), transport.get_extra_info("peername"))
+
+
+def peer_of(connection: Any, peer: Any = None) -> tuple[str, str]:
+    """Return the same for a connected socket."""
     if connection is not None and connection.family == socket.AF_UNIX:
         return "unix", f"unix:uid={_peer_uid(connection)}"
-    peer = transport.get_extra_info("peername")
+    with contextlib.suppress(OSError):
+        peer = peer or connection.getpeername()
     return "tcp", address_name(peer[0]) if peer else "unknown"
 
 

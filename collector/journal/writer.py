@@ -55,8 +55,8 @@ class Appended(msgspec.Struct):
 class Journal:
     """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread.
 
-    `durable` is the end up to which followers may read; `recovered` what the start found; `failure` why the last
-    group was not written, empty when it was.
+    `is_new` says that nothing stood in it; `durable` is the end up to which followers may read; `recovered` what the
+    start found; `failure` why the last group was not written, empty when it was.
     """
 
     def __init__(self, directory: Path, options: JournalOptions, clock: Callable[[], int], *, name: str) -> None:
@@ -78,7 +78,8 @@ class Journal:
                 directory, state, continuation, options, name=name, clock=clock, evidence=evidence
             )
             self.durable = self._committer.start(self._producers.values())
-            if continuation.before is None:
+            self.is_new = continuation.before is None
+            if self.is_new:
                 self._committer.begin()
             self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
             on_failure.pop_all()

@@ -93,7 +93,7 @@ def _own() -> dict[str, Any]:
                     "fields": _FLATTENED,
                     "metadata": _FLATTENED,
                     "claimed": _FLATTENED,
-                    "origin": {"properties": dict.fromkeys(("input", "transport", "peer", "auth"), _KEYWORD)},
+                    "origin": {"properties": dict.fromkeys(("input", "transport", "peer", "auth", "host"), _KEYWORD)},
                     "container": {
                         "properties": {
                             "stream": _KEYWORD,

@@ -4,12 +4,15 @@ import asyncio
 import re
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgpack
 
-from collector.inputs.forward import ForwardInput
+from collector.config import ForwardInputConfig
+from collector.inputs.forward import UNACKED_LIMIT_BYTES, ForwardInput
 from collector.testing.journal_moods import MoodyJournal
 from collector.wire.blocks import Blocks
 
@@ -19,16 +22,22 @@ ENTRY = b"\x92\x00\x81\xa3log\xa2hi"
 
 @asynccontextmanager
 async def listening(
-    journal: MoodyJournal, *, listen: str = "127.0.0.1:0", message_limit_bytes: int = 1 << 20, **limits: int
+    journal: MoodyJournal,
+    *,
+    unacked_limit_bytes: int = UNACKED_LIMIT_BYTES,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
 ) -> AsyncIterator[ForwardInput]:
-    """Run an input on a free port."""
+    """Run an input on a free port; `options` are those of its configuration that matter to the test."""
+    usual: dict[str, Any] = {"listen": "127.0.0.1:0", "message_limit": 1 << 20, "connection_limit": 1_000}
     forward = ForwardInput(
         name="docker",
-        listen=listen,
+        options=ForwardInputConfig(**(usual | options)),
         journal=journal,
         blocks=Blocks(),
-        message_limit_bytes=message_limit_bytes,
-        **{"connection_limit": 1_000, **limits},
+        collector="web",
+        unacked_limit_bytes=unacked_limit_bytes,
+        clock=clock,
     )
     journal.on_pressure(forward.press)
     await forward.start()

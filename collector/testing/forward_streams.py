@@ -26,7 +26,7 @@ class Decoded(msgspec.Struct, frozen=True):
 
 def decoded(message: ForwardMessage, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> Decoded:
     """Inflate, copy and release a message."""
-    message = inflated(message, limit_bytes=limit_bytes)
+    message = inflated(message, limit_bytes=limit_bytes, ratio_limit=1_000)
     payload = b"".join(message.payload)
     plain = Decoded(message.encoding, payload, message.tag, message.chunk_id, message.ack, message.claimed)
     message.release()

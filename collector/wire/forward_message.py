@@ -1,11 +1,15 @@
 """What the Forward decoder hands on: a message as its sender delimited it, perhaps still compressed."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from collector.wire.blocks import Block
 from collector.wire.forward_compression import InflateError, inflate
+
+RATIO_FREE_BYTES: Final = 1 << 20
+"""To so much anything may inflate, whatever its size: it costs nobody."""
 
 
 class ForwardMessage(msgspec.Struct):
@@ -33,15 +37,18 @@ class ForwardMessage(msgspec.Struct):
             block.release()
 
 
-def inflated(message: ForwardMessage, *, limit_bytes: int) -> ForwardMessage:
+def inflated(message: ForwardMessage, *, limit_bytes: int, ratio_limit: int) -> ForwardMessage:
     """Return a compressed message with its payload inflated, any other as it is.
 
-    What cannot be inflated within `limit_bytes` becomes `forward-broken`, with its bytes as they came.
+    What cannot be inflated within `limit_bytes`, or is no small one and would grow more than `ratio_limit` times,
+    becomes `forward-broken`, with its bytes as they came.
     """
     if not message.compressed:
         return message
     try:
-        buffers = inflate(memoryview(message.payload[0]), message.compressed, limit_bytes=limit_bytes)
+        compressed = memoryview(message.payload[0])
+        limit_bytes = min(limit_bytes, max(ratio_limit * len(compressed), RATIO_FREE_BYTES))
+        buffers = inflate(compressed, message.compressed, limit_bytes=limit_bytes)
     except InflateError:
         message.encoding = "forward-broken"
     else:

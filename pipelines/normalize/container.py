@@ -14,7 +14,14 @@ from parsers.timestamps import renders
 from pipelines.batch import DataStream
 from pipelines.decode.forward import Record
 from pipelines.frame import Frame, Origin
-from pipelines.normalize.identity import IDENTITY_CONFLICT, container_of, driver_labels, kubernetes_of, take_text
+from pipelines.normalize.identity import (
+    IDENTITY_CONFLICT,
+    certified_host,
+    container_of,
+    driver_labels,
+    kubernetes_of,
+    take_text,
+)
 from pipelines.settings import ECS_VERSION, Settings
 
 LINE_KEYS: Final = ("log", "message", "MESSAGE")
@@ -94,9 +101,11 @@ def _tail(
         own["claimed"] = {**own.get("claimed", {}), **claims}
     if about:
         own["container"] = about
+    sender = settings.hosts.get(origin.peer) or certified_host(origin) or origin.peer
     own["origin"] = {"input": origin.input, "transport": origin.transport, "peer": origin.peer}
     if origin.auth:
         own["origin"]["auth"] = origin.auth
+    own["origin"]["host"] = sender
     if tag:
         own["tag"] = tag
     if fields:
@@ -104,7 +113,7 @@ def _tail(
     tail: dict[str, Any] = {}
     if container:
         tail["container"] = container
-    tail["host"] = {"name": settings.hosts.get(origin.peer) or node or origin.peer}
+    tail["host"] = {"name": settings.hosts.get(origin.peer) or node or sender}
     if orchestrator:
         tail["orchestrator"] = orchestrator
     if tags:

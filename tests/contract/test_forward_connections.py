@@ -103,7 +103,7 @@ async def test_a_nesting_bomb_is_walked_while_others_are_served() -> None:
     """Deep nesting behind much that is shallow: it becomes durable, and so does a neighbour's message meanwhile."""
     journal = MoodyJournal()
     bomb = b"\xdd\x00\x0f\x42\x41" + b"\x01" * 1_000_000 + b"\x91" * 5_000 + b"\x01"
-    async with listening(journal, message_limit_bytes=2 << 20) as forward:
+    async with listening(journal, message_limit=2 << 20) as forward:
         good_reader, good_writer = await connect(forward)
         reader, writer = await connect(forward)
         sent = b"\x94\xa1t\x01\x81\xa1x" + bomb + msgpack.packb({"chunk": "bomb"})

@@ -1,20 +1,26 @@
 """The recipes under deploy/, run for real: Docker's log options and the service's command."""
 
+import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
 from collector.testing.docker_engine import DockerEngine
-from collector.testing.running import RunningCollector, wait_until
+from collector.testing.forward_handshakes import over_tls, with_handshake
+from collector.testing.forward_sender import ForwardSender, Options
+from collector.testing.running import RunningCollector, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SEARCHABLE_WITHIN_S = 20.0
@@ -99,3 +105,40 @@ def test_the_service_starts_and_stops_as_its_unit_says(tmp_path: Path) -> None:
 
     assert set(ours) < set(shlex.split(line.removeprefix("ExecStart=")))
     assert (b"READY=1", 200, b"STOPPING=1", 0) == (started, ready, stopping, code)
+
+
+def test_a_host_proves_itself_by_the_recipe(tmp_path: Path) -> None:
+    """Both sides as they stand, but for paths and port: the document says by certificate and key who sent it."""
+    authority = trustme.CA()
+    server, client = authority.issue_cert("collector.example"), authority.issue_cert("web-1.example")
+    server.private_key_pem.write_to_path(tmp_path / "collector.key")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "collector.pem")
+    authority.cert_pem.write_to_path(tmp_path / "hosts-ca.pem")
+    (tmp_path / "forward").write_text("shared")
+    (tmp_path / "web-1").write_text("own")
+    text = (DEPLOY / "secured/tidewaiter.yaml").read_text()
+    ours = yaml.safe_load(re.sub(r"/etc/tidewaiter/(tls|secrets)", str(tmp_path), text))
+    port = free_port()
+    ours["inputs"] = {"hosts": {**ours["inputs"]["hosts"], "listen": f"127.0.0.1:{port}"}}
+    collector = RunningCollector(tmp_path / "c", settings=ours)
+    (theirs,) = yaml.safe_load((DEPLOY / "secured/fluent-bit.yaml").read_text())["pipeline"]["outputs"]
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    client.configure_cert(context)
+    connect = with_handshake(over_tls("127.0.0.1", port, context), key=b"own", client=theirs["self_hostname"])
+    collector.start()
+    try:
+        collector.wait_ready()
+        asyncio.run(ForwardSender(connect, Options()).send(1))
+        wait_until(lambda: len(collector.search("*")) == 1, timeout_s=SEARCHABLE_WITHIN_S, what="the line")
+        (document,) = collector.search("*")
+    finally:
+        collector.kill_all()
+
+    assert document["tidewaiter"]["origin"] == {
+        "input": "hosts",
+        "transport": "tls",
+        "peer": "127.0.0.1",
+        "auth": "certificate:web-1.example+key:web-1.example",
+        "host": "web-1.example",
+    }

@@ -377,11 +377,13 @@ def test_the_data_folder_is_private(supervised: Supervised) -> None:
     assert 0 == supervised.stop()
 
 
-def test_secret_variables_are_those_that_outputs_name() -> None:
+def test_secret_variables_are_those_that_inputs_and_outputs_name() -> None:
     """Only environment references count; files are read late by who needs them."""
+    forward = ForwardInputConfig(shared_key=Secret(env="SHARED"), users={"alice": Secret(env="ALICE")})
     elastic = ElasticsearchOutputConfig(urls=[], api_key=Secret(env="KEY"), password=Secret(file="/run/secret"))
 
-    assert frozenset({"KEY"}) == secret_variables(Config(outputs={"elastic": elastic, "store": LocalOutputConfig()}))
+    assert frozenset({"KEY"}) == secret_variables({"elastic": elastic, "store": LocalOutputConfig()})
+    assert frozenset({"SHARED", "ALICE"}) == secret_variables({"forward": forward})
 
 
 def test_the_console_knows_neither_inputs_nor_outputs() -> None:

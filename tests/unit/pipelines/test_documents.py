@@ -60,7 +60,7 @@ def test_a_docker_line_is_this_document() -> None:
         "host": {"name": "192.0.2.7"},
         "tidewaiter": {
             "container": {"stream": "stdout"},
-            "origin": {"input": "docker", "transport": "tcp", "peer": "192.0.2.7"},
+            "origin": {"input": "docker", "transport": "tcp", "peer": "192.0.2.7", "host": "192.0.2.7"},
             "tag": SHORT_ID,
         },
         "ecs": {"version": "9.4.0"},

@@ -1,0 +1,130 @@
+"""What the intake does once a second: lets go of segments, anchors the chain, looks after peers, counts."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from collector import telemetry
+from collector.audit import OwnRecords
+from collector.errors import TidewaiterError
+from collector.inputs.input import Input
+from collector.journal.recogniser import Recogniser
+from collector.journal.seals import Anchor
+from collector.journal.state import VERIFICATION_FILE
+from collector.journal.writer import Journal
+from collector.logs import get_logger
+from collector.role import Context
+
+INTERVAL_S: Final = 1.0
+"""How often, and how long until a failed input is tried again."""
+
+ANCHOR_LOG_S: Final = 60.0
+"""How often the end of the journal's chain is logged, where it moved: logs are kept elsewhere."""
+
+logger = get_logger("intake")
+
+
+class Housekeeping:
+    """Of one intake. `close` says the last of what there is to say, when the journal is closed."""
+
+    def __init__(self, context: Context, journal: Journal, recogniser: Recogniser, inputs: Sequence[Input]) -> None:
+        self._context = context
+        self._journal = journal
+        self._recogniser = recogniser
+        self._inputs = inputs
+        self._records = OwnRecords(journal)
+        self._anchor_told_s = -ANCHOR_LOG_S
+        self._anchor_told: Anchor | None = None
+        if journal.is_new:
+            self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
+        recovered = journal.recovered
+        if recovered.cut_bytes or recovered.gaps or recovered.set_aside:
+            logger.warning(
+                "journal_recovered", cut_bytes=recovered.cut_bytes, gaps=recovered.gaps, set_aside=recovered.set_aside
+            )
+
+    async def keep(self) -> None:
+        """Keep house until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                self._journal.reclaim()
+                self._recogniser.sweep()
+                self._journal.anchor()
+            except (TidewaiterError, OSError) as error:
+                logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
+            if time.monotonic() - self._anchor_told_s >= ANCHOR_LOG_S:
+                self._tell_anchor()
+            self.tell_journal()
+            self._tell_recogniser()
+            for each in self._inputs:
+                each.tick()
+            self.record()
+            self._count()
+
+    def record(self) -> None:
+        """Put into the journal what inputs have to tell; once more before it is closed."""
+        for each in self._inputs:
+            for refusal in each.refusals.due():
+                self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
+        self._records.flush()
+
+    def close(self) -> None:
+        """Tell the end of the chain, and the last counts."""
+        self._tell_recogniser()
+        self._tell_anchor()
+        self._count()
+
+    def tell_journal(self) -> None:
+        """Say whether the journal takes what comes."""
+        if self._journal.full:
+            self._context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
+        else:
+            self._context.healthy("journal")
+
+    def _tell_anchor(self) -> None:
+        anchor = self._journal.anchored
+        if anchor is not None and anchor != self._anchor_told:
+            self._anchor_told_s, self._anchor_told = time.monotonic(), anchor
+            logger.info("journal_anchored", anchor=msgspec.json.encode(anchor).decode())
+
+    def _tell_recogniser(self) -> None:
+        if self._recogniser.failure:
+            logger.warning("resend_index_not_written", reason=self._recogniser.failure)
+
+    def _count(self) -> None:
+        for each in self._inputs:
+            counts = each.counts
+            telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(counts.connections)
+            for counter, total in (
+                (telemetry.INPUT_CONNECTIONS_TOTAL, counts.connections_total),
+                (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
+                (telemetry.INPUT_UNFINISHED, counts.unfinished),
+                (telemetry.INPUT_BYTES, counts.bytes),
+                (telemetry.INPUT_MESSAGES, counts.messages),
+                (telemetry.INPUT_CLAIMED, counts.claimed_records),
+                (telemetry.INPUT_ACKS, counts.acks),
+                (telemetry.INPUT_REFUSED, counts.refused),
+                (telemetry.INPUT_BROKEN_PAYLOADS, counts.broken_payloads),
+                (telemetry.INPUT_FAILURES, counts.failures),
+                (telemetry.INPUT_UNPROVEN, counts.unproven),
+                (telemetry.INPUT_STALLED, counts.stalled),
+                (telemetry.INPUT_IDLE, counts.idle),
+            ):
+                telemetry.set_total(counter.labels(input=each.name), total)
+            for reason, total in counts.broken.items():
+                telemetry.set_total(telemetry.INPUT_BROKEN.labels(input=each.name, reason=reason), total)
+        appended = self._journal.appended
+        telemetry.set_total(telemetry.JOURNAL_FRAMES, appended.frames)
+        telemetry.set_total(telemetry.JOURNAL_BYTES, appended.bytes)
+        telemetry.set_total(telemetry.JOURNAL_SYNCS, appended.syncs)
+        telemetry.set_total(telemetry.JOURNAL_SYNC_SECONDS, appended.sync_seconds)
+        telemetry.set_total(telemetry.JOURNAL_FAILURES, appended.failures)
+        telemetry.set_total(telemetry.JOURNAL_RESENDS, self._recogniser.recognised)
+        telemetry.JOURNAL_REMEMBERED.set(self._recogniser.remembered)
+        telemetry.JOURNAL_IN_FLIGHT.set(self._journal.in_flight_bytes)
+        telemetry.JOURNAL_DISK.set(self._journal.disk_bytes)
+        telemetry.JOURNAL_FULL.set(self._journal.full)

@@ -1,0 +1,369 @@
+"""One connection of the `forward` input: bytes in, entries to the journal, acknowledgements back, in order."""
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol, cast
+
+from collector.config import ForwardInputConfig
+from collector.inputs.input import Appender, Counts
+from collector.inputs.proof import Proof, auth_text, certificate_name
+from collector.inputs.sockets import keep_alive, peer_name
+from collector.journal.arrivals import SenderConnection, client_of
+from collector.journal.entry import Entry, Receipt
+from collector.logs import get_logger
+from collector.wire.blocks import Blocks
+from collector.wire.forward import BrokenStream, ForwardDecoder
+from collector.wire.forward_handshake import Handshake
+from collector.wire.forward_message import ForwardMessage, inflated
+from pipelines.frame import Origin
+
+MESSAGE_OVERHEAD_BYTES: Final = 1 << 10
+"""What a message costs beside its payload, so that a flood of tiny ones is bounded as well."""
+
+WRITE_LIMIT_BYTES: Final = 64 << 10
+"""Acknowledgements a peer may leave unread before we stop reading from it."""
+
+SLOWEST_BYTES_PER_S: Final = 1 << 10
+"""A message that arrives more slowly for longer than the stall timeout only keeps a connection busy."""
+
+LINGER_S: Final = 1.0
+"""How long we read on, and throw away, after our last acknowledgement: closing at once with something unread would
+reset the connection, and the peer would lose acknowledgements that it has not read yet."""
+
+logger = get_logger("intake")
+_scratch: Final = memoryview(bytearray(64 << 10))
+"""Where reads go that are taken at once, or thrown away."""
+
+
+class Owner(Protocol):
+    """What a connection needs of its input."""
+
+    name: str
+    options: ForwardInputConfig
+    counts: Counts
+    journal: Appender
+    blocks: Blocks
+    unacked_limit_bytes: int
+    pressed: bool
+    proof: Proof | None
+    now_s: float
+    connections: "set[ForwardConnection]"
+
+    def admit(self, peer: str) -> bool:
+        """Note a new connection; False when it is one too many."""
+
+    def leave(self, peer: str) -> None:
+        """Forget a connection that was admitted."""
+
+    def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
+        """Note that a peer failed to prove who it is."""
+
+
+class ForwardConnection(asyncio.BufferedProtocol):
+    """One peer: bytes in, entries to the journal, acknowledgements back.
+
+    `heard_s` is when something arrived last, as precisely as its input ticks. Event loops call its methods.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._decoder = ForwardDecoder(owner.blocks, limit_bytes=owner.options.message_limit)
+        self._transport: asyncio.Transport | None = None
+        self._origin = Origin(owner.name, "", "")
+        self._sender = SenderConnection(b"")
+        self._waiting: deque[ForwardMessage] = deque()
+        self._in_flight: deque[tuple[ForwardMessage, Entry]] = deque()
+        self._unacked_bytes = 0
+        self._reading = True
+        self._finishing = False
+        self._refused = False
+        self._write_paused = False
+        self._has_acked = False
+        self._peer_finished = False
+        self._linger: asyncio.TimerHandle | None = None
+        self._admitted = False
+        self._handshake: Handshake | None = None
+        self._greeting: asyncio.TimerHandle | None = None
+        self._begun_s = owner.now_s
+        self.heard_s = owner.now_s
+
+    @property
+    def peer(self) -> str:
+        """Who it is, by address or socket credentials."""
+        return self._origin.peer
+
+    def is_stalled(self, timeout_s: float) -> bool:
+        """Tell whether a message that has begun came to a halt, or trickles, while we read."""
+        unfinished_bytes = self._decoder.unfinished_bytes
+        if not (self._reading and unfinished_bytes) or self._waiting:
+            return False
+        now_s = self._owner.now_s
+        trickles = now_s - self._begun_s > timeout_s + unfinished_bytes / SLOWEST_BYTES_PER_S
+        return trickles or now_s - self.heard_s > timeout_s
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it is in hand or under way."""
+        return not (self._in_flight or self._waiting or self._decoder.unfinished_bytes or self._finishing)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, with the handshake where one is demanded; over TLS it comes here once that stands."""
+        kind, peer = peer_name(transport)
+        if self._admitted or self._owner.admit(peer):
+            self.greet(cast(asyncio.Transport, transport), kind, peer)
+        else:
+            self._finishing = True
+            cast(asyncio.Transport, transport).abort()
+
+    def admitted(self) -> None:
+        """Take note that the input has admitted this connection already."""
+        self._admitted = True
+
+    def greet(self, transport: asyncio.Transport, kind: str, peer: str) -> None:
+        """Begin to speak with a peer that was admitted."""
+        owner = self._owner
+        self._transport, self._admitted = transport, True
+        self.heard_s = owner.now_s
+        owner.connections.add(self)
+        if kind == "tcp":
+            keep_alive(transport.get_extra_info("socket"))
+        transport.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
+        name = certificate_name(transport.get_extra_info("peercert"))
+        transport_name = "tls" if transport.get_extra_info("ssl_object") is not None else kind
+        self._identify(Origin(owner.name, transport_name, peer, auth_text([f"certificate:{name}"] if name else [])))
+        self._handshake = owner.proof.handshake() if owner.proof is not None else None
+        if self._handshake is not None and owner.proof is not None:
+            transport.write(self._handshake.helo)
+            self._greeting = asyncio.get_running_loop().call_later(owner.proof.timeout_s, self._refuse_peer, "too slow")
+        self.flow()
+
+    def _identify(self, origin: Origin) -> None:
+        self._origin = origin
+        self._sender = SenderConnection(client_of(origin))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read to."""
+        if self._linger is not None or self._handshake is not None:
+            return _scratch
+        return self._decoder.writable()
+
+    def buffer_updated(self, count: int) -> None:
+        """Take what was read."""
+        if self._linger is not None:
+            return
+        self.heard_s = self._owner.now_s
+        self._owner.counts.bytes += count
+        if self._handshake is not None:
+            self._prove(self._handshake, bytes(_scratch[:count]))
+        else:
+            self._take(count)
+
+    def _prove(self, handshake: Handshake, piece: bytes) -> None:
+        """Go on with the handshake; what comes behind it is the first of the messages."""
+        verdict = handshake.received(piece)
+        if verdict is None or self._transport is None or self._finishing:
+            return
+        if not verdict.proven:
+            self._transport.write(verdict.pong)
+            self._refuse_peer(verdict.refused, verdict.claimed)
+            return
+        self._handshake = None
+        if self._greeting is not None:
+            self._greeting.cancel()
+        self._transport.write(verdict.pong)
+        origin = self._origin
+        auth = "+".join(part for part in (origin.auth, auth_text(list(verdict.proven))) if part)
+        self._identify(Origin(origin.input, origin.transport, origin.peer, auth))
+        rest = verdict.rest
+        while rest:
+            room = self._decoder.writable()
+            taken = min(len(room), len(rest))
+            room[:taken] = rest[:taken]
+            rest = rest[taken:]
+            self._take(taken)
+
+    def _refuse_peer(self, reason: str, claimed: str = "") -> None:
+        """End a connection whose peer did not prove who it is."""
+        logger.warning(
+            "forward_peer_not_proven", input=self._owner.name, peer=self.peer, reason=reason, claimed=claimed
+        )
+        self._owner.unproven(self.peer, reason, claimed)
+        self._finishing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def _take(self, count: int) -> None:
+        if self._linger is not None:
+            return
+        try:
+            received = self._received(count)
+            if received or self._decoder.unfinished_bytes <= count:
+                self._begun_s = self.heard_s
+            self._waiting.extend(received)
+            self._submit()
+        except Exception:
+            # The connection boundary (P7): whatever a peer's bytes provoke ends this connection and no other.
+            self._owner.counts.failures += 1
+            logger.exception("forward_connection_failed", input=self._owner.name, peer=self._origin.peer)
+            self._refused = True
+            self.finish()
+            if self._transport is not None:
+                self._transport.abort()
+        if self._decoder.behind:
+            asyncio.get_running_loop().call_soon(self._take, 0)  # others come first
+
+    def _received(self, count: int) -> list[ForwardMessage]:
+        try:
+            return self._decoder.received(count)
+        except BrokenStream as error:
+            broken = self._owner.counts.broken
+            broken[error.code] = broken.get(error.code, 0) + 1
+            logger.warning(
+                "forward_connection_broken",
+                input=self._owner.name,
+                peer=self._origin.peer,
+                reason=error.reason,
+                offset=error.offset,
+            )
+            self._finishing = True
+            return error.messages
+
+    def _submit(self) -> None:
+        """Give waiting messages to the journal as far as this connection may have more in its hands."""
+        owner = self._owner
+        while self._waiting and self._unacked_bytes < owner.unacked_limit_bytes:
+            message = self._waiting.popleft()
+            if self._refused and message.ack:
+                message.release()  # the client sends it again
+                continue
+            if message.compressed:
+                options = owner.options
+                message = inflated(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
+            entry = Entry(
+                origin=self._origin,
+                encoding=message.encoding,
+                payload=message.payload,
+                tag=message.tag,
+                chunk_id=message.chunk_id,
+                claimed=message.claimed,
+                connection=self._sender,
+            )
+            self._in_flight.append((message, entry))
+            self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            owner.counts.messages += 1
+            owner.counts.claimed_records += max(message.claimed, 0)
+            owner.counts.broken_payloads += message.encoding == "forward-broken"
+            owner.journal.submit(entry, self._settle)
+        self.flow()
+        self._close_when_done()
+
+    def _settle(self) -> None:
+        """Answer, in order, all messages whose receipts are known."""
+        acks = []
+        while self._in_flight and self._in_flight[0][1].receipt is not None:
+            message, entry = self._in_flight.popleft()
+            self._unacked_bytes -= entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            message.release()
+            if entry.receipt is not Receipt.DURABLE:
+                self._refuse()
+            elif message.ack and not self._refused:
+                acks.append(message.ack)
+        transport = self._transport
+        if acks and transport is not None and not transport.is_closing():
+            # Several acks share a write only when several were due at once: who waits for each gets each by itself.
+            self._has_acked = True
+            self._owner.counts.acks += len(acks)
+            transport.write(b"".join(acks))
+        if self._waiting or not self._reading:
+            self._submit()
+        elif self._finishing:
+            self._close_when_done()
+
+    def _refuse(self) -> None:
+        self._owner.counts.refused += 1
+        if not self._refused:
+            self._refused = self._finishing = True
+            logger.warning("forward_message_refused", input=self._owner.name, peer=self._origin.peer)
+
+    def flow(self) -> None:
+        """Read, or let the sender wait."""
+        held_back = self._waiting or self._decoder.behind or self._unacked_bytes >= self._owner.unacked_limit_bytes
+        wait = self._finishing or self._owner.pressed or self._write_paused or held_back
+        reading = self._linger is not None or not wait
+        if reading == self._reading or self._transport is None:
+            return
+        self._reading = reading
+        if reading:
+            self.heard_s = self._begun_s = self._owner.now_s  # what we did not read nobody could hear
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """The peer does not read what we write."""
+        self._write_paused = True
+        self.flow()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._write_paused = False
+        self.flow()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more, and may still read: acknowledgements go out before we close."""
+        self._peer_finished = True
+        self._sender.end()
+        self.finish()
+        return True
+
+    def finish(self) -> None:
+        """Read no more; close once what is in hand has been answered."""
+        self._finishing = True
+        self.flow()
+        self._close_when_done()
+
+    def abort(self) -> None:
+        """Close now, and forget what is in hand."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._admitted:
+            self._admitted = False
+            self._owner.connections.discard(self)
+            self._owner.leave(self.peer)
+
+    def _close_when_done(self) -> None:
+        transport = self._transport
+        done = not self._waiting and not self._in_flight
+        if transport is None:
+            if done:
+                self._leave()
+        elif self._finishing and (done or self._refused):
+            self._end(transport)
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        if self._peer_finished or not self._has_acked:
+            transport.close()
+        elif self._linger is None and not transport.is_closing():
+            self._linger = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()  # TLS: what was written goes out, and then its farewell
+            self.flow()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone; what is in the journal's hands stays there."""
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._greeting is not None:
+            self._greeting.cancel()
+        self._transport = None
+        self._finishing = True
+        if self._decoder.unfinished_bytes:
+            self._owner.counts.unfinished += 1
+        self._decoder.close()
+        self._sender.end()
+        self._close_when_done()
