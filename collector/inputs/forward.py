@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
+
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.input import Appender, Counts
@@ -34,7 +36,7 @@ from collector.inputs.sockets import (
 )
 from collector.inputs.tls_listener import TlsListener, taken_over
 from collector.logs import get_logger
-from collector.wire.blocks import Blocks
+from collector.wire.blocks import Blocks, PeerBlocks
 
 UNACKED_LIMIT_BYTES: Final = 32 << 20
 """What one connection may have in the journal's hands; a single message may be larger."""
@@ -49,6 +51,13 @@ DRAIN_TIMEOUT_S: Final = 5.0
 """How long a stop waits for receipts."""
 
 logger = get_logger("intake")
+
+
+class _Peer(msgspec.Struct):
+    """What the connections of a peer share."""
+
+    blocks: PeerBlocks
+    connections: int = 0
 
 
 class ForwardInput:
@@ -84,7 +93,7 @@ class ForwardInput:
         self._clock = clock
         self._looked_s = self.now_s
         self._admitted = 0
-        self._by_peer: dict[str, int] = {}
+        self._peers: dict[str, _Peer] = {}
         self._address = parse_listen(options.listen)
         self._server: asyncio.Server | TlsListener | None = None
         self._heartbeat: asyncio.DatagramTransport | None = None
@@ -149,20 +158,21 @@ class ForwardInput:
     def admit(self, peer: str) -> bool:
         """Note a new connection of a peer; False when it is one too many."""
         self.counts.connections_total += 1
-        count = self._by_peer.get(peer, 0)
+        known = self._peers.get(peer) or _Peer(PeerBlocks(self.blocks))
         reason = ""
         if self.refusals.blocks(peer):
             reason = "too many failed handshakes"
         elif self._admitted >= self.options.connection_limit:
             reason = "too many"
-        elif count >= self.options.connection_limit_per_peer:
+        elif known.connections >= self.options.connection_limit_per_peer:
             reason = "too many of one peer"
         if reason:
             self.counts.connections_refused += 1
             logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=reason)
             return False
         self._admitted += 1
-        self._by_peer[peer] = count + 1
+        known.connections += 1
+        self._peers[peer] = known
         self.counts.connections = self._admitted
         self._idle.clear()
         return True
@@ -170,12 +180,17 @@ class ForwardInput:
     def leave(self, peer: str) -> None:
         """Forget a connection that was admitted and has nothing in hand any more."""
         self._admitted -= 1
-        self._by_peer[peer] -= 1
-        if not self._by_peer[peer]:
-            del self._by_peer[peer]
+        known = self._peers[peer]
+        known.connections -= 1
+        if not known.connections:
+            del self._peers[peer]
         self.counts.connections = self._admitted
         if not self._admitted:
             self._idle.set()
+
+    def blocks_of(self, peer: str) -> PeerBlocks:
+        """Return what a peer that was admitted reads into."""
+        return self._peers[peer].blocks
 
     def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
         """Note that a peer failed to prove who it is."""

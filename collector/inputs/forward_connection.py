@@ -11,7 +11,7 @@ from collector.inputs.sockets import keep_alive, peer_name
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.entry import Entry, Receipt
 from collector.logs import get_logger
-from collector.wire.blocks import Blocks
+from collector.wire.blocks import PeerBlocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_handshake import Handshake
 from collector.wire.forward_message import ForwardMessage, inflated
@@ -22,6 +22,9 @@ MESSAGE_OVERHEAD_BYTES: Final = 1 << 10
 
 WRITE_LIMIT_BYTES: Final = 64 << 10
 """Acknowledgements a peer may leave unread before we stop reading from it."""
+
+SHARE_PARTS: Final = 8
+"""One connection may have so large a part in the journal's hands of what is left for all: an eighth."""
 
 SLOWEST_BYTES_PER_S: Final = 1 << 10
 """A message that arrives more slowly for longer than the stall timeout only keeps a connection busy."""
@@ -42,7 +45,6 @@ class Owner(Protocol):
     options: ForwardInputConfig
     counts: Counts
     journal: Appender
-    blocks: Blocks
     unacked_limit_bytes: int
     pressed: bool
     proof: Proof | None
@@ -54,6 +56,9 @@ class Owner(Protocol):
 
     def leave(self, peer: str) -> None:
         """Forget a connection that was admitted."""
+
+    def blocks_of(self, peer: str) -> PeerBlocks:
+        """Return what a peer that was admitted reads into."""
 
     def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
         """Note that a peer failed to prove who it is."""
@@ -67,7 +72,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._decoder = ForwardDecoder(owner.blocks, limit_bytes=owner.options.message_limit)
+        self._decoder: ForwardDecoder  # of whom was admitted
         self._transport: asyncio.Transport | None = None
         self._origin = Origin(owner.name, "", "")
         self._sender = SenderConnection(b"")
@@ -84,22 +89,39 @@ class ForwardConnection(asyncio.BufferedProtocol):
         self._admitted = False
         self._handshake: Handshake | None = None
         self._greeting: asyncio.TimerHandle | None = None
-        self._begun_s = owner.now_s
         self.heard_s = owner.now_s
+        self._received_bytes = 0
+        self._progressed = self.heard_s, 0
 
     @property
     def peer(self) -> str:
         """Who it is, by address or socket credentials."""
         return self._origin.peer
 
+    @property
+    def _has_its_share(self) -> bool:
+        """Whether no more of it may be in the journal's hands.
+
+        A part of what is left, and one message at least: however many flood, there is room for who sends little.
+        """
+        unacked_bytes, owner = self._unacked_bytes, self._owner
+        return unacked_bytes > 0 and (
+            unacked_bytes >= owner.unacked_limit_bytes or unacked_bytes * SHARE_PARTS > owner.journal.room_bytes
+        )
+
     def is_stalled(self, timeout_s: float) -> bool:
-        """Tell whether a message that has begun came to a halt, or trickles, while we read."""
-        unfinished_bytes = self._decoder.unfinished_bytes
-        if not (self._reading and unfinished_bytes) or self._waiting:
-            return False
+        """Tell whether a message that has begun came to a halt, or trickles, while we read: to be asked often."""
         now_s = self._owner.now_s
-        trickles = now_s - self._begun_s > timeout_s + unfinished_bytes / SLOWEST_BYTES_PER_S
-        return trickles or now_s - self.heard_s > timeout_s
+        if not (self._reading and self._decoder.unfinished_bytes) or self._waiting:
+            self._progress(now_s)
+        since_s, before_bytes = self._progressed
+        if now_s - since_s < timeout_s:
+            return False
+        self._progress(now_s)
+        return self._received_bytes - before_bytes < timeout_s * SLOWEST_BYTES_PER_S
+
+    def _progress(self, now_s: float) -> None:
+        self._progressed = now_s, self._received_bytes
 
     @property
     def is_idle(self) -> bool:
@@ -125,6 +147,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
         self._transport, self._admitted = transport, True
         self.heard_s = owner.now_s
         owner.connections.add(self)
+        self._decoder = ForwardDecoder(owner.blocks_of(peer), limit_bytes=owner.options.message_limit)
         if kind == "tcp":
             keep_alive(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
@@ -196,10 +219,11 @@ class ForwardConnection(asyncio.BufferedProtocol):
         if self._linger is not None:
             return
         try:
+            self._received_bytes += count
             received = self._received(count)
-            if received or self._decoder.unfinished_bytes <= count:
-                self._begun_s = self.heard_s
-            self._waiting.extend(received)
+            if received:
+                self._progress(self.heard_s)
+                self._waiting.extend(received)
             self._submit()
         except Exception:
             # The connection boundary (P7): whatever a peer's bytes provoke ends this connection and no other.
@@ -231,7 +255,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
     def _submit(self) -> None:
         """Give waiting messages to the journal as far as this connection may have more in its hands."""
         owner = self._owner
-        while self._waiting and self._unacked_bytes < owner.unacked_limit_bytes:
+        while self._waiting and not self._has_its_share:
             message = self._waiting.popleft()
             if self._refused and message.ack:
                 message.release()  # the client sends it again
@@ -287,14 +311,14 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def flow(self) -> None:
         """Read, or let the sender wait."""
-        held_back = self._waiting or self._decoder.behind or self._unacked_bytes >= self._owner.unacked_limit_bytes
+        held_back = self._waiting or self._decoder.behind or self._has_its_share
         wait = self._finishing or self._owner.pressed or self._write_paused or held_back
         reading = self._linger is not None or not wait
         if reading == self._reading or self._transport is None:
             return
         self._reading = reading
         if reading:
-            self.heard_s = self._begun_s = self._owner.now_s  # what we did not read nobody could hear
+            self._progress(self._owner.now_s)  # what we did not read nobody could hear
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
@@ -360,6 +384,8 @@ class ForwardConnection(asyncio.BufferedProtocol):
             self._linger.cancel()
         if self._greeting is not None:
             self._greeting.cancel()
+        if self._transport is None:
+            return  # it was refused before a word was said
         self._transport = None
         self._finishing = True
         if self._decoder.unfinished_bytes:

@@ -20,6 +20,10 @@ class Appender(Protocol):
     def full(self) -> bool:
         """Whether the journal takes no more."""
 
+    @property
+    def room_bytes(self) -> int:
+        """What may still be in flight before all senders have to wait."""
+
     def submit(self, entry: Entry, on_receipt: Callable[[], None]) -> None:
         """Take the entry and its buffers; call `on_receipt` later, from the event loop, when `entry.receipt` is known.
 

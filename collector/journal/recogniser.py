@@ -61,6 +61,11 @@ class Recogniser:
         return self._journal.full
 
     @property
+    def room_bytes(self) -> int:
+        """What the journal may still have in flight."""
+        return self._journal.room_bytes
+
+    @property
     def remembered(self) -> int:
         """How many messages of ended connections are remembered."""
         return len(self._resends.remembered)

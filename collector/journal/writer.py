@@ -23,7 +23,7 @@ from collector.journal.format import DurableEnd
 from collector.journal.group import fits
 from collector.journal.lock import take_lock
 from collector.journal.options import LIMIT_SEGMENTS, JournalOptions
-from collector.journal.receipts import Pending, answer
+from collector.journal.receipts import Pending, answer, shared_out
 from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
 from collector.journal.seals import Anchor
@@ -119,6 +119,11 @@ class Journal:
         return cls(directory, options or JournalOptions(), clock, name=name)
 
     @property
+    def room_bytes(self) -> int:
+        """What may still be in flight before all senders have to wait."""
+        return max(self._options.in_flight_limit_bytes - self.in_flight_bytes, 0)
+
+    @property
     def full(self) -> bool:
         """Whether the limit is reached or the disk takes no more: senders wait until there is room again."""
         return self._stuck or self._near_limit
@@ -158,10 +163,10 @@ class Journal:
     def submit(self, entry: Entry, on_receipt: Callable[[], None]) -> None:
         """Take an entry; `on_receipt` is called, from the event loop, when its receipt is known. Never blocks.
 
-        Receipts come after the sync of their group, in the order of the entries; only an entry that is not taken at all
-        has its receipt at once. RETRY: not kept (a failed write, no space, the journal is closed). REJECTED: it never
-        can be. A producer sends what follows an entry only when it has the receipt: a later sequence that was kept
-        would hide the earlier.
+        Receipts come after the sync of their group, to each client in the order of its entries; only an entry that is
+        not taken at all has its receipt at once. RETRY: not kept (a failed write, no space, the journal is closed).
+        REJECTED: it never can be. A producer sends what follows an entry only when it has the receipt: a later sequence
+        that was kept would hide the earlier.
         """
         pending = Pending(entry, on_receipt)
         if self._closed or not fits(entry):
@@ -192,16 +197,18 @@ class Journal:
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
         loop = asyncio.get_running_loop()
-        group, self._pending = self._pending, []
+        group, left = shared_out(self._pending)
+        self._pending = []
         size = sum(pending.entry.payload_bytes for pending in group)
         if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
-            self._give_back(group)
+            self._give_back(group + left)
             return
         try:
             frames = self._committer.frames([pending.entry for pending in group])
         except BaseException:
-            self._give_back(group)  # a fault of ours, before anything was written
+            self._give_back(group + left)  # a fault of ours, before anything was written
             raise
+        self._pending = left
         self._idle.clear()
         producers = tuple(self._producers.values())
         self._writing = self._thread.submit(self._committer.commit, frames, producers)

@@ -49,6 +49,11 @@ class Blocks:
         self.receiving_bytes = 0
 
     @property
+    def free_bytes(self) -> int:
+        """What unfinished messages may still take."""
+        return self._receive_limit_bytes - self.receiving_bytes
+
+    @property
     def generous(self) -> bool:
         """Whether a decoder may keep a whole block for little."""
         return self.receiving_bytes <= GENEROUS_BLOCKS * BLOCK_BYTES
@@ -56,7 +61,7 @@ class Blocks:
     @property
     def exhausted(self) -> bool:
         """Whether unfinished messages take more than they may."""
-        return self.receiving_bytes > self._receive_limit_bytes
+        return self.free_bytes < 0
 
     def take(self) -> Block:
         """Return a pooled block to be read into."""
@@ -72,7 +77,7 @@ class Blocks:
         size_bytes = max(size_bytes, SMALLEST_BLOCK_BYTES)
         if size_bytes == BLOCK_BYTES:
             return self.take()
-        if self.receiving_bytes + size_bytes > self._receive_limit_bytes:
+        if size_bytes > self.free_bytes:
             return None
         self.receiving_bytes += size_bytes
         return Block(self, size_bytes)
@@ -85,3 +90,40 @@ class Blocks:
         """Take back a block that nobody holds."""
         if len(block.view) == BLOCK_BYTES and len(self._spare) < SPARE_BLOCKS:
             self._spare.append(block)
+
+
+class PeerBlocks:
+    """The pool as one peer's connections see it: unfinished, they take no more than they leave for everybody else."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.receiving_bytes = 0
+
+    @property
+    def generous(self) -> bool:
+        """As of the pool."""
+        return self._blocks.generous
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether unfinished messages take more than they may, of this peer or of all."""
+        return self._blocks.exhausted or self.receiving_bytes > self._blocks.free_bytes
+
+    def take(self) -> Block:
+        """Return a pooled block to be read into."""
+        self.receiving_bytes += BLOCK_BYTES
+        return self._blocks.take()
+
+    def take_sized(self, size_bytes: int) -> Block | None:
+        """Return a block of at least `size_bytes` to be read into, or None when a limit is reached."""
+        if self.receiving_bytes + 2 * size_bytes > self._blocks.free_bytes:
+            return None
+        block = self._blocks.take_sized(size_bytes)
+        if block is not None:
+            self.receiving_bytes += len(block.view)
+        return block
+
+    def received(self, block: Block) -> None:
+        """Count `block` as no longer read into."""
+        self.receiving_bytes -= len(block.view)
+        self._blocks.received(block)

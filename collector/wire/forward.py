@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from collector.wire.blocks import BLOCK_BYTES, Block, Blocks
+from collector.wire.blocks import BLOCK_BYTES, Block, Blocks, PeerBlocks
 from collector.wire.element_walk import ElementWalk
 from collector.wire.errors import WireError
 from collector.wire.forward_heads import (
@@ -95,7 +95,7 @@ class ForwardDecoder:
     to be used after it raised, or after `close()`.
     """
 
-    def __init__(self, blocks: Blocks, *, limit_bytes: int) -> None:
+    def __init__(self, blocks: Blocks | PeerBlocks, *, limit_bytes: int) -> None:
         self._blocks = blocks
         self._limit = limit_bytes
         self._block: Block | None = None
@@ -378,7 +378,7 @@ class ForwardDecoder:
 
 
 def _out_of_memory() -> WireError:
-    return WireError("memory", "all connections together hold too much of unfinished messages")
+    return WireError("memory", "unfinished messages take too much memory, of this peer or of all")
 
 
 def _joins(last: _Found, message: _Found) -> bool:

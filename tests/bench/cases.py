@@ -6,6 +6,7 @@
 | `gzip` | the same with gzip bodies |
 | `local` | the same into the local store instead of the sink (delivered/s to the second only) |
 | `acks` | 200 senders, one message in flight each, each waiting for its ack; then one sender alone |
+| `fairness` | 20 quiet peers that wait for their acks: alone, then beside one peer that floods, in three shapes |
 | `first` | an idle collector: start to ready, one message sent to found by `tidewaiter search` |
 """
 
@@ -36,6 +37,7 @@ DELIVERY_TIMEOUT_S: Final = 120.0
 COLLECTOR_CORE: Final = 0
 OTHERS_CORE: Final = 1
 WAITING_SENDERS: Final = 200
+FLOODS: Final = ("chunks", "tiny", "large")
 WAITING_S: Final = 4.0
 ALONE_S: Final = 2.0
 
@@ -227,6 +229,41 @@ def acks(options: argparse.Namespace) -> Figures:
     }
 
 
+def fairness(options: argparse.Namespace) -> Figures:
+    """How much longer quiet peers wait for their acks when another floods: each shape before and after nobody does."""
+    figures: Figures = {}
+    with (
+        helper("tests.bench.sink", pin=options.pin) as sink,
+        collector_with(sink_output(int(line_of(sink)), gzip=False), pin=options.pin) as collector,
+    ):
+        port = str(collector.forward_port)
+        with helper("tests.bench.flood", "quiet", "--port", port, pin=options.pin) as quiet:
+            line_of(quiet)
+            for shape in FLOODS:
+                alone = told(quiet)
+                with helper("tests.bench.flood", "flood", "--shape", shape, "--port", port, pin=options.pin) as flood:
+                    line_of(flood)
+                    beside = told(quiet)
+                after = told(quiet)
+                p99_ms = (alone["p99_ms"] + after["p99_ms"]) / 2
+                figures |= {
+                    f"{shape}_alone_p99_ms": p99_ms,
+                    f"{shape}_p50_ms": beside["p50_ms"],
+                    f"{shape}_p99_ms": beside["p99_ms"],
+                    f"{shape}_times": beside["p99_ms"] / p99_ms,
+                }
+    return figures
+
+
+def told(process: subprocess.Popen[str]) -> Figures:
+    """What a helper answers to a line."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    found: Figures = json.loads(line_of(process))
+    return found
+
+
 def first(options: argparse.Namespace) -> Figures:
     """Start to ready, and one message sent to found, on an idle collector."""
     message = single_messages(1)[0] + b"\x81" + CHUNK_KEY + chunk_id(1)
@@ -256,5 +293,6 @@ CASES: Final[dict[str, Callable[[argparse.Namespace], Figures]]] = {
     "gzip": gzip,
     "local": local,
     "acks": acks,
+    "fairness": fairness,
     "first": first,
 }

@@ -21,7 +21,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.cases import CASES, Figures
+from tests.bench.cases import CASES, FLOODS, Figures
 from tests.bench.corpus import corpus, yardstick_body, yardstick_us
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
@@ -105,6 +105,11 @@ def latency_table(results: Results) -> Table:
         table.add_row("200 waiting senders: intake CPU per line", f"{acks['intake_us']:.2f} µs")
         table.add_row("one sender alone: lines/s", f"{acks['alone_lines_per_s']:,.0f}")
         table.add_row("one sender alone: ack p50 / p99", f"{acks['alone_p50_ms']:.2f} / {acks['alone_p99_ms']:.2f} ms")
+    if fairness := results.get("fairness"):
+        for shape in FLOODS:
+            alone, beside = fairness[f"{shape}_alone_p99_ms"], fairness[f"{shape}_p99_ms"]
+            figure = f"{alone:.2f} / {beside:.2f} ms, {fairness[f'{shape}_times']:.1f} times"
+            table.add_row(f"20 quiet peers: ack p99 alone / beside a flood of {shape}", figure)
     if first := results.get("first"):
         table.add_row("start to ready", f"{first['ready_s']:.2f} s")
         table.add_row("first message sent to acknowledged", f"{first['acked_ms']:.1f} ms")

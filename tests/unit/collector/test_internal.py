@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from collector.audit import AuditTrail
 from collector.internal import CONNECTION_LIMIT, MESSAGE_LIMIT_BYTES, InternalClient, InternalClosed, InternalServer
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
@@ -240,22 +239,3 @@ async def test_a_message_over_the_limit_is_not_sent(server: InternalServer, path
     async with InternalClient(path) as client:
         with pytest.raises(ValueError, match="over the limit"):
             await client.append(Producer("supervisor", 1), "audit", b"x" * (MESSAGE_LIMIT_BYTES + 1))
-
-
-async def test_an_audit_record_is_there_once_however_often_it_is_tried(journal: MemoryJournal, path: Path) -> None:
-    """No intake yet, then one that answers RETRY: the record waits, and is appended once under one sequence."""
-    journal.receipts = [Receipt.RETRY, Receipt.RETRY]
-    journal.produced["supervisor"] = Producer("supervisor", 6)
-    trail = AuditTrail(path)
-
-    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
-        recording = tasks.create_task(trail.record("start", {"version": "0"}))
-        await asyncio.sleep(0)
-        server = InternalServer(journal, path)
-        await server.start()
-        await recording
-        await trail.record("stop", {})
-        await server.close()
-
-    assert [7, 8] == [entry.producer.sequence for entry in journal.entries if entry.producer]
-    assert b'"action":"start"' in b"".join(journal.entries[0].payload)
