@@ -20,11 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
-import msgspec
-
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.input import Appender, Counts
+from collector.inputs.peers import Peer, Peers
 from collector.inputs.proof import Proof
 from collector.inputs.refusals import Refusals
 from collector.inputs.sockets import (
@@ -36,7 +35,7 @@ from collector.inputs.sockets import (
 )
 from collector.inputs.tls_listener import TlsListener, taken_over
 from collector.logs import get_logger
-from collector.wire.blocks import Blocks, PeerBlocks
+from collector.wire.blocks import Blocks
 
 UNACKED_LIMIT_BYTES: Final = 32 << 20
 """What one connection may have in the journal's hands; a single message may be larger."""
@@ -51,13 +50,6 @@ DRAIN_TIMEOUT_S: Final = 5.0
 """How long a stop waits for receipts."""
 
 logger = get_logger("intake")
-
-
-class _Peer(msgspec.Struct):
-    """What the connections of a peer share."""
-
-    blocks: PeerBlocks
-    connections: int = 0
 
 
 class ForwardInput:
@@ -92,8 +84,11 @@ class ForwardInput:
         self._collector = collector
         self._clock = clock
         self._looked_s = self.now_s
-        self._admitted = 0
-        self._peers: dict[str, _Peer] = {}
+        self._peers = Peers(
+            blocks,
+            connection_limit=options.connection_limit,
+            connection_limit_per_peer=options.connection_limit_per_peer,
+        )
         self._address = parse_listen(options.listen)
         self._server: asyncio.Server | TlsListener | None = None
         self._heartbeat: asyncio.DatagramTransport | None = None
@@ -158,39 +153,25 @@ class ForwardInput:
     def admit(self, peer: str) -> bool:
         """Note a new connection of a peer; False when it is one too many."""
         self.counts.connections_total += 1
-        known = self._peers.get(peer) or _Peer(PeerBlocks(self.blocks))
-        reason = ""
-        if self.refusals.blocks(peer):
-            reason = "too many failed handshakes"
-        elif self._admitted >= self.options.connection_limit:
-            reason = "too many"
-        elif known.connections >= self.options.connection_limit_per_peer:
-            reason = "too many of one peer"
+        reason = "too many failed handshakes" if self.refusals.blocks(peer) else self._peers.admit(peer)
         if reason:
             self.counts.connections_refused += 1
             logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=reason)
             return False
-        self._admitted += 1
-        known.connections += 1
-        self._peers[peer] = known
-        self.counts.connections = self._admitted
+        self.counts.connections = self._peers.connections
         self._idle.clear()
         return True
 
     def leave(self, peer: str) -> None:
         """Forget a connection that was admitted and has nothing in hand any more."""
-        self._admitted -= 1
-        known = self._peers[peer]
-        known.connections -= 1
-        if not known.connections:
-            del self._peers[peer]
-        self.counts.connections = self._admitted
-        if not self._admitted:
+        self._peers.leave(peer)
+        self.counts.connections = self._peers.connections
+        if not self._peers.connections:
             self._idle.set()
 
-    def blocks_of(self, peer: str) -> PeerBlocks:
-        """Return what a peer that was admitted reads into."""
-        return self._peers[peer].blocks
+    def peer(self, name: str) -> Peer:
+        """Return what the connections of a peer that was admitted share."""
+        return self._peers[name]
 
     def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
         """Note that a peer failed to prove who it is."""
@@ -208,7 +189,7 @@ class ForwardInput:
             logger.warning("forward_connection_stalled", input=self.name, peer=connection.peer)
             connection.abort()
         limit = self.options.connection_limit
-        wanted = self._admitted - limit + limit // ROOM_PARTS
+        wanted = self._peers.connections - limit + limit // ROOM_PARTS
         if wanted > 0:
             idle = sorted((each for each in self.connections if each.is_idle), key=lambda each: each.heard_s)
             for connection in idle[:wanted]:

@@ -1,30 +1,20 @@
 """One connection of the `forward` input: bytes in, entries to the journal, acknowledgements back, in order."""
 
 import asyncio
-from collections import deque
 from typing import Final, Protocol, cast
 
-from collector.config import ForwardInputConfig
-from collector.inputs.input import Appender, Counts
+from collector.inputs.in_hand import Giver, InHand
+from collector.inputs.peers import Peer
 from collector.inputs.proof import Proof, auth_text, certificate_name
 from collector.inputs.sockets import keep_alive, peer_name
-from collector.journal.arrivals import SenderConnection, client_of
-from collector.journal.entry import Entry, Receipt
 from collector.logs import get_logger
-from collector.wire.blocks import PeerBlocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_handshake import Handshake
-from collector.wire.forward_message import ForwardMessage, inflated
+from collector.wire.forward_message import ForwardMessage
 from pipelines.frame import Origin
-
-MESSAGE_OVERHEAD_BYTES: Final = 1 << 10
-"""What a message costs beside its payload, so that a flood of tiny ones is bounded as well."""
 
 WRITE_LIMIT_BYTES: Final = 64 << 10
 """Acknowledgements a peer may leave unread before we stop reading from it."""
-
-SHARE_PARTS: Final = 8
-"""One connection may have so large a part in the journal's hands of what is left for all: an eighth."""
 
 SLOWEST_BYTES_PER_S: Final = 1 << 10
 """A message that arrives more slowly for longer than the stall timeout only keeps a connection busy."""
@@ -38,14 +28,9 @@ _scratch: Final = memoryview(bytearray(64 << 10))
 """Where reads go that are taken at once, or thrown away."""
 
 
-class Owner(Protocol):
+class Owner(Giver, Protocol):
     """What a connection needs of its input."""
 
-    name: str
-    options: ForwardInputConfig
-    counts: Counts
-    journal: Appender
-    unacked_limit_bytes: int
     pressed: bool
     proof: Proof | None
     now_s: float
@@ -57,8 +42,8 @@ class Owner(Protocol):
     def leave(self, peer: str) -> None:
         """Forget a connection that was admitted."""
 
-    def blocks_of(self, peer: str) -> PeerBlocks:
-        """Return what a peer that was admitted reads into."""
+    def peer(self, name: str) -> Peer:
+        """Return what the connections of a peer that was admitted share."""
 
     def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
         """Note that a peer failed to prove who it is."""
@@ -72,16 +57,14 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._decoder: ForwardDecoder  # of whom was admitted
+        self._peer: Peer  # of whom was admitted
+        self._decoder: ForwardDecoder
+        self._hand: InHand
         self._transport: asyncio.Transport | None = None
         self._origin = Origin(owner.name, "", "")
-        self._sender = SenderConnection(b"")
-        self._waiting: deque[ForwardMessage] = deque()
-        self._in_flight: deque[tuple[ForwardMessage, Entry]] = deque()
-        self._unacked_bytes = 0
         self._reading = True
+        self._waits_for_turn = False
         self._finishing = False
-        self._refused = False
         self._write_paused = False
         self._has_acked = False
         self._peer_finished = False
@@ -98,21 +81,10 @@ class ForwardConnection(asyncio.BufferedProtocol):
         """Who it is, by address or socket credentials."""
         return self._origin.peer
 
-    @property
-    def _has_its_share(self) -> bool:
-        """Whether no more of it may be in the journal's hands.
-
-        A part of what is left, and one message at least: however many flood, there is room for who sends little.
-        """
-        unacked_bytes, owner = self._unacked_bytes, self._owner
-        return unacked_bytes > 0 and (
-            unacked_bytes >= owner.unacked_limit_bytes or unacked_bytes * SHARE_PARTS > owner.journal.room_bytes
-        )
-
     def is_stalled(self, timeout_s: float) -> bool:
         """Tell whether a message that has begun came to a halt, or trickles, while we read: to be asked often."""
         now_s = self._owner.now_s
-        if not (self._reading and self._decoder.unfinished_bytes) or self._waiting:
+        if not (self._reading and self._decoder.unfinished_bytes):
             self._progress(now_s)
         since_s, before_bytes = self._progressed
         if now_s - since_s < timeout_s:
@@ -126,7 +98,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing of it is in hand or under way."""
-        return not (self._in_flight or self._waiting or self._decoder.unfinished_bytes or self._finishing)
+        return self._hand.is_empty and not (self._decoder.unfinished_bytes or self._finishing)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, with the handshake where one is demanded; over TLS it comes here once that stands."""
@@ -147,7 +119,8 @@ class ForwardConnection(asyncio.BufferedProtocol):
         self._transport, self._admitted = transport, True
         self.heard_s = owner.now_s
         owner.connections.add(self)
-        self._decoder = ForwardDecoder(owner.blocks_of(peer), limit_bytes=owner.options.message_limit)
+        self._peer = owner.peer(peer)
+        self._decoder = ForwardDecoder(self._peer.blocks, limit_bytes=owner.options.message_limit)
         if kind == "tcp":
             keep_alive(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
@@ -162,7 +135,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def _identify(self, origin: Origin) -> None:
         self._origin = origin
-        self._sender = SenderConnection(client_of(origin))
+        self._hand = InHand(self._owner, origin)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to."""
@@ -218,23 +191,36 @@ class ForwardConnection(asyncio.BufferedProtocol):
     def _take(self, count: int) -> None:
         if self._linger is not None:
             return
+        messages = 0
         try:
             self._received_bytes += count
             received = self._received(count)
             if received:
+                messages = len(received)
                 self._progress(self.heard_s)
-                self._waiting.extend(received)
+                self._hand.waiting.extend(received)
             self._submit()
         except Exception:
             # The connection boundary (P7): whatever a peer's bytes provoke ends this connection and no other.
             self._owner.counts.failures += 1
             logger.exception("forward_connection_failed", input=self._owner.name, peer=self._origin.peer)
-            self._refused = True
+            self._hand.refused = True
+            self._decoder.close()
             self.finish()
             if self._transport is not None:
                 self._transport.abort()
-        if self._decoder.behind:
+        if self._peer.takes_turns(count, messages, self._go_on):
+            self._waits_for_turn = True
+            self.flow()
+        elif self._decoder.behind:
             asyncio.get_running_loop().call_soon(self._take, 0)  # others come first
+        elif self._transport is None:
+            self._let_go()
+
+    def _go_on(self) -> None:
+        """Go on when it is this connection's turn again."""
+        self._waits_for_turn = False
+        self._take(0)
 
     def _received(self, count: int) -> list[ForwardMessage]:
         try:
@@ -253,65 +239,28 @@ class ForwardConnection(asyncio.BufferedProtocol):
             return error.messages
 
     def _submit(self) -> None:
-        """Give waiting messages to the journal as far as this connection may have more in its hands."""
-        owner = self._owner
-        while self._waiting and not self._has_its_share:
-            message = self._waiting.popleft()
-            if self._refused and message.ack:
-                message.release()  # the client sends it again
-                continue
-            if message.compressed:
-                options = owner.options
-                message = inflated(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
-            entry = Entry(
-                origin=self._origin,
-                encoding=message.encoding,
-                payload=message.payload,
-                tag=message.tag,
-                chunk_id=message.chunk_id,
-                claimed=message.claimed,
-                connection=self._sender,
-            )
-            self._in_flight.append((message, entry))
-            self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
-            owner.counts.messages += 1
-            owner.counts.claimed_records += max(message.claimed, 0)
-            owner.counts.broken_payloads += message.encoding == "forward-broken"
-            owner.journal.submit(entry, self._settle)
+        self._hand.submit(self._settle)
         self.flow()
         self._close_when_done()
 
     def _settle(self) -> None:
         """Answer, in order, all messages whose receipts are known."""
-        acks = []
-        while self._in_flight and self._in_flight[0][1].receipt is not None:
-            message, entry = self._in_flight.popleft()
-            self._unacked_bytes -= entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
-            message.release()
-            if entry.receipt is not Receipt.DURABLE:
-                self._refuse()
-            elif message.ack and not self._refused:
-                acks.append(message.ack)
-        transport = self._transport
+        acks, transport = self._hand.settle(), self._transport
         if acks and transport is not None and not transport.is_closing():
             # Several acks share a write only when several were due at once: who waits for each gets each by itself.
             self._has_acked = True
             self._owner.counts.acks += len(acks)
             transport.write(b"".join(acks))
-        if self._waiting or not self._reading:
+        if self._hand.refused:
+            self._finishing = True
+        if self._hand.waiting or not self._reading:
             self._submit()
         elif self._finishing:
             self._close_when_done()
 
-    def _refuse(self) -> None:
-        self._owner.counts.refused += 1
-        if not self._refused:
-            self._refused = self._finishing = True
-            logger.warning("forward_message_refused", input=self._owner.name, peer=self._origin.peer)
-
     def flow(self) -> None:
         """Read, or let the sender wait."""
-        held_back = self._waiting or self._decoder.behind or self._has_its_share
+        held_back = self._waits_for_turn or self._hand.waiting or self._decoder.behind or self._hand.has_its_share
         wait = self._finishing or self._owner.pressed or self._write_paused or held_back
         reading = self._linger is not None or not wait
         if reading == self._reading or self._transport is None:
@@ -336,7 +285,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The peer sends no more, and may still read: acknowledgements go out before we close."""
         self._peer_finished = True
-        self._sender.end()
+        self._hand.end()
         self.finish()
         return True
 
@@ -360,11 +309,11 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def _close_when_done(self) -> None:
         transport = self._transport
-        done = not self._waiting and not self._in_flight
+        done = self._hand.is_empty and not self._decoder.behind
         if transport is None:
             if done:
                 self._leave()
-        elif self._finishing and (done or self._refused):
+        elif self._finishing and (done or self._hand.refused):
             self._end(transport)
 
     def _end(self, transport: asyncio.Transport) -> None:
@@ -388,8 +337,13 @@ class ForwardConnection(asyncio.BufferedProtocol):
             return  # it was refused before a word was said
         self._transport = None
         self._finishing = True
+        self._hand.end()
+        if self._hand.refused or not self._decoder.behind:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Give back the decoder's memory: the peer has gone, and whatever arrived whole is in hand."""
         if self._decoder.unfinished_bytes:
             self._owner.counts.unfinished += 1
         self._decoder.close()
-        self._sender.end()
         self._close_when_done()

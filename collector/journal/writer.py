@@ -19,11 +19,12 @@ from collector.durable_files import free_bytes
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
+from collector.journal.fair_queue import FairQueue
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
 from collector.journal.lock import take_lock
 from collector.journal.options import LIMIT_SEGMENTS, JournalOptions
-from collector.journal.receipts import Pending, answer, shared_out
+from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
 from collector.journal.seals import Anchor
@@ -84,7 +85,7 @@ class Journal:
             self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
             on_failure.pop_all()
         self._producing: dict[str, Pending] = {}
-        self._pending: list[Pending] = []
+        self._pending = FairQueue()
         self._writing: Future[Committed] | None = None
         self._anchoring: Future[None] | None = None
         self._idle = asyncio.Event()
@@ -197,18 +198,16 @@ class Journal:
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
         loop = asyncio.get_running_loop()
-        group, left = shared_out(self._pending)
-        self._pending = []
+        group = self._pending.next_group()
         size = sum(pending.entry.payload_bytes for pending in group)
         if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
-            self._give_back(group + left)
+            self._give_back(group + self._pending.take_all())
             return
         try:
             frames = self._committer.frames([pending.entry for pending in group])
         except BaseException:
-            self._give_back(group + left)  # a fault of ours, before anything was written
+            self._give_back(group + self._pending.take_all())  # a fault of ours, before anything was written
             raise
-        self._pending = left
         self._idle.clear()
         producers = tuple(self._producers.values())
         self._writing = self._thread.submit(self._committer.commit, frames, producers)
@@ -269,13 +268,8 @@ class Journal:
 
     def _fail_behind(self, failed: set[str]) -> None:
         """Give back what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
-        kept: list[Pending] = []
-        behind: list[Pending] = []
-        for each in self._pending:
-            producer = each.entry.producer
-            (behind if producer is not None and producer.name in failed else kept).append(each)
+        behind = self._pending.take_of(failed)
         if behind:
-            self._pending = kept
             self._give_back(behind)
 
     def _give_back(self, group: list[Pending]) -> None:

@@ -48,6 +48,9 @@ never hold much memory."""
 SLACK_BYTES: Final = 4 << 10
 """Room for head and options behind a payload of known length."""
 
+MESSAGES_AT_ONCE: Final = 32
+"""How many messages one call returns: what follows costs the journal and the acknowledgement as well."""
+
 READ_LIMIT_BYTES: Final = 256 << 10
 """What is read at once at most, so that walking over it takes a few milliseconds at worst."""
 
@@ -147,7 +150,7 @@ class ForwardDecoder:
             offset = self._passed
             self.close()
             raise BrokenStream(*broken, messages, offset)
-        self.behind = self._open is not None and self._open.walk.behind
+        self.behind = len(found) == MESSAGES_AT_ONCE or (self._open is not None and self._open.walk.behind)
         return messages
 
     def _alone(self, block: Block) -> ForwardMessage | None:
@@ -176,7 +179,7 @@ class ForwardDecoder:
         self.behind = False
 
     def _find(self, view: memoryview, found: list[_Found]) -> None:
-        while self._begin < self._end:
+        while self._begin < self._end and len(found) < MESSAGES_AT_ONCE:
             window = view[self._begin : self._end]
             if self._open is None and window[0] == 0xC0:
                 beats = _heartbeats.match(window)

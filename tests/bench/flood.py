@@ -1,9 +1,10 @@
-"""The bench's peers for the case `fairness`, each a process of its own: `python -m tests.bench.flood quiet|flood …`.
+"""The bench's peers for the case `fairness`, each a process of its own: `python -m tests.bench.flood KIND …`.
 
 - `quiet`: many peers, each with an address of its own, that send a line now and then and wait for its ack. Prints
   `ready`, waits for a line on standard input, then for each such line measures for a while and prints one JSON object.
 - `flood`: one peer that sends as much as is taken, over several connections, until it is killed. Prints `ready` when it
   has sent something.
+- `busy`: no peer at all, but a neighbour that takes about as much of cores and disk as a flood, until it is killed.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import select
 import socket
 import sys
+import tempfile
 import threading
 import time
 from typing import Final
@@ -29,6 +31,9 @@ TINY: Final = 100
 
 LARGE_BYTES: Final = 8 << 20
 """fluentd's largest chunk unless it is told otherwise."""
+
+BUSY_BLOCK_BYTES: Final = 640 << 10
+BUSY_BLOCKS: Final = 100
 
 WINDOW_BYTES: Final = 16 << 20
 """What a connection of the flood sends without an ack."""
@@ -130,6 +135,26 @@ def _large() -> list[tuple[bytes, int]]:
     return [(msgpack.packb([tag, entries, {"chunk": chunk_id(1).decode()}]), 1)]
 
 
+def run_busy(options: argparse.Namespace) -> None:
+    """Take the half of the disk's time and what is left of a core, until killed."""
+    os.nice(options.nice)
+    threading.Thread(target=_spin, daemon=True).start()
+    with tempfile.TemporaryFile(buffering=0) as file:
+        block = os.urandom(BUSY_BLOCK_BYTES)
+        print("ready", flush=True)
+        for number in itertools.count():
+            began = time.monotonic()
+            file.seek(number % BUSY_BLOCKS * BUSY_BLOCK_BYTES)
+            file.write(block)
+            os.fdatasync(file.fileno())
+            time.sleep(time.monotonic() - began)
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
 MESSAGES: Final = {"chunks": _chunks, "tiny": _tiny, "large": _large}
 
 
@@ -145,8 +170,11 @@ def main() -> None:
     flood = kinds.add_parser("flood")
     flood.add_argument("--shape", choices=sorted(MESSAGES), required=True)
     flood.add_argument("--connections", type=int, default=8)
-    flood.add_argument("--nice", type=int, default=10, help="its own share of the cores is not what is measured")
     flood.set_defaults(run=run_flood)
+    busy = kinds.add_parser("busy")
+    busy.set_defaults(run=run_busy)
+    for kind in (flood, busy):
+        kind.add_argument("--nice", type=int, default=10, help="its own share of the cores is not what is measured")
     for kind in (quiet, flood):
         kind.add_argument("--port", type=int, required=True)
     options = parser.parse_args()

@@ -107,9 +107,12 @@ def latency_table(results: Results) -> Table:
         table.add_row("one sender alone: ack p50 / p99", f"{acks['alone_p50_ms']:.2f} / {acks['alone_p99_ms']:.2f} ms")
     if fairness := results.get("fairness"):
         for shape in FLOODS:
-            alone, beside = fairness[f"{shape}_alone_p99_ms"], fairness[f"{shape}_p99_ms"]
-            figure = f"{alone:.2f} / {beside:.2f} ms, {fairness[f'{shape}_times']:.1f} times"
-            table.add_row(f"20 quiet peers: ack p99 alone / beside a flood of {shape}", figure)
+            for title, part in (("median", "p50_ms"), ("p99", "p99_ms")):
+                alone, neighbour, flood = (
+                    fairness[f"{shape}_{name}_{part}"] for name in ("alone", "neighbour", "flood")
+                )
+                figure = f"{alone:.1f} / {neighbour:.1f} / {flood:.1f} ms"
+                table.add_row(f"20 quiet peers, ack {title}: alone / busy neighbour / flood of {shape}", figure)
     if first := results.get("first"):
         table.add_row("start to ready", f"{first['ready_s']:.2f} s")
         table.add_row("first message sent to acknowledged", f"{first['acked_ms']:.1f} ms")

@@ -148,6 +148,23 @@ async def test_messages_of_a_peer_that_has_gone_are_kept() -> None:
     assert [entry.payload for entry in journal.durable] == [ENTRY]
 
 
+async def test_a_peer_that_sends_much_in_little_and_goes_loses_nothing() -> None:
+    """Two hundred whole messages in one write: they are taken in parts, and the rest too when the peer is gone."""
+    journal = MoodyJournal()
+    journal.hold()
+    names = [f"{number:03d}" for number in range(200)]
+    async with listening(journal) as forward:
+        _, writer = await connect(forward)
+        writer.write(b"".join(map(packed, names)))
+        await until(lambda: 0 < journal.pending_count < len(names))
+        reset(writer)
+        await until(lambda: journal.pending_count == len(names))
+        journal.release()
+        await until(lambda: not forward.connections)
+
+    assert [entry.chunk_id.decode() for entry in journal.durable] == names
+
+
 async def test_many_in_flight_are_held_back_at_the_limit() -> None:
     """A sender that does not wait has to, once too much of it is unacknowledged; nothing is lost by it."""
     journal = MoodyJournal()

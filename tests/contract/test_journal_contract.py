@@ -16,7 +16,7 @@ from collector.journal.entry import Entry, Receipt
 from collector.journal.follow import Gap
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
-from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, payloads_in, read_all
+from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 from pipelines.frame import Frame, Origin, Position, Producer
 
 ORIGINS: Final = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0")]
@@ -113,11 +113,17 @@ async def test_acknowledged_is_durable_and_whole(journal: JournalUnderTest) -> N
 
 
 async def test_many_senders_at_once_keep_their_order(journal: JournalUnderTest) -> None:
-    """What is appended concurrently is kept once each, in the order of the appends."""
-    receipts = [journal.append(_entry(number)) for number in range(200)]
+    """What is appended concurrently is kept once each, what one client sent in the order in which it did."""
+    entries = [_entry(number) for number in range(200)]
+    receipts = [journal.append(entry) for entry in entries]
 
     assert set(await asyncio.gather(*receipts)) == {Receipt.DURABLE}
-    assert [int(payload.split(b":")[0]) for payload in payloads_in(journal.read())] == list(range(200))
+    kept = [each for frame in frames_in(journal.read()) for each in messages_of(frame)]
+    for origin in ORIGINS:
+        assert [each for each in kept if each.origin == origin] == [
+            kept_of(entry) for entry in entries if entry.origin == origin
+        ]
+    assert len(kept) == len(entries)
 
 
 async def test_positions_and_journal_time_rise_and_are_never_given_twice(journal: JournalUnderTest) -> None:

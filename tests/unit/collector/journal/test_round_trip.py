@@ -48,7 +48,7 @@ async def _append_all(directory: Path, run: list[list[Entry]], options: JournalO
 def test_what_is_appended_is_what_is_followed(
     history: list[list[list[Entry]]], segment_bytes: int, frame_bytes: int
 ) -> None:
-    """Across groups, frames, segments and restarts every entry is read once, whole, in order within its encoding."""
+    """Across groups, frames, segments and restarts every entry is read once, whole, in its client's order."""
     options = JournalOptions(
         limit_bytes=1 << 30,
         reserve_bytes=0,
@@ -66,9 +66,9 @@ def test_what_is_appended_is_what_is_followed(
         followed = [kept for frame in frames for kept in messages_of(frame)]
 
         assert gaps_in(found) == []
-        for encoding in ("forward", "forward-message", "json"):
-            expected = [kept for kept in appended if kept.encoding == encoding]
-            assert expected == [kept for kept in followed if kept.encoding == encoding]
+        for line in itertools.product(("forward", "forward-message", "json"), ORIGINS):
+            expected = [kept for kept in appended if (kept.encoding, kept.origin) == line]
+            assert expected == [kept for kept in followed if (kept.encoding, kept.origin) == line]
         assert len(followed) == len(appended)
         _assert_ordered(frames)
 

@@ -1,0 +1,117 @@
+"""The messages of one connection between the decoder and the acknowledgement."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from collector.config import ForwardInputConfig
+from collector.inputs.input import Appender, Counts
+from collector.journal.arrivals import SenderConnection, client_of
+from collector.journal.entry import Entry, Receipt
+from collector.logs import get_logger
+from collector.wire.forward_message import ForwardMessage, inflated
+from pipelines.frame import Origin
+
+MESSAGE_OVERHEAD_BYTES: Final = 1 << 10
+"""What a message costs beside its payload, so that a flood of tiny ones is bounded as well."""
+
+SHARE_PARTS: Final = 8
+"""One connection may have so large a part in the journal's hands of what is left for all: an eighth."""
+
+logger = get_logger("intake")
+
+
+class Giver(Protocol):
+    """What is needed of an input."""
+
+    name: str
+    options: ForwardInputConfig
+    counts: Counts
+    journal: Appender
+    unacked_limit_bytes: int
+
+
+class InHand:
+    """What waits to be given to the journal, and what is in its hands.
+
+    `refused` says that the journal did not take a message: nothing is acknowledged any more. `waiting` are those for
+    which there is no room yet.
+    """
+
+    def __init__(self, giver: Giver, origin: Origin) -> None:
+        self.refused = False
+        self.waiting: deque[ForwardMessage] = deque()
+        self._giver = giver
+        self._in_flight: deque[tuple[ForwardMessage, Entry]] = deque()
+        self._unacked_bytes = 0
+        self._origin = origin
+        self._sender = SenderConnection(client_of(origin))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was answered."""
+        return not (self.waiting or self._in_flight)
+
+    @property
+    def has_its_share(self) -> bool:
+        """Whether no more of it may be in the journal's hands.
+
+        A part of what is left, and one message at least: however many flood, there is room for who sends little.
+        """
+        unacked_bytes, giver = self._unacked_bytes, self._giver
+        return unacked_bytes > 0 and (
+            unacked_bytes >= giver.unacked_limit_bytes or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
+        )
+
+    def submit(self, on_receipt: Callable[[], None]) -> None:
+        """Give waiting messages to the journal as far as this connection may have more in its hands.
+
+        `on_receipt` is called for each once its receipt is known, and has to call `settle`.
+        """
+        giver = self._giver
+        while self.waiting and not self.has_its_share:
+            message = self.waiting.popleft()
+            if self.refused and message.ack:
+                message.release()  # the client sends it again
+                continue
+            if message.compressed:
+                options = giver.options
+                message = inflated(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
+            entry = Entry(
+                origin=self._origin,
+                encoding=message.encoding,
+                payload=message.payload,
+                tag=message.tag,
+                chunk_id=message.chunk_id,
+                claimed=message.claimed,
+                connection=self._sender,
+            )
+            self._in_flight.append((message, entry))
+            self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            giver.counts.messages += 1
+            giver.counts.claimed_records += max(message.claimed, 0)
+            giver.counts.broken_payloads += message.encoding == "forward-broken"
+            giver.journal.submit(entry, on_receipt)
+
+    def end(self) -> None:
+        """Take note that nothing more arrives: what comes under the same ids on another connection is sent again."""
+        self._sender.end()
+
+    def settle(self) -> list[bytes]:
+        """Let go of the messages whose receipts are known; return the acknowledgements that are due, in order."""
+        acks = []
+        while self._in_flight and self._in_flight[0][1].receipt is not None:
+            message, entry = self._in_flight.popleft()
+            self._unacked_bytes -= entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            message.release()
+            if entry.receipt is not Receipt.DURABLE:
+                self._refuse()
+            elif message.ack and not self.refused:
+                acks.append(message.ack)
+        return acks
+
+    def _refuse(self) -> None:
+        self._giver.counts.refused += 1
+        if not self.refused:
+            self.refused = True
+            logger.warning("forward_message_refused", input=self._giver.name, peer=self._origin.peer)
