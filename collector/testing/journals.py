@@ -31,15 +31,15 @@ class Gate:
         self.entered = threading.Event()
         self.open = threading.Event()
         self.open.set()
-        self.errors: list[OSError] = []
+        self.errors: list[OSError | None] = []
 
     def __call__(self, descriptor: int) -> None:
         """Take the place of fdatasync."""
         self.entered.set()
         if not self.open.wait(GATE_TIMEOUT_S):
             raise TimeoutError("the gate was not opened")
-        if self.errors:
-            raise self.errors.pop(0)
+        if self.errors and (error := self.errors.pop(0)) is not None:
+            raise error
         os.fsync(descriptor)
 
     async def wait_entered(self) -> None:

@@ -14,7 +14,7 @@ import trustme
 from fluent.sender import FluentSender
 
 from collector.config import ForwardInputConfig, Secret, TlsConfig
-from collector.inputs.proof import RELOAD_INTERVAL_S, Proof, TlsServer
+from collector.inputs.proof import RELOAD_INTERVAL_S, Proof, TlsServer, auth_text
 from collector.inputs.refusals import FAILURES_LIMIT
 from collector.inputs.sockets import ListenError
 from collector.testing.forward_handshakes import SHAPES, RefusedError, Shape, over_tls, ping, with_handshake
@@ -333,3 +333,8 @@ def test_what_cannot_be_demanded_is_said_in_a_sentence(files: TlsConfig, tmp_pat
     ):
         with pytest.raises(ListenError, match=said):
             Proof(ForwardInputConfig(**options), collector="web")
+
+
+def test_no_name_says_more_than_was_proven() -> None:
+    """Proofs are joined by `+`: a client that calls itself `a+user:root` is not `a` and root."""
+    assert auth_text(["key:a+user:root", "user:b%2B"]) == "key:a%2Buser:root+user:b%252B"

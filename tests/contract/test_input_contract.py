@@ -79,6 +79,41 @@ async def test_an_ack_leaves_when_its_message_is_durable() -> None:
         writer.close()
 
 
+async def test_nothing_is_acked_behind_a_refused_message() -> None:
+    """A client reads an acknowledgement as the last word on what it sent before, so none follows a refusal."""
+    journal = MoodyJournal()
+    taken: list[tuple[Entry, Callable[[], None]]] = []
+    journal.submit = lambda *pair: taken.append(pair)  # type: ignore[method-assign]
+    async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
+        reader, writer = await connect(forward)
+        writer.write(packed("one") + packed("two") + packed("three"))
+        await until(lambda: len(taken) == 3)
+        for (entry, _), receipt in zip(taken, (Receipt.DURABLE, Receipt.RETRY, Receipt.DURABLE), strict=True):
+            entry.receipt = receipt
+        for _, on_receipt in taken:
+            on_receipt()
+
+        assert await reader.read() == acked("one")
+        writer.close()
+
+
+async def test_one_connection_leaves_room_for_others() -> None:
+    """It may have an eighth of what is left in the journal's hands: who floods waits before the journal presses all."""
+    journal = MoodyJournal()
+    journal.room_bytes = 32 << 10
+    journal.hold()
+    async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
+        _, writer = await connect(forward)
+        writer.write(b"".join(packed(f"{number:03d}") for number in range(30)))
+        await until(lambda: any(not connection._reading for connection in forward.connections))
+        pending = journal.pending_count
+        journal.release()
+        await until(lambda: len(journal.durable) == 30)
+        writer.close()
+
+    assert pending == 4
+
+
 async def test_acks_keep_their_order_when_receipts_do_not() -> None:
     """A later message that is durable first waits for the earlier one."""
     journal = MoodyJournal()
@@ -151,17 +186,28 @@ async def test_messages_of_a_peer_that_has_gone_are_kept() -> None:
 async def test_a_peer_that_sends_much_in_little_and_goes_loses_nothing() -> None:
     """Two hundred whole messages in one write: they are taken in parts, and the rest too when the peer is gone."""
     journal = MoodyJournal()
-    journal.hold()
     names = [f"{number:03d}" for number in range(200)]
-    async with listening(journal) as forward:
+    submit, parts = journal.submit, list[int]()
+
+    def lose_the_peer(entry: Entry, on_receipt: Callable[[], None]) -> None:
+        if not journal.pending_count:
+            (connection,) = forward.connections
+            assert connection._transport is not None
+            connection._transport.abort()
+            asyncio.get_running_loop().call_soon(lambda: parts.append(journal.pending_count))
+        submit(entry, on_receipt)
+
+    journal.hold()
+    journal.submit = lose_the_peer  # type: ignore[method-assign]
+    async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
         _, writer = await connect(forward)
         writer.write(b"".join(map(packed, names)))
-        await until(lambda: 0 < journal.pending_count < len(names))
-        reset(writer)
         await until(lambda: journal.pending_count == len(names))
         journal.release()
         await until(lambda: not forward.connections)
+        writer.close()
 
+    assert 0 < parts[0] < len(names)
     assert [entry.chunk_id.decode() for entry in journal.durable] == names
 
 
@@ -212,6 +258,7 @@ async def test_a_peer_that_never_reads_is_not_read_from() -> None:
 
         pouring = asyncio.create_task(pour())
         await until(lambda: any(connection._write_paused for connection in forward.connections))
+        assert [connection._reading for connection in forward.connections] == [False]
 
         await ForwardSender(tcp("127.0.0.1", port_of(forward))).send(10)
         pouring.cancel()

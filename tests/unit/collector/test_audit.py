@@ -10,9 +10,11 @@ import pytest
 
 from collector import audit
 from collector.audit import FOLDER, AuditTrail, OwnRecords, leave_record
-from collector.internal import InternalServer
+from collector.internal import InternalClient, InternalClosed, InternalServer
+from collector.journal.entry import Receipt
 from collector.journal.writer import Journal
 from collector.testing.journals import Gate, frames_in, open_journal, payloads_in, read_all
+from pipelines.frame import Producer
 
 TIMEOUT_S = 10.0
 
@@ -52,6 +54,29 @@ async def test_a_record_waits_for_the_intake_and_is_there_once(tmp_path: Path) -
     await journal.close()
 
 
+async def test_a_record_whose_receipt_was_lost_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The intake kept it and died before it said so: the same sequence again is acknowledged, and not kept."""
+    journal = open_journal(tmp_path)
+    server = InternalServer(journal, tmp_path / "run" / "intake.sock")
+    await server.start()
+    append, lost = InternalClient.append, [True]
+
+    async def losing(client: InternalClient, producer: Producer, encoding: str, payload: bytes) -> Receipt:
+        receipt = await append(client, producer, encoding, payload)
+        if lost:
+            lost.clear()
+            raise InternalClosed("the other end is gone")
+        return receipt
+
+    monkeypatch.setattr(InternalClient, "append", losing)
+    async with asyncio.timeout(TIMEOUT_S):
+        await AuditTrail(tmp_path).record("start", {})
+
+    assert actions_in(tmp_path, journal) == ["start"]
+    await server.close()
+    await journal.close()
+
+
 async def test_what_commands_left_is_taken_once_though_it_could_not_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,11 +105,12 @@ def _killed(_: Path) -> None:
     raise OSError("killed")
 
 
-async def test_records_of_the_intake_wait_while_the_journal_takes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("good", [0, 1])
+async def test_records_of_the_intake_wait_while_the_journal_takes_nothing(tmp_path: Path, good: int) -> None:
     """Each is tried again in its turn: a later one that was kept would hide an earlier."""
     gate = Gate()
     journal = open_journal(tmp_path, sync=gate)
-    gate.errors = [OSError(errno.EIO, "Input/output error")]
+    gate.errors = [*[None] * good, OSError(errno.EIO, "Input/output error")]
     records = OwnRecords(journal)
     for number in range(3):
         records.append(f"handshake-{number}", {}, outcome="failure")

@@ -1,10 +1,12 @@
 """The data folder is made private, and only a folder that is ours is."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 
-from collector.data_dir import make_data_dir
+from collector.data_dir import lock_data_dir, make_data_dir
 from collector.errors import DataDirError
 
 
@@ -41,3 +43,15 @@ def test_a_file_in_its_place_is_named_as_such(tmp_path: Path) -> None:
 
     with pytest.raises(DataDirError, match="is no folder"):
         make_data_dir(tmp_path / "file")
+
+
+async def test_a_folder_that_another_collector_holds_is_refused(tmp_path: Path) -> None:
+    """Two on one folder would harm each other; the second is told the pid of the first."""
+    held = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    os.write(held, b"%d" % os.getppid())
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    with pytest.raises(DataDirError, match=rf"in use by another tidewaiter \(pid {os.getppid()}\)"):
+        await lock_data_dir(tmp_path)
+    os.close(held)
+    os.close(await lock_data_dir(tmp_path))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import resource
 from pathlib import Path
 
@@ -102,6 +103,35 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 
     assert before == file.path.read_bytes()
+
+
+def test_a_letter_is_synced_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor passes its record when `append` returns: by then it is on disk, and so is a new file's name."""
+    synced: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    file = DeadLetterFile(tmp_path, PIPELINE)
+    file.open(None)
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, sync)
+    file.append(letters_of(refused(0)))
+    file.append(letters_of(refused(1)))
+
+    assert synced == ["pipeline.ndjson", "dead-letters", "pipeline.ndjson"]
+
+
+async def test_a_batch_whose_letters_cannot_be_written_is_not_settled(tmp_path: Path) -> None:
+    """The output ends with the error and is started again by the worker, from the cursor."""
+    source = ListedSource([batch_of(0, ["fine"]), refused(1), refused(2)])
+    output = DeadLettersOutput(tmp_path)
+    output.resume(None)
+    (tmp_path / "dead-letters" / "pipeline.ndjson").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        await output.run(source)
+    assert [position.sequence for position in source.settled] == [0]
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

@@ -155,12 +155,44 @@ def test_fluent_bits_kubernetes_keys_become_orchestrator_and_container() -> None
     assert made["tidewaiter"]["fields"] == {"kubernetes": {"new_key": 1}}
 
 
+def test_no_content_says_where_it_came_from() -> None:
+    """Whatever a record calls itself, input, peer and proof are those of its connection, and its words stay fields."""
+    claims = {"origin": {"peer": "203.0.113.9", "auth": "key:root"}, "tidewaiter": {"origin": {"peer": "x"}}}
+    made = document({"log": "x", **claims, "host": "x", "observer": "x"}, origin=Origin("docker", "tcp", "192.0.2.7"))
+
+    assert made["tidewaiter"]["origin"] == {
+        "input": "docker",
+        "transport": "tcp",
+        "peer": "192.0.2.7",
+        "host": "192.0.2.7",
+    }
+    assert made["host"] == {"name": "192.0.2.7"}
+    assert made["tidewaiter"]["fields"] == {**claims, "host": "x", "observer": "x"}
+
+
+def test_a_certificates_name_is_the_host_of_its_origin() -> None:
+    """It is proven; the operator's map still wins over it, and a name reads as it stands in the certificate."""
+    proven = "certificate:web-1%2B2.example+key:web"
+
+    for peer, host in (("192.0.2.7", "web-1+2.example"), ("192.0.2.9", "edge-1")):
+        made = document({"log": "x"}, origin=Origin("docker", "tls", peer, proven))
+        assert made["tidewaiter"]["origin"] == {
+            "input": "docker",
+            "transport": "tls",
+            "peer": peer,
+            "auth": proven,
+            "host": host,
+        }
+        assert made["host"] == {"name": host}
+
+
 def test_the_operators_map_names_the_host() -> None:
     """`hosts:` wins over what the sender says."""
     peer = Origin("docker", "tcp", "192.0.2.9")
     made = document({"log": "x", "kubernetes": {"pod_name": "p", "host": "node-1"}}, origin=peer)
 
     assert made["host"] == {"name": "edge-1"}
+    assert made["tidewaiter"]["origin"]["host"] == "edge-1"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Ids and sequences come from the position and sort like it."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.testing.frames import frame_of
-from pipelines.frame import INDEX_LIMIT, INDEXES_KEPT, document_ids, event_sequences, id_prefix
+from pipelines.frame import INDEX_LIMIT, INDEXES_KEPT, JournalIdentity, document_ids, event_sequences, id_prefix
 
 frames = st.integers(0, 2**35 - 1).map(lambda sequence: frame_of(sequence=sequence))
 index = st.integers(0, INDEX_LIMIT - 2)
@@ -26,6 +27,21 @@ def test_ids_and_sequences_sort_like_positions(one: tuple[int, int], other: tupl
     assert texts == sorted(texts)
     assert numbers == sorted(numbers)
     assert numbers[1] < 2**63
+
+
+def test_no_two_records_have_one_id() -> None:
+    """P8: a record of another index, sequence, epoch, partition or journal has another id."""
+    frame = frame_of(sequence=3)
+    replace = msgspec.structs.replace
+    others = [
+        replace(frame, sequence=4),
+        replace(frame, epoch=frame.epoch + 1),
+        replace(frame, partition=1),
+        replace(frame, journal=JournalIdentity(frame.journal.id + 1, frame.journal.name)),
+    ]
+    identifiers = [document_ids(each, 7, 1)[0] for each in (frame, *others)] + [document_ids(frame, 8, 1)[0]]
+
+    assert len(set(identifiers)) == 6
 
 
 @given(frames)

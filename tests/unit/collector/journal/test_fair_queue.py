@@ -190,7 +190,7 @@ async def test_what_waited_for_its_share_is_answered_when_the_disk_fails(tmp_pat
     gate.shut()
     receipts = [journal.append(Entry(FLOODER, "forward", (b"first",)))]
     await gate.wait_entered()
-    receipts += [journal.append(Entry(FLOODER, "forward", (bytes(SHARE_BYTES),))) for _ in range(4)]
+    receipts += [journal.append(Entry(FLOODER, "forward", (bytes(LONE_SHARE_BYTES),))) for _ in range(4)]
     gate.errors = [OSError(errno.ENOSPC, "No space left on device")] * 9
     gate.open.set()
 

@@ -168,8 +168,10 @@ async def test_a_cut_off_end_of_a_sealed_segment_is_a_gap(tmp_path: Path, *, res
 
 async def test_a_damaged_segment_header_costs_no_frame(tmp_path: Path) -> None:
     """Journal and seed are the same in all segments: any other one helps out."""
-    journal = await _filled(tmp_path, segment_bytes=900)
-    for name in segment_files(tmp_path / "journal")[:-1]:
+    journal = await _filled(tmp_path, segment_bytes=1)
+    *older, _ = segment_files(tmp_path / "journal")
+    assert len(older) == 4
+    for name in older:
         _damage(tmp_path / "journal" / name, 30)
     found = read_all(tmp_path / "journal", journal.durable)
 
@@ -285,6 +287,27 @@ async def test_no_payload_passes_for_a_frame(tmp_path: Path) -> None:
     assert [(gap.first.sequence, gap.last.sequence) for gap in gaps_in(found)] == [(0, 0)]
     assert payloads_in(found) == [b"next"]
     await journal.close()
+
+
+async def test_no_frame_of_another_journal_passes_for_one(tmp_path: Path) -> None:
+    """A sender may have a whole journal of his own, of the same epoch: its frames differ by the seed, in every way."""
+    theirs = open_journal(tmp_path / "theirs")
+    await theirs.append(entry_of(b"filler"))
+    await theirs.append(entry_of(b"planted"))
+    content = (tmp_path / "theirs" / "journal" / theirs.durable.segment).read_bytes()
+    planted = content[frame_offsets(content)[1] :]
+    journal = open_journal(tmp_path)
+    await journal.append(entry_of(planted))
+    await journal.append(entry_of(b"next"))
+    path = tmp_path / "journal" / journal.durable.segment
+    _damage(path, path.read_bytes().index(FRAME_MAGIC) + 33)
+    found = read_all(tmp_path / "journal", journal.durable)
+
+    assert journal.durable.position == theirs.durable.position
+    assert payloads_in(found) == [b"next"]
+    assert [(gap.first.sequence, gap.last.sequence) for gap in gaps_in(found)] == [(0, 0)]
+    for each in (theirs, journal):
+        await each.close()
 
 
 async def test_other_files_in_the_folder_do_not_matter(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a start makes of whatever a crash, or a bad disk, left."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from collector.errors import DataDirError
 from collector.journal.format import FRAME_MAGIC
 from collector.journal.recovery import Recovered
-from collector.journal.segments import segment_files
+from collector.journal.segments import Segment, segment_files
 from collector.journal.writer import Journal
 from collector.testing.journals import (
     end_of_files,
@@ -178,6 +180,47 @@ async def test_half_written_small_files_are_removed(tmp_path: Path) -> None:
     journal = _open(tmp_path)
 
     assert not (tmp_path / "journal" / ".state.json.new").exists()
+    assert payloads_in(read_all(tmp_path / "journal", journal.durable)) == PAYLOADS
+    await journal.close()
+
+
+async def test_what_a_start_goes_on_from_is_synced_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that was killed may have left in the page cache what a power cut still takes; followers read it now."""
+    newest = await _stopped(tmp_path)
+    synced: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    journal = _open(tmp_path)
+
+    assert synced[0] == newest.name
+    assert journal.durable.segment > newest.name
+    await journal.close()
+
+
+async def test_a_tail_that_the_disk_does_not_give_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read error is no torn end: the bytes may be whole when the disk is well again, so the start refuses."""
+    newest = await _stopped(tmp_path)
+    content = newest.read_bytes()
+    last = frame_offsets(content)[-1]
+    pread = os.pread
+
+    def failing(descriptor: int, length: int, at: int) -> bytes:
+        if at + length > last and os.readlink(f"/proc/self/fd/{descriptor}") == str(newest):
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, length, at)
+
+    monkeypatch.setattr("collector.journal.segments.BLOCK_BYTES", 64)
+    monkeypatch.setattr(Segment.__init__, "__kwdefaults__", {"block_bytes": 64})
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(DataDirError, match="Input/output error"):
+        _open(tmp_path)
+    monkeypatch.undo()
+
+    assert newest.read_bytes() == content
+    journal = _open(tmp_path)
     assert payloads_in(read_all(tmp_path / "journal", journal.durable)) == PAYLOADS
     await journal.close()
 

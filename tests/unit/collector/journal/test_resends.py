@@ -63,6 +63,17 @@ def test_equal_on_one_connection_is_new() -> None:
     assert _arrived(resends, connection, X).repeats is None
 
 
+def test_equal_on_one_connection_is_new_whatever_its_id() -> None:
+    """No sender repeats on the same connection, so not even an id that is unique makes it a resend."""
+    resends = Resends(Clock())
+    connection = SenderConnection(b"a")
+    _stored(resends, connection, X, unique=True)
+
+    arrival = _arrived(resends, connection, X)
+
+    assert (arrival.repeats, arrival.waits_for) == (None, None)
+
+
 def test_equal_while_the_first_connection_lives_is_new() -> None:
     """Two connections of one client that send equal batches at a time send two."""
     resends = Resends(Clock())
@@ -117,8 +128,13 @@ def test_several_in_flight_are_all_recognised_in_their_order() -> None:
     assert [_stored(resends, second, key).repeats is not None for key in (X, Y, Z)] == [True] * 3
 
 
-def test_of_several_in_flight_nothing_is_a_resend_behind_something_new() -> None:
-    """What a pipelining sender repeats it repeats before anything new, so an equal message behind that is new."""
+@pytest.mark.parametrize(
+    ("again", "expected"), [((X, Z, Y), [True, False, False]), ((Y, X), [True, False])], ids=["behind", "order"]
+)
+def test_of_several_in_flight_nothing_is_a_resend_behind_something_new(
+    again: tuple[bytes, ...], expected: list[bool]
+) -> None:
+    """What a pipelining sender repeats it repeats in order and before anything new; an equal message else is new."""
     resends = Resends(Clock())
     first, second = SenderConnection(b"a"), SenderConnection(b"a")
     sent = [_arrived(resends, first, key) for key in (X, Y)]
@@ -126,7 +142,7 @@ def test_of_several_in_flight_nothing_is_a_resend_behind_something_new() -> None
         resends.settled(arrival, durable=True)
     first.end()
 
-    assert [_stored(resends, second, key).repeats is not None for key in (Y, Z, X)] == [True, False, False]
+    assert [_stored(resends, second, key).repeats is not None for key in again] == expected
 
 
 @pytest.mark.parametrize(("unique", "grace_s"), [(False, GRACE_S), (True, UNIQUE_GRACE_S)])

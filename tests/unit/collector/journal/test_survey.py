@@ -7,7 +7,7 @@ import pytest
 from collector.errors import UnreachableError
 from collector.journal.cursors import write_cursor
 from collector.journal.survey import ConsumerFacts, survey
-from collector.testing.journals import Gate, entry_of, frame_offsets, open_journal
+from collector.testing.journals import entry_of, frame_offsets, open_journal
 from pipelines.frame import Position
 
 
@@ -57,11 +57,21 @@ async def test_damage_is_counted_and_read_past(tmp_path: Path) -> None:
 
 async def test_what_was_never_acknowledged_does_not_count(tmp_path: Path) -> None:
     """A group whose sync failed stands in the file; the next segment says that the journal ends before it."""
-    gate = Gate()
-    journal = open_journal(tmp_path, sync=gate)
+    failed: list[bytes] = []
+
+    def sync(_: int) -> None:
+        if armed:
+            armed.clear()
+            failed.append(file.read_bytes())
+            raise OSError(5, "Input/output error")
+
+    armed: list[bool] = []
+    journal = open_journal(tmp_path, sync=sync)
     await journal.append(entry_of(b"kept"))
-    gate.errors = [OSError(5, "Input/output error")]
+    file = tmp_path / "journal" / journal.durable.segment
+    armed.append(True)
     await journal.append(entry_of(b"failed"))
+    file.write_bytes(failed[0])  # as if the disk had not let us cut it off
     await journal.append(entry_of(b"kept as well"))
 
     found = survey(tmp_path / "journal")

@@ -9,7 +9,7 @@ import pytest
 
 from collector.errors import DataDirError
 from collector.journal.entry import Entry, Receipt
-from collector.journal.format import DurableEnd
+from collector.journal.format import EPOCH_LIMIT, DurableEnd
 from collector.journal.segments import Segment, segment_files
 from collector.journal.state import load_state
 from collector.testing.clock import FakeClock
@@ -194,6 +194,31 @@ async def test_epoch_and_key_are_on_disk_before_their_segment_is(tmp_path: Path)
     await journal.close()
 
 
+async def test_a_segment_its_name_and_its_state_are_durable_before_its_first_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may take a file whose folder was not synced, with every frame that was synced in it."""
+    steps: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        steps.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    def write(descriptor: int, pieces: Sequence[memoryview]) -> int:
+        steps.append("written")
+        return os.writev(descriptor, pieces)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    journal = open_journal(tmp_path, segment_bytes=1, write=write, sync=sync)
+    await journal.append(entry_of(b"1"))
+    del steps[:]
+    await journal.append(entry_of(b"2"))
+    name = journal.durable.segment
+
+    # The state and its name, the header, its name, then the frame.
+    assert steps == [".state.json.new", "journal", "written", name, "journal", "written", name]
+    await journal.close()
+
+
 async def test_journal_time_never_goes_back(tmp_path: Path) -> None:
     """Clock jumps change nothing but the clock's part; a restart continues from the last frame."""
     clock = FakeClock()
@@ -237,6 +262,29 @@ async def test_an_older_copy_of_the_folder_gives_no_position_again(tmp_path: Pat
     journal = open_journal(tmp_path, clock)
 
     assert journal.durable.position.epoch not in used
+    await journal.close()
+
+
+async def test_a_clock_beyond_the_width_of_an_epoch_is_refused(tmp_path: Path) -> None:
+    """An epoch has 32 bits of every document's id: one more would be another record's."""
+    with pytest.raises(DataDirError, match="beyond the year 2106"):
+        open_journal(tmp_path, lambda: EPOCH_LIMIT * 10**9)
+
+    last = open_journal(tmp_path, lambda: EPOCH_LIMIT * 10**9 - 1)
+    assert last.durable.position.epoch == EPOCH_LIMIT - 1
+    await last.close()
+
+
+async def test_an_epoch_ends_long_before_its_sequences_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequence has 35 bits of every document's id; the next epoch begins at the first roll beyond half of them."""
+    monkeypatch.setattr("collector.journal.committer.SEQUENCE_LIMIT", 8)
+    journal = open_journal(tmp_path, segment_bytes=1)
+    for number in range(12):
+        await journal.append(entry_of(b"%d" % number))
+    frames = frames_in(read_all(tmp_path / "journal", journal.durable))
+
+    assert max(frame.sequence for frame in frames) == 4
+    assert len({(frame.epoch, frame.sequence) for frame in frames}) == 12
     await journal.close()
 
 

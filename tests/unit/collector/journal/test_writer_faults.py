@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from collector.errors import DataDirError
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
+from collector.journal.seals import TOMBSTONE_FILE, Tombstone, read_seal
 from collector.journal.segments import segment_files
 from collector.testing.journals import (
     ORIGIN,
@@ -179,6 +181,31 @@ async def test_reclaim_deletes_only_what_every_consumer_passed(tmp_path: Path) -
     await journal.close()
 
 
+async def test_the_tombstone_is_durable_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, it leaves segments that nobody needs, not a lawful deletion that looks like another's."""
+    journal = open_journal(tmp_path, segment_bytes=1)
+    for number in range(3):
+        await journal.append(entry_of(b"%d" % number))
+    write_cursor(tmp_path / "journal", "store", journal.durable.position)
+    before = segment_files(tmp_path / "journal")
+    told: list[str] = []
+    unlink = Path.unlink
+
+    def observed(path: Path, *, missing_ok: bool = False) -> None:
+        tombstone = read_seal(tmp_path / "evidence" / TOMBSTONE_FILE, Tombstone)
+        told.append(tombstone.first if tombstone is not None else "")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", observed)
+    assert journal.reclaim(wait=True) == 2
+    monkeypatch.undo()
+
+    assert told == [before[2]] * 2
+    await journal.close()
+
+
 async def test_a_damaged_cursor_deletes_nothing(tmp_path: Path) -> None:
     """What a damaged cursor holds is not known: the error names it, and nothing goes."""
     journal = open_journal(tmp_path, segment_bytes=1)
@@ -239,6 +266,32 @@ async def test_a_fault_of_ours_acknowledges_nothing(tmp_path: Path) -> None:
     assert wrong is Receipt.RETRY
     assert [type(each) for each in reported] == [TypeError]
     assert await journal.append(entry_of(b"2")) is Receipt.DURABLE
+    await journal.close()
+
+
+async def test_a_fault_of_ours_in_the_middle_of_a_group_leaves_nothing_of_it(tmp_path: Path) -> None:
+    """Half a frame was written when it happened: the next group goes to another segment and is read."""
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    failing: list[bool] = []
+
+    def write(descriptor: int, pieces: Sequence[memoryview]) -> int:
+        if failing:
+            failing.clear()
+            os.write(descriptor, pieces[0][:50])
+            raise RuntimeError("a fault of ours")
+        return os.writev(descriptor, pieces)
+
+    journal = open_journal(tmp_path, write=write)
+    await journal.append(entry_of(b"1"))
+    first = journal.durable
+    failing.append(True)
+
+    assert await journal.append(entry_of(b"2")) is Receipt.RETRY
+    journal.reclaim()
+    assert await journal.append(entry_of(b"3")) is Receipt.DURABLE
+    assert (tmp_path / "journal" / first.segment).stat().st_size == first.offset
+    found = read_all(tmp_path / "journal", journal.durable)
+    assert (payloads_in(found), gaps_in(found)) == ([b"1", b"3"], [])
     await journal.close()
 
 

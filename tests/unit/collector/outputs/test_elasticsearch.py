@@ -209,29 +209,35 @@ async def test_documents_in_the_failure_store_are_settled_and_told(server: BulkS
 async def test_two_requests_are_in_flight_and_the_cursor_waits_for_the_older(
     server: BulkServer, tmp_path: Path
 ) -> None:
-    """The second body is stored while the first hangs; nothing is settled before the first is."""
+    """The second body is stored while the first hangs; nothing is settled before the first is.
+
+    A third shows that the answer to the second was taken: no more than two are in flight.
+    """
     release = asyncio.Event()
-    second = asyncio.Event()
+    third = asyncio.Event()
 
     async def slow(_request: web.Request, lines: list[str]) -> web.Response:
         await release.wait()
         return server.store(lines)
 
     async def fast(_request: web.Request, lines: list[str]) -> web.Response:
-        second.set()
         return server.store(lines)
 
-    server.script = [slow, fast]
-    source = ListedSource([batch_of(0, ["x" * 5000]), batch_of(1, ["y" * 5000])])
+    async def last(_request: web.Request, lines: list[str]) -> web.Response:
+        third.set()
+        return server.store(lines)
+
+    server.script = [slow, fast, last]
+    source = ListedSource([batch_of(number, [letter * 5000]) for number, letter in enumerate("xyz")])
     async with running(server, source, tmp_path, request_limit=4000):
         async with asyncio.timeout(10):
-            await second.wait()
+            await third.wait()
         before = list(source.settled)
         release.set()
-        await source.wait_settled(1)
+        await source.wait_settled(2)
 
     assert [] == before
-    assert 2 == len(server.stored)
+    assert 3 == len(server.stored)
 
 
 async def test_full_dead_letters_make_the_output_wait(server: BulkServer, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What an answer settles, and how long the output waits after one that settles nothing."""
 
+import msgspec
 import pytest
 
 from collector.outputs.bulk import Body, slices
@@ -52,3 +53,20 @@ def test_an_answer_that_is_not_utf8_is_no_success() -> None:
     assert body is verdict.again
     assert not verdict.refused
     assert "" == request_problem(b'{"error":{"type":"\xff","reason":"\xfe"}}')
+
+
+def test_a_conflict_is_a_duplicate_only_where_it_says_so() -> None:
+    """What is stored already is settled; a conflict of any other kind says nothing of the document."""
+    batch = batch_of(0, ["a", "b", "c"])
+    body = Body(NOW)
+    for part in slices(batch.position, batch.documents[0], limit_bytes=1_000_000):
+        body.add(part)
+    kinds = ["version_conflict_engine_exception", "some_other_exception"]
+    items = [{"create": {"status": 409, "error": {"type": kind, "reason": "r"}}} for kind in kinds]
+    items.append({"create": {"status": 409}})
+
+    verdict = verdict_of(body, Answer(200, msgspec.json.encode({"errors": True, "items": items})))
+
+    assert (verdict.duplicates, verdict.delivered, verdict.refused) == (2, 0, [])
+    assert verdict.again is not None
+    assert verdict.again.identifier(0) == batch.documents[0].ids[1].decode()

@@ -64,6 +64,23 @@ def test_a_torn_write_at_any_byte_loses_and_doubles_nothing(tmp_path: Path, cut:
     assert found(tmp_path) == ["first", "second", "third"]
 
 
+def test_a_commit_syncs_data_before_the_manifest_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever the power goes, the manifest speaks only of bytes that are on disk."""
+    files = opened_files(tmp_path)
+    files.append(batch_of(0, ["one"]))
+    (path,) = (tmp_path / "store" / STREAM_FOLDER).iterdir()
+    steps: list[tuple[str, int]] = []
+
+    def sync(descriptor: int) -> None:
+        steps.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).name, manifest_of(tmp_path).documents))
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, sync)
+    files.commit(TIME)
+
+    assert steps == [(path.name, 0), (f".{MANIFEST_FILE}.new", 0), ("store", 1)]
+
+
 def test_files_no_manifest_names_are_removed(tmp_path: Path) -> None:
     """Files and folders made just before a crash are not searched, and gone after the next start."""
     opened_files(tmp_path).store([batch_of(0, ["a"])])

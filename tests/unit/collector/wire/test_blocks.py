@@ -29,6 +29,8 @@ def test_a_peer_takes_no_more_than_it_leaves_for_everybody_else(size_bytes: int)
 
     assert taken == LIMIT_BYTES // 2
     assert (modest.exhausted, blocks.exhausted) == (False, False)
+    greedy.take()  # a first block is never refused, so it is told behind that
+    assert (greedy.exhausted, modest.exhausted) == (True, False)
     assert modest.take_sized(BLOCK_BYTES + 1) is not None
 
 

@@ -478,13 +478,15 @@ def test_an_idle_connection_holds_no_memory() -> None:
 
 
 def test_a_lying_length_takes_no_memory() -> None:
-    """A payload declared as 60 MiB of which three bytes come costs one block."""
+    """A payload declared as 60 MiB of which three bytes come costs one block; of which more comes, four times that."""
     blocks = Blocks()
     decoder = ForwardDecoder(blocks, limit_bytes=MESSAGE_LIMIT_BYTES)
 
     receive(decoder, b"\x92\xa1t\xc6\x03\xc0\x00\x00abc")
 
     assert blocks.receiving_bytes == BLOCK_BYTES
+    receive(decoder, bytes(BLOCK_BYTES))
+    assert blocks.receiving_bytes == 4 * BLOCK_BYTES
 
 
 def test_many_unfinished_messages_take_little_memory_each() -> None:

@@ -1,6 +1,7 @@
 """The handshake against the worked example of `forward.md` section 5, and against clients that lie."""
 
 import hashlib
+import hmac
 
 import msgpack
 import pytest
@@ -103,6 +104,31 @@ def test_who_does_not_know_is_refused(sent: bytes, reason: str) -> None:
 
     assert msgpack.unpackb(verdict.pong) == ["PONG", False, reason, "", ""]
     assert (verdict.proven, bool(verdict.refused)) == ((), True)
+
+
+def test_every_refusal_costs_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time tells neither where a digest differs nor what was wrong: the same digests, compared whole, every time."""
+    work: list[int] = []
+    compare, sha512 = hmac.compare_digest, hashlib.sha512
+
+    def comparing(ours: bytes, theirs: bytes) -> bool:
+        work.append(len(ours) + len(theirs))
+        return compare(ours, theirs)
+
+    def digesting(content: bytes) -> object:
+        work.append(1)
+        return sha512(content)
+
+    costs = set()
+    for sent in (ping(b"wrong"), ping(password=b"wrong"), ping(user=b"mallory"), ping(b"wrong", password=b"wrong")):
+        del work[:]
+        with monkeypatch.context() as patch:
+            patch.setattr(hmac, "compare_digest", comparing)
+            patch.setattr(hashlib, "sha512", digesting)
+            assert not judged(sent).proven
+        costs.add(tuple(work))
+
+    assert costs == {(1, 256, 1, 256)}
 
 
 @pytest.mark.parametrize(
