@@ -10,7 +10,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
   "$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$python" && break; done)
 endif
 
-.PHONY: run test bench faults lint types imports fmt lock check unit clean
+.PHONY: run test bench faults mutants lint types imports fmt lock check unit clean
 
 run: $(VENV)/.runtime
 	$(BIN)/tidewaiter run
@@ -45,6 +45,10 @@ bench: $(VENV)/.development
 # N seeded runs of the fault harness, from SEED on: `make faults N=1 SEED=…` plays a run again.
 faults: $(VENV)/.development
 	$(BIN)/python tests/fault/faults.py $(if $(N),--runs $(N)) $(if $(SEED),--seed $(SEED))
+
+# The product without one guard at a time (tests/fault/mutants/*.patch): each turns a test red. `make mutants ONLY=name`.
+mutants: $(VENV)/.development
+	$(BIN)/python tests/fault/mutants.py $(if $(ONLY),--only $(ONLY)) $(MUTANTS_ARGS)
 
 check: $(VENV)/.runtime
 	$(BIN)/tidewaiter check
