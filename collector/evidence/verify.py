@@ -27,6 +27,7 @@ from collector.journal.format import (
     header_link,
 )
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, Seal, Tombstone, is_genuine, read_seal
+from collector.journal.segment_file import SUFFIX
 from collector.journal.segments import (
     FrameHead,
     Identity,
@@ -183,6 +184,8 @@ class Verifier:
     def _look_at(self, segment: Segment, end: int, tombstone: Tombstone | None, *, newest: bool) -> None:
         verdict = self.verdict
         verdict.segments += 1
+        if segment.flaw:
+            self._find("altered", segment.first, segment.name + SUFFIX, 0, segment.flaw)
         key = self._check_header(segment, tombstone)
         size = segment.size
         has_frames = end > segment.frames_at and key is not None

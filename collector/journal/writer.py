@@ -28,6 +28,7 @@ from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
 from collector.journal.seals import Anchor
+from collector.journal.segment_file import stored_bytes
 from collector.journal.segments import Identity, segment_files
 from collector.journal.state import load_state, message_digest
 from pipelines.frame import JournalIdentity, Producer
@@ -82,7 +83,7 @@ class Journal:
             self.is_new = continuation.before is None
             if self.is_new:
                 self._committer.begin()
-            self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
+            self.disk_bytes = sum(stored_bytes(directory, name) for name in segment_files(directory))
             on_failure.pop_all()
         self._producing: dict[str, Pending] = {}
         self._pending = FairQueue()
@@ -90,7 +91,7 @@ class Journal:
         self._anchoring: Future[None] | None = None
         self._idle = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._reclaimer = Reclaimer(directory, evidence, clock)
+        self._reclaimer = Reclaimer(directory, evidence, clock, options)
         self._closed = False
         self._on_durable: list[Callable[[DurableEnd], None]] = []
         self._on_pressure: list[Callable[[bool], None]] = []
@@ -123,6 +124,11 @@ class Journal:
     def room_bytes(self) -> int:
         """What may still be in flight before all senders have to wait."""
         return max(self._options.in_flight_limit_bytes - self.in_flight_bytes, 0)
+
+    @property
+    def _headroom_bytes(self) -> int:
+        """What stays below the limit for what is in flight."""
+        return min(self._options.in_flight_limit_bytes, self._options.limit_bytes // LIMIT_SEGMENTS)
 
     @property
     def full(self) -> bool:
@@ -197,7 +203,6 @@ class Journal:
 
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
-        loop = asyncio.get_running_loop()
         group = self._pending.next_group()
         size = sum(pending.entry.payload_bytes for pending in group)
         if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
@@ -208,12 +213,16 @@ class Journal:
         except BaseException:
             self._give_back(group + self._pending.take_all())  # a fault of ours, before anything was written
             raise
+        self._begin(self._committer.commit, frames, tuple(self._producers.values()), group=group)
+
+    def _begin(self, work: Callable[..., Committed], *arguments: object, group: Sequence[Pending] = ()) -> None:
+        """Let the writer's thread do something, and settle it in the loop."""
+        loop = asyncio.get_running_loop()
         self._idle.clear()
-        producers = tuple(self._producers.values())
-        self._writing = self._thread.submit(self._committer.commit, frames, producers)
+        self._writing = self._thread.submit(work, *arguments)
         self._writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._settle, group, done))
 
-    def _settle(self, group: list[Pending], done: Future[Committed]) -> None:
+    def _settle(self, group: Sequence[Pending], done: Future[Committed]) -> None:
         """Answer a group, in the loop, and write the next."""
         self._writing = None
         fault = done.exception()
@@ -228,7 +237,7 @@ class Journal:
         else:
             self.appended.frames += committed.frames
             self.appended.bytes += committed.bytes
-            self.appended.syncs += 1
+            self.appended.syncs += committed.frames > 0
             self.appended.sync_seconds += committed.sync_seconds
         self._let_go(group, durable=not committed.failure)
         self._press()
@@ -250,7 +259,7 @@ class Journal:
             for notify in self._on_durable:
                 notify(self.durable)
 
-    def _let_go(self, group: list[Pending], *, durable: bool) -> None:
+    def _let_go(self, group: Sequence[Pending], *, durable: bool) -> None:
         """Take note that a group is no longer in flight."""
         failed: set[str] = set()
         for pending in group:
@@ -286,9 +295,8 @@ class Journal:
         """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
         options = self._options
         flight_bytes = options.in_flight_limit_bytes // (FLIGHT_RELEASE_PARTS if self._pressed else 1)
-        headroom_bytes = min(options.in_flight_limit_bytes, options.limit_bytes // LIMIT_SEGMENTS)
         released_bytes = options.full_bytes if self._near_limit else 0
-        self._near_limit = self.disk_bytes >= options.limit_bytes - headroom_bytes - released_bytes
+        self._near_limit = self.disk_bytes >= options.limit_bytes - self._headroom_bytes - released_bytes
         pressed = self.full or self.in_flight_bytes >= flight_bytes
         if pressed != self._pressed:
             self._pressed = pressed
@@ -298,9 +306,9 @@ class Journal:
     def reclaim(self, *, wait: bool = False) -> int:
         """Delete sealed segments that every consumer has passed; return how many. To be called once a second.
 
-        They are gone a moment later, or with `wait` at once. It also finds out whether a full disk has room again.
-        Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted; OSError when a
-        file cannot be.
+        They are gone a moment later, or with `wait` at once. It also seals a segment that is old, compresses what
+        stays, and finds out whether a full disk has room again. Raises DataDirError when a cursor is damaged: what it
+        holds is not known, so nothing is deleted; OSError when a file cannot be.
         """
         settled = False
         try:
@@ -309,10 +317,15 @@ class Journal:
             if self._stuck and settled:
                 # The open segment may be what fills the disk. Nobody is served meanwhile.
                 self._move_on(self._thread.submit(self._committer.roll, tuple(self._producers.values())).result())
-            # On a full disk the space is wanted now, and nobody is served meanwhile.
+            elif self._writing is None and not self._stuck and not self._closed and self._committer.is_old:
+                self._begin(self._committer.roll, tuple(self._producers.values()))
             newest, state = self.durable.segment, self._committer.state
-            count, size = self._reclaimer.delete_before(needed_from, newest, state, wait=wait or self._stuck)
-            self.disk_bytes -= size
+            count, size = self._reclaimer.delete_before(
+                needed_from, newest, state, spare_bytes=self._spare_bytes(), wait=wait or self._stuck
+            )
+            if not self._stuck:
+                self._reclaimer.compress_before(newest)
+            self.disk_bytes -= size + self._reclaimer.take_freed()
             return count
         finally:
             reserve_bytes = self._options.reserve_bytes
@@ -320,6 +333,13 @@ class Journal:
             more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
             self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
+
+    def _spare_bytes(self) -> int:
+        """Return how much of the archive has to go, so that nobody has to wait for what all consumers have passed."""
+        options = self._options
+        if self._stuck:
+            return options.limit_bytes
+        return self.disk_bytes + self._headroom_bytes + 2 * options.full_bytes - options.limit_bytes
 
     @property
     def anchored(self) -> Anchor | None:

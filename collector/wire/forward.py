@@ -230,8 +230,7 @@ class ForwardDecoder:
         if mode == IMPOSSIBLE:
             raise WireError("mode", "element 1 is neither time nor entries")
         if mode == MESSAGE:
-            walk = ElementWalk(tag_end, elements - 1)
-            return _Open(mode, elements, tag_at, tag_end, tag_end, 0, walk)
+            return _Open(mode, elements, tag_at, tag_end, tag_end, 0, ElementWalk(tag_end, elements - 1))
         if mode == FORWARD:
             entries = array_head(window, tag_end)
             if entries is None:

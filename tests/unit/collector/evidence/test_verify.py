@@ -53,7 +53,7 @@ def reclaim(root: Path, segments: int) -> None:
     async def delete() -> None:
         clock = FakeClock()
         clock.advance(1000)
-        journal = open_journal(root, clock)
+        journal = open_journal(root, clock, compress=False)
         names = segment_files(root / "journal")
         with_frames = Segment(root / "journal", names[segments])
         write_cursor(root / "journal", "store", with_frames.first)
