@@ -140,7 +140,7 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     stall_timeout: Annotated[
         Duration,
-        Meta(description="A message of which nothing more arrives for so long, while we read, closes its connection."),
+        Meta(description="A message that halts for so long, or acknowledgements left unread, close their connection."),
     ] = 60.0
 
     handshake_timeout: Annotated[

@@ -37,10 +37,12 @@ class SenderConnection:
         self.held: deque[Arrival] = deque()
         self.has_sent_new = False
         self.repeated: dict[int, int] = {}
+        self.is_over = False
         self.on_end: Callable[[SenderConnection], None] | None = None
 
     def end(self) -> None:
-        """Say that the connection is gone."""
+        """Say that the connection is gone; messages that arrived on it may still be on their way to the rule."""
+        self.is_over = True
         if self.on_end is not None:
             self.on_end(self)
 
