@@ -13,6 +13,17 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, readable by us only, durably. Raises OSError.
+
+    One that is there is synced all the same: who made it may have been killed before that.
+    """
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(folder.parent)
+
+
 def free_bytes(directory: Path) -> int:
     """Return what the disk under `directory` still takes."""
     free = os.statvfs(directory)

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from collector.durable_files import free_bytes
+from collector.durable_files import free_bytes, make_folder
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
@@ -62,14 +62,14 @@ class Journal:
 
     def __init__(self, directory: Path, options: JournalOptions, clock: Callable[[], int], *, name: str) -> None:
         """Recover what is there, take the next epoch and open a segment. Use `open`."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory)
         self._directory = directory
         self._options = options
         self._lock = take_lock(directory / LOCK_FILE)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(os.close, self._lock)
             evidence = directory.parent / "evidence"
-            evidence.mkdir(mode=0o700, exist_ok=True)
+            make_folder(evidence)
             state = load_state(directory, export_to=evidence)
             identity = Identity(JournalIdentity(state.journal_id, name), state.seed)
             continuation, self.recovered = recover(directory, identity)
