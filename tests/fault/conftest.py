@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.testing.running import RunningCollector
+
 DISK_BYTES = 2 << 20
 FAST_DISK_BYTES = 512 << 20
 
@@ -44,3 +46,11 @@ def small_disk(tmp_path: Path, mount_disk: MountDisk) -> Path:
 def fast_disk(tmp_path: Path, mount_disk: MountDisk) -> Path:
     """A tmpfs for who syncs very often."""
     return mount_disk(tmp_path, FAST_DISK_BYTES)
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[RunningCollector]:
+    """A collector that was not started yet; what lives of it at the end is killed."""
+    collector = RunningCollector(tmp_path / "c")
+    yield collector
+    collector.kill_all()
