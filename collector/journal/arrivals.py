@@ -24,6 +24,8 @@ class SenderConnection:
     """One connection of a client (its credential, else what its socket proves, else its address), as the rule sees it.
 
     `number` is 0 until a message with a chunk id came, `unique` None; that first id tells of what kind all are.
+    `refused` says that one of its messages was not kept: then none behind it is, for the client sends all of them
+    again, and what it repeats behind a message that is new to us would pass for new too.
     """
 
     def __init__(self, client: bytes) -> None:
@@ -32,6 +34,7 @@ class SenderConnection:
         self.messages = 0
         self.waits = True
         self.ended = False
+        self.refused = False
         self.unique: bool | None = None
         self.unsettled = 0
         self.held: deque[Arrival] = deque()

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 
 import zstandard
 
-from collector.durable_files import sync_directory, write_all
+from collector.durable_files import sync_directory, write_all_at
 
 SUFFIX: Final = ".zst"
 BLOCK_BYTES: Final = 256 << 10
@@ -204,19 +204,17 @@ def _write_compressed(plain: Path, temporary: Path) -> int:
     try:
         blocks = -(-plain.stat().st_size // BLOCK_BYTES)
         table_bytes = _AROUND_BYTES + (blocks + 1) * _entry.size
-        os.lseek(descriptor, table_bytes, os.SEEK_SET)
-        entries = [(table_bytes, 0)]
+        entries, at = [(table_bytes, 0)], table_bytes
         for block in _blocks_of(plain):
             content = compressor.compress(block)
-            write_all(descriptor, content)
+            write_all_at(descriptor, content, at)
             entries.append((len(content), len(block)))
+            at += len(content)
         table = _encoded(entries)
-        write_all(descriptor, table)
-        size = os.lseek(descriptor, 0, os.SEEK_CUR)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        write_all(descriptor, table)
+        write_all_at(descriptor, table, at)
+        write_all_at(descriptor, table, 0)
         os.fsync(descriptor)
-        return size
+        return at + table_bytes
     finally:
         os.close(descriptor)
 

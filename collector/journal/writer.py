@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from collector.durable_files import free_bytes
+from collector.durable_files import free_bytes, make_folder
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
@@ -52,25 +52,32 @@ class Appended(msgspec.Struct):
     syncs: int = 0
     sync_seconds: float = 0.0
     failures: int = 0
+    last_failure: str = ""
+
+
+def _is_behind_refused(entry: Entry) -> bool:
+    """Tell whether an entry came behind one of its connection that was not kept: its client sends both again."""
+    return entry.connection is not None and entry.connection.refused and bool(entry.chunk_id)
 
 
 class Journal:
     """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread.
 
     `is_new` says that nothing stood in it; `durable` is the end up to which followers may read; `recovered` what the
-    start found; `failure` why the last group was not written, empty when it was.
+    start found; `failure` why the last group was not written, empty when it was; `unopened` why no segment could be
+    opened after a failure, so that nothing is taken, empty when one is open.
     """
 
     def __init__(self, directory: Path, options: JournalOptions, clock: Callable[[], int], *, name: str) -> None:
         """Recover what is there, take the next epoch and open a segment. Use `open`."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory)
         self._directory = directory
         self._options = options
         self._lock = take_lock(directory / LOCK_FILE)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(os.close, self._lock)
             evidence = directory.parent / "evidence"
-            evidence.mkdir(mode=0o700, exist_ok=True)
+            make_folder(evidence)
             state = load_state(directory, export_to=evidence)
             identity = Identity(JournalIdentity(state.journal_id, name), state.seed)
             continuation, self.recovered = recover(directory, identity)
@@ -98,6 +105,7 @@ class Journal:
         self._pressed = False
         self._stuck = free_bytes(directory) < options.reserve_bytes
         self._unplaced_bytes = 0
+        self.unopened = ""
         self._near_limit = False
         self.in_flight_bytes = 0
         self.appended = Appended()
@@ -173,11 +181,12 @@ class Journal:
         Receipts come after the sync of their group, to each client in the order of its entries; only an entry that is
         not taken at all has its receipt at once. RETRY: not kept (a failed write, no space, the journal is closed).
         REJECTED: it never can be. A producer sends what follows an entry only when it has the receipt: a later sequence
-        that was kept would hide the earlier.
+        that was kept would hide the earlier. Behind a message of a connection that was not kept, none of it is.
         """
         pending = Pending(entry, on_receipt)
-        if self._closed or not fits(entry):
-            self._answer_soon([pending], Receipt.RETRY if self._closed else Receipt.REJECTED)
+        if self._closed or _is_behind_refused(entry) or not fits(entry):
+            is_misfit = not self._closed and not fits(entry)
+            self._answer_soon([pending], Receipt.REJECTED if is_misfit else Receipt.RETRY)
             return
         if entry.producer is not None and self._is_known(pending, entry.producer):
             return
@@ -229,11 +238,13 @@ class Journal:
         committed = done.result() if fault is None else Committed(None, failure=f"{type(fault).__name__}: {fault}")
         self.failure = committed.failure
         self._stuck = committed.end is None or committed.no_space
+        self.unopened = "" if not self._stuck or committed.no_space else committed.failure
         if committed.no_space:
             self._unplaced_bytes = sum(pending.entry.payload_bytes for pending in group)
         self._move_on(committed)
         if committed.failure:
             self.appended.failures += 1
+            self.appended.last_failure = committed.failure
         else:
             self.appended.frames += committed.frames
             self.appended.bytes += committed.bytes
@@ -262,9 +273,12 @@ class Journal:
     def _let_go(self, group: Sequence[Pending], *, durable: bool) -> None:
         """Take note that a group is no longer in flight."""
         failed: set[str] = set()
+        refused = False
         for pending in group:
             self.in_flight_bytes -= pending.entry.payload_bytes
-            producer = pending.entry.producer
+            producer, connection = pending.entry.producer, pending.entry.connection
+            if connection is not None and pending.entry.chunk_id and not durable:
+                refused = connection.refused = True
             if producer is not None:
                 if durable:
                     self._producers[producer.name] = producer
@@ -272,12 +286,16 @@ class Journal:
                     failed.add(producer.name)
                 if self._producing.get(producer.name) is pending:
                     del self._producing[producer.name]
-        if failed:
+        if failed or refused:
             self._fail_behind(failed)
 
     def _fail_behind(self, failed: set[str]) -> None:
-        """Give back what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
-        behind = self._pending.take_of(failed)
+        """Give back what was sent behind a failed entry, by these producers or on a connection that was refused."""
+
+        def is_behind(entry: Entry) -> bool:
+            return _is_behind_refused(entry) or (entry.producer is not None and entry.producer.name in failed)
+
+        behind = self._pending.take_where(is_behind)
         if behind:
             self._give_back(behind)
 
@@ -307,16 +325,20 @@ class Journal:
         """Delete sealed segments that every consumer has passed; return how many. To be called once a second.
 
         They are gone a moment later, or with `wait` at once. It also seals a segment that is old, compresses what
-        stays, and finds out whether a full disk has room again. Raises DataDirError when a cursor is damaged: what it
-        holds is not known, so nothing is deleted; OSError when a file cannot be.
+        stays, and finds out whether a full disk has room again, and one that failed takes a new segment: senders wait
+        until it does. Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted;
+        OSError when a file cannot be.
         """
         settled = False
         try:
+            if self.unopened and self._writing is None:
+                opened = self._roll()
+                self.unopened = opened.failure
             needed_from = needed_position(self._directory, self._options.consumers)
             settled = self._writing is None and needed_from >= self.durable.position
-            if self._stuck and settled:
+            if self._stuck and settled and not self.unopened:
                 # The open segment may be what fills the disk. Nobody is served meanwhile.
-                self._move_on(self._thread.submit(self._committer.roll, tuple(self._producers.values())).result())
+                self._roll()
             elif self._writing is None and not self._stuck and not self._closed and self._committer.is_old:
                 self._begin(self._committer.roll, tuple(self._producers.values()))
             newest, state = self.durable.segment, self._committer.state
@@ -331,7 +353,7 @@ class Journal:
             reserve_bytes = self._options.reserve_bytes
             waits_for_more = self._stuck and not settled
             more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
-            self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
+            self._stuck = bool(self.unopened) or free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
 
     def _spare_bytes(self) -> int:
@@ -340,6 +362,12 @@ class Journal:
         if self._stuck:
             return options.limit_bytes
         return self.disk_bytes + self._headroom_bytes + 2 * options.full_bytes - options.limit_bytes
+
+    def _roll(self) -> Committed:
+        """Go on in a fresh segment, and wait for it: nobody is served meanwhile."""
+        rolled = self._thread.submit(self._committer.roll, tuple(self._producers.values())).result()
+        self._move_on(rolled)
+        return rolled
 
     @property
     def anchored(self) -> Anchor | None:
