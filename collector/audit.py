@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from collector.config import OWN_INPUT
-from collector.durable_files import replace_file
+from collector.durable_files import make_folder, replace_file
 from collector.internal import InternalClient, InternalClosed
 from collector.journal.entry import Entry, Receipt
 from collector.journal.writer import Journal
@@ -84,7 +84,7 @@ def leave_record(data_dir: Path, action: str, details: Mapping[str, Any], *, out
     It belongs to the folder's owner then, whoever ran the command.
     """
     folder = data_dir / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{time.time_ns():020}-{os.getpid()}.json"
     replace_file(path, audit_payload(action, details, outcome=outcome))
     owner = data_dir.stat()

@@ -75,6 +75,27 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="Largest size on disk. When it is reached senders wait; nothing undelivered is deleted."),
     ] = 20 << 30
 
+    archive: Annotated[
+        Duration,
+        Meta(
+            description="How long segments are kept that every output has passed, as far as the limit allows; "
+            "`verify` proves them, and a new output can begin with them."
+        ),
+    ] = 0.0
+
+    segment_age: Annotated[
+        Duration,
+        Meta(
+            description="A segment is sealed when it is so old, or 128 MiB long. Who takes over the machine can "
+            "forge what stands in the open one, and nothing older."
+        ),
+    ] = 3600.0
+
+    compress: Annotated[
+        bool,
+        Meta(description="Compress segments that still stand a minute after they were sealed, in the background."),
+    ] = True
+
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The server's side of TLS. Files are read again when they change."""
@@ -119,7 +140,7 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     stall_timeout: Annotated[
         Duration,
-        Meta(description="A message of which nothing more arrives for so long, while we read, closes its connection."),
+        Meta(description="A message that halts for so long, or acknowledgements left unread, close their connection."),
     ] = 60.0
 
     handshake_timeout: Annotated[

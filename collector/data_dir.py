@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from collector.durable_files import make_folder
 from collector.errors import DataDirError
 
 LOCK_WAIT_S: Final = 5.0
@@ -25,7 +26,9 @@ OURS: Final = frozenset({"journal", "evidence"})
 def make_data_dir(data_dir: Path) -> None:
     """Make the folder if need be, readable by us only; raise DataDirError when it is not ours to use."""
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not data_dir.exists():
+            make_folder(data_dir)
+        data_dir.mkdir(mode=0o700, exist_ok=True)
         found = data_dir.lstat()
     except FileExistsError as error:
         raise DataDirError(f"{data_dir}: is no folder") from error

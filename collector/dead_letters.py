@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from collector.config import DEAD_LETTERS_OUTPUT, PIPELINE_SOURCE
-from collector.durable_files import sync_directory, write_all
+from collector.durable_files import make_folder, sync_directory, write_all
 from collector.errors import DataDirError
 from collector.journal.segments import first_position, segment_files
 from pipelines.frame import Position
@@ -68,7 +68,7 @@ class DeadLetterFile:
         Letters stand in the order of their refusals, which is not that of their records: several requests are in
         flight. A damaged line between others is nobody's to judge and stays.
         """
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         if not self.path.exists():
             return
         again_from = _oldest(self._journal) if cursor is None else cursor

@@ -13,6 +13,17 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, readable by us only, durably. Raises OSError.
+
+    One that is there is synced all the same: who made it may have been killed before that.
+    """
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(folder.parent)
+
+
 def free_bytes(directory: Path) -> int:
     """Return what the disk under `directory` still takes."""
     free = os.statvfs(directory)
@@ -24,6 +35,14 @@ def write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def write_all_at(descriptor: int, content: bytes, at: int) -> None:
+    """Write all of `content` from an offset on; raises OSError, after any part of it."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, at)
+        view, at = view[written:], at + written
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -38,6 +38,7 @@ class Housekeeping:
         self._records = OwnRecords(journal)
         self._anchor_told_s = -ANCHOR_LOG_S
         self._anchor_told: Anchor | None = None
+        self._failures_told = 0
         if journal.is_new:
             self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
         recovered = journal.recovered
@@ -59,6 +60,7 @@ class Housekeeping:
             if time.monotonic() - self._anchor_told_s >= ANCHOR_LOG_S:
                 self._tell_anchor()
             self.tell_journal()
+            self._tell_failures()
             self._tell_recogniser()
             for each in self._inputs:
                 each.tick()
@@ -80,10 +82,19 @@ class Housekeeping:
 
     def tell_journal(self) -> None:
         """Say whether the journal takes what comes."""
-        if self._journal.full:
+        if self._journal.unopened:
+            self._context.unhealthy("journal", f"the disk fails: {self._journal.unopened}; senders wait")
+        elif self._journal.full:
             self._context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
         else:
             self._context.healthy("journal")
+
+    def _tell_failures(self) -> None:
+        appended = self._journal.appended
+        if appended.failures > self._failures_told:
+            since = appended.failures - self._failures_told
+            logger.error("journal_writes_failed", groups=since, reason=appended.last_failure)
+            self._failures_told = appended.failures
 
     def _tell_anchor(self) -> None:
         anchor = self._journal.anchored

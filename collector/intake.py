@@ -92,7 +92,14 @@ async def main(context: Context) -> None:
 def _open_journal(context: Context) -> Journal:
     config = context.config
     consumers = frozenset(config.consumers)
-    options = JournalOptions(limit_bytes=config.journal.limit, consumers=consumers, sync=_timed_sync)
+    options = JournalOptions(
+        limit_bytes=config.journal.limit,
+        segment_age_s=config.journal.segment_age,
+        archive_s=config.journal.archive,
+        compress=config.journal.compress,
+        consumers=consumers,
+        sync=_timed_sync,
+    )
     return Journal.open(Path(context.data_dir) / "journal", name=config.name, options=options)
 
 

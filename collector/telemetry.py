@@ -74,7 +74,9 @@ INPUT_UNPROVEN: Final = _intake.counter(
     "input_unproven", "Connections whose peer failed TLS or the handshake. See the audit records `handshake`.", "input"
 )
 INPUT_STALLED: Final = _intake.counter(
-    "input_stalled", "Connections closed within a message of which nothing more came.", "input"
+    "input_stalled",
+    "Connections closed within a message of which nothing more came, or because their peer does not read.",
+    "input",
 )
 INPUT_IDLE: Final = _intake.counter(
     "input_idle", "Silent connections closed to make room, since the input was near its limit.", "input"

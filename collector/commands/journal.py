@@ -91,7 +91,7 @@ def _report(found: Survey, config: Config, now_ns: int) -> dict[str, Any]:
     return {
         "journal": f"{found.journal.id:06x}",
         "collector": found.journal.name,
-        "bytes": sum(segment.bytes for segment in found.segments),
+        "bytes": sum(segment.stored_bytes for segment in found.segments),
         "limit_bytes": config.journal.limit,
         "end": None if found.end is None else found.end._asdict(),
         "segments": found.segments,
@@ -115,10 +115,11 @@ def _report(found: Survey, config: Config, now_ns: int) -> dict[str, Any]:
 def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     """Yield the report for people."""
     segments = found.segments
-    used, limit = size_text(sum(each.bytes for each in segments)), size_text(config.journal.limit)
+    used, limit = size_text(sum(each.stored_bytes for each in segments)), size_text(config.journal.limit)
     yield f"journal {found.journal.id:06x} of collector {escaped(found.journal.name)}: {used} of {limit}"
     frames, records = sum(each.frames for each in segments), sum(each.records for each in segments)
-    yield f"segments: {len(segments):,}, frames: {frames:,}, records: {records:,}"
+    compressed = sum(each.stored_bytes < each.bytes for each in segments)
+    yield f"segments: {len(segments):,} ({compressed:,} compressed), frames: {frames:,}, records: {records:,}"
     times = [time_ns for each in segments for time_ns in (each.first_ns, each.last_ns) if time_ns]
     if times:
         yield f"from {_instant(min(times))} to {_instant(max(times))}"

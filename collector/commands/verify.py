@@ -15,7 +15,7 @@ from collector.commands.terminal import size_text
 from collector.errors import DataDirError, UnreachableError
 from collector.evidence.verify import Finding, Verdict, Verifier
 from collector.journal.seals import anchors_in
-from collector.journal.segments import segment_files
+from collector.journal.segments import segment_bytes, segment_files
 from collector.journal.state import VERIFICATION_FILE, VerificationKey
 from pipelines.frame import Position
 
@@ -108,7 +108,7 @@ def _progress(journal: Path, *, shown: bool) -> Iterator[Any]:
     from rich.console import Console  # for people only
     from rich.progress import Progress
 
-    total = sum((journal / name).stat().st_size for name in segment_files(journal))
+    total = sum(segment_bytes(journal, name) for name in segment_files(journal))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("verifying", total=total)
         yield lambda count: progress.advance(task, count)

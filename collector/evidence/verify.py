@@ -27,6 +27,7 @@ from collector.journal.format import (
     header_link,
 )
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, Seal, Tombstone, is_genuine, read_seal
+from collector.journal.segment_file import SUFFIX
 from collector.journal.segments import (
     FrameHead,
     Identity,
@@ -183,6 +184,8 @@ class Verifier:
     def _look_at(self, segment: Segment, end: int, tombstone: Tombstone | None, *, newest: bool) -> None:
         verdict = self.verdict
         verdict.segments += 1
+        if segment.flaw:
+            self._find("altered", segment.first, segment.name + SUFFIX, 0, segment.flaw)
         key = self._check_header(segment, tombstone)
         size = segment.size
         has_frames = end > segment.frames_at and key is not None
@@ -228,11 +231,7 @@ class Verifier:
         if not begun:
             self._check_beginning(segment.name, header, tombstone)
         elif header.before != self._end and self._end is not None:
-            before = header.before
-            was_cut = before is not None and before.segment == self._end.segment
-            reason = "what the next segment goes on from is not there"
-            if not was_cut:  # else the end of that segment was found to be cut already
-                self._find("missing", self._first_missing(header), segment.name, 0, reason)
+            self._check_between(segment.name, header, tombstone, self._end.segment)
         elif self._link is not None and header.link_before != self._link:
             self._find("forged", first, segment.name, 0, "it does not go on from the segment before it")
         return key
@@ -242,8 +241,20 @@ class Verifier:
             self.verdict.first = header.position
         if self._partial or tombstone is None or header.link_before.hex() == tombstone.link:
             return
+        if name < tombstone.first:
+            self.verdict.notices.append(f"{name} was deleted lawfully, and is there: a crash came in between")
+            return
         first = first_position(tombstone.first)
         self._find("missing", first, name, 0, "the tombstone does not say that all before was deleted")
+
+    def _check_between(self, name: str, header: SegmentHeader, tombstone: Tombstone | None, known: str) -> None:
+        """Judge a segment that does not go on where the one before it, `known`, ends."""
+        was_cut = header.before is not None and header.before.segment == known
+        is_left = tombstone is not None and header.link_before.hex() == tombstone.link
+        if was_cut or is_left or (tombstone is not None and name < tombstone.first):
+            return  # found already, or a power cut undid some of a lawful deletion
+        reason = "what the next segment goes on from is not there"
+        self._find("missing", self._first_missing(header), name, 0, reason)
 
     def _first_missing(self, header: SegmentHeader) -> Position | None:
         """Return the first position that is missing before a segment."""

@@ -1,6 +1,7 @@
 """One connection of the `forward` input: bytes in, entries to the journal, acknowledgements back, in order."""
 
 import asyncio
+import contextlib
 from typing import Final, Protocol, cast
 
 from collector.inputs.in_hand import Giver, InHand
@@ -75,6 +76,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
         self.heard_s = owner.now_s
         self._received_bytes = 0
         self._progressed = self.heard_s, 0
+        self._unread_since_s: float | None = None
 
     @property
     def peer(self) -> str:
@@ -82,8 +84,10 @@ class ForwardConnection(asyncio.BufferedProtocol):
         return self._origin.peer
 
     def is_stalled(self, timeout_s: float) -> bool:
-        """Tell whether a message that has begun came to a halt, or trickles, while we read: to be asked often."""
+        """Tell whether a message came to a halt, or trickles, while we read, or nobody reads our answers: ask often."""
         now_s = self._owner.now_s
+        if self._unread_since_s is not None:
+            return now_s - self._unread_since_s >= timeout_s
         if not (self._reading and self._decoder.unfinished_bytes):
             self._progress(now_s)
         since_s, before_bytes = self._progressed
@@ -109,9 +113,10 @@ class ForwardConnection(asyncio.BufferedProtocol):
             self._finishing = True
             cast(asyncio.Transport, transport).abort()
 
-    def admitted(self) -> None:
-        """Take note that the input has admitted this connection already."""
+    def admitted(self, peer: str) -> None:
+        """Take note that the input has admitted this connection already; `abort` gives its place back."""
         self._admitted = True
+        self._origin = Origin(self._owner.name, "", peer)
 
     def greet(self, transport: asyncio.Transport, kind: str, peer: str) -> None:
         """Begin to speak with a peer that was admitted."""
@@ -200,22 +205,25 @@ class ForwardConnection(asyncio.BufferedProtocol):
                 self._progress(self.heard_s)
                 self._hand.waiting.extend(received)
             self._submit()
-        except Exception:
-            # The connection boundary (P7): whatever a peer's bytes provoke ends this connection and no other.
-            self._owner.counts.failures += 1
-            logger.exception("forward_connection_failed", input=self._owner.name, peer=self._origin.peer)
-            self._hand.refused = True
-            self._decoder.close()
-            self.finish()
-            if self._transport is not None:
-                self._transport.abort()
+        except Exception as error:
+            self._fail(error)
         if self._peer.takes_turns(count, messages, self._go_on):
             self._waits_for_turn = True
             self.flow()
         elif self._decoder.behind:
             asyncio.get_running_loop().call_soon(self._take, 0)  # others come first
-        elif self._transport is None:
+        elif self._transport is None or self._peer_finished:
             self._let_go()
+
+    def _fail(self, error: Exception) -> None:
+        """End this connection and no other (P7), whatever a peer's bytes have provoked."""
+        self._owner.counts.failures += 1
+        logger.error("forward_connection_failed", input=self._owner.name, peer=self._origin.peer, exc_info=error)
+        self._hand.give_up()
+        self._decoder.close()
+        self.finish()
+        if self._transport is not None:
+            self._transport.abort()
 
     def _go_on(self) -> None:
         """Go on when it is this connection's turn again."""
@@ -254,7 +262,10 @@ class ForwardConnection(asyncio.BufferedProtocol):
         if self._hand.refused:
             self._finishing = True
         if self._hand.waiting or not self._reading:
-            self._submit()
+            try:
+                self._submit()
+            except Exception as error:
+                self._fail(error)
         elif self._finishing:
             self._close_when_done()
 
@@ -275,11 +286,13 @@ class ForwardConnection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The peer does not read what we write."""
         self._write_paused = True
+        self._unread_since_s = self._owner.now_s
         self.flow()
 
     def resume_writing(self) -> None:
         """It has read."""
         self._write_paused = False
+        self._unread_since_s = None
         self.flow()
 
     def eof_received(self) -> bool:
@@ -287,6 +300,8 @@ class ForwardConnection(asyncio.BufferedProtocol):
         self._peer_finished = True
         self._hand.end()
         self.finish()
+        if not self._decoder.behind:
+            self._let_go()
         return True
 
     def finish(self) -> None:
@@ -318,11 +333,14 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def _end(self, transport: asyncio.Transport) -> None:
         if self._peer_finished or not self._has_acked:
+            if self._unread_since_s is None:
+                self._unread_since_s = self._owner.now_s  # it closes once everything is read
             transport.close()
         elif self._linger is None and not transport.is_closing():
             self._linger = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
             if transport.can_write_eof():
-                transport.write_eof()
+                with contextlib.suppress(OSError):  # it has vanished, and we are about to hear of it
+                    transport.write_eof()
             else:
                 transport.close()  # TLS: what was written goes out, and then its farewell
             self.flow()
@@ -342,7 +360,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
             self._let_go()
 
     def _let_go(self) -> None:
-        """Give back the decoder's memory: the peer has gone, and whatever arrived whole is in hand."""
+        """Give back the decoder's memory: the peer sends no more, and whatever arrived whole is in hand."""
         if self._decoder.unfinished_bytes:
             self._owner.counts.unfinished += 1
         self._decoder.close()

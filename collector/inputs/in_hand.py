@@ -86,16 +86,22 @@ class InHand:
                 claimed=message.claimed,
                 connection=self._sender,
             )
+            giver.journal.submit(entry, on_receipt)
             self._in_flight.append((message, entry))
             self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
             giver.counts.messages += 1
             giver.counts.claimed_records += max(message.claimed, 0)
             giver.counts.broken_payloads += message.encoding == "forward-broken"
-            giver.journal.submit(entry, on_receipt)
 
     def end(self) -> None:
         """Take note that nothing more arrives: what comes under the same ids on another connection is sent again."""
         self._sender.end()
+
+    def give_up(self) -> None:
+        """Take note of a fault of ours: nothing more is given to the journal, nothing acknowledged."""
+        self.refused = True
+        while self.waiting:
+            self.waiting.popleft().release()
 
     def settle(self) -> list[bytes]:
         """Let go of the messages whose receipts are known; return the acknowledgements that are due, in order."""

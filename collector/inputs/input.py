@@ -36,8 +36,8 @@ class Counts(msgspec.Struct):
 
     `broken` counts connections closed for broken framing by its code, `unfinished` those that ended within a message,
     `refused` messages that the journal did not take, `failures` faults of our own that ended a connection, `unproven`
-    connections whose peer did not prove who it is, `stalled` those closed within a message that did not go on, `idle`
-    those closed to make room.
+    connections whose peer did not prove who it is, `stalled` those closed within a message that did not go on, or
+    since the peer did not read, `idle` those closed to make room.
     """
 
     connections: int = 0

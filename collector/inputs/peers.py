@@ -42,9 +42,10 @@ class Peer:
 
     def _next(self) -> None:
         self._spent_bytes = 0
-        self._waiting.popleft()()
+        go_on = self._waiting.popleft()
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._next)  # first: the others go on even if this one fails
+        go_on()
 
 
 class Peers:

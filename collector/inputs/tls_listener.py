@@ -42,8 +42,11 @@ class TlsListener:
 
     def close(self) -> None:
         """Listen no more; connections that stand stay, those that are being opened end."""
-        for task in (*self._accepting, *self._opening):
+        for task in self._accepting:
             task.cancel()
+        for task in self._opening:
+            # Not at once: one that has not begun yet would never give back the place of whom it was to open.
+            asyncio.get_running_loop().call_soon(task.cancel)
         for each in self._sockets:
             each.close()
 
@@ -66,18 +69,18 @@ class TlsListener:
 
     async def _open(self, connection: socket.socket, peer: str) -> None:
         protocol = self._make_protocol()
-        protocol.admitted()
+        protocol.admitted(peer)
         timeout_s = self._owner.proof.timeout_s if self._owner.proof is not None else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, connection, ssl=self._tls.context(), ssl_handshake_timeout=timeout_s
             )
-        except asyncio.CancelledError:
-            self._owner.leave(peer)
-            raise
         except (OSError, EOFError, TimeoutError) as error:
             self._refuse(peer, error)
-            self._owner.leave(peer)
+            protocol.abort()
+        except BaseException:
+            protocol.abort()  # it may have met its transport by now: whose place it is, it gives back once
+            raise
 
     def _refuse(self, peer: str, error: Exception) -> None:
         """Say why; a peer that only connected and went away again, as load balancers do, proved nothing wrong."""

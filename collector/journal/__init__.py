@@ -68,8 +68,15 @@ the digest key over its bytes, 16 bytes long, and given where the client gave a 
 
 **Beside the segments**: `cursors/NAME.json` (`cursors`), `writer.lock`. Files that begin with a dot are half-written
 and may be removed. A segment set aside at a start (`.damaged`) had neither a header nor a frame that could be read.
-Later additions (index of chunk ids, checkpoints, anchors, sealed segments compressed as whole files) are files of
-their own.
+The index of chunk ids (`resend_index`) and what is said of the journal outside of it (`seals`) are files of their own.
+
+**Compressed segments**: one that still stands a minute after it was sealed becomes `NAME.segment.zst` (`segment_file`),
+whole, so that offsets, checksums and links are those of the plain file. Where both stand the plain one counts.
+
+**No preallocation**: measured on ext4, an append of 300 bytes is synced in 0.13 ms instead of 0.22 in a file that has
+its length already, one of 16 KiB or more in the same time as without, and room set aside without the length
+(`FALLOC_FL_KEEP_SIZE`) gains nothing. A lone sender's half a tenth of a millisecond is not worth a tail of zeros that
+every reader would have to tell from a cut.
 
 Measured on the project's machine, 800 KB messages: keyed BLAKE3 9.3 GB/s, keyed BLAKE2b 1.3, HMAC-SHA-256 2.0.
 """

@@ -24,6 +24,8 @@ class SenderConnection:
     """One connection of a client (its credential, else what its socket proves, else its address), as the rule sees it.
 
     `number` is 0 until a message with a chunk id came, `unique` None; that first id tells of what kind all are.
+    `refused` says that one of its messages was not kept: then none behind it is, for the client sends all of them
+    again, and what it repeats behind a message that is new to us would pass for new too.
     """
 
     def __init__(self, client: bytes) -> None:
@@ -32,15 +34,18 @@ class SenderConnection:
         self.messages = 0
         self.waits = True
         self.ended = False
+        self.refused = False
         self.unique: bool | None = None
         self.unsettled = 0
         self.held: deque[Arrival] = deque()
         self.has_sent_new = False
         self.repeated: dict[int, int] = {}
+        self.is_over = False
         self.on_end: Callable[[SenderConnection], None] | None = None
 
     def end(self) -> None:
-        """Say that the connection is gone."""
+        """Say that the connection is gone; messages that arrived on it may still be on their way to the rule."""
+        self.is_over = True
         if self.on_end is not None:
             self.on_end(self)
 

@@ -79,6 +79,14 @@ class Committer:
         """What is remembered beside the segments, the chain's present key among it."""
         return self._state
 
+    @property
+    def is_old(self) -> bool:
+        """Whether the open segment holds frames and is older than segments may become."""
+        active = self._active
+        if active is None or active.durable.position.sequence == active.header.first_sequence:
+            return False
+        return self._clock() - active.header.created_ns >= self._options.segment_age_s * 1e9
+
     def start(self, producers: Iterable[Producer]) -> DurableEnd:
         """Take an epoch and open its first segment; raise OSError, or DataDirError when the epochs are used up."""
         end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable

@@ -2,9 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import Final
 
+from collector.journal.entry import Entry
 from collector.journal.receipts import Pending
 
 SHARE_BYTES: Final = 64 << 10
@@ -108,12 +109,11 @@ class FairQueue:
         self._clients.clear()
         return left
 
-    def take_of(self, producers: Set[str]) -> list[Pending]:
-        """Take what waits of these producers."""
+    def take_where(self, is_wanted: Callable[[Entry], bool]) -> list[Pending]:
+        """Take those of which this is true."""
         taken: list[Pending] = []
         for pending in self.take_all():
-            producer = pending.entry.producer
-            if producer is not None and producer.name in producers:
+            if is_wanted(pending.entry):
                 taken.append(pending)
             else:
                 self.append(pending)

@@ -15,14 +15,21 @@ class JournalOptions(msgspec.Struct, frozen=True):
     """Limits of a journal.
 
     `limit_bytes` bounds all segments together; senders wait before it is reached, so that what is in flight still fits.
-    `segment_bytes` is where a segment is sealed, at most an eighth of the limit. `frame_bytes` is soft: one message may
-    be larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
+    `segment_bytes` is where a segment is sealed, at most an eighth of the limit; it is sealed as well when it is older
+    than `segment_age_s`, for who takes the machine can forge in the open one, and in nothing older. Segments that every
+    consumer has passed are kept for `archive_s` all the same, as long as the limit is not near. With `compress`, one
+    that is still there `compress_after_s` after it was sealed is compressed. `frame_bytes` is soft: one message may be
+    larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
     `consumers` are those that hold segments even before they have a cursor. `write` and `sync` are what makes bytes
     durable; tests pass their own.
     """
 
     limit_bytes: int = 20 << 30
     segment_bytes: int = 128 << 20
+    segment_age_s: float = 3600.0
+    archive_s: float = 0.0
+    compress: bool = True
+    compress_after_s: float = 60.0
     frame_bytes: int = 1 << 20
     in_flight_limit_bytes: int = 64 << 20
     reserve_bytes: int = 64 << 20

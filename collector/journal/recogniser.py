@@ -119,6 +119,7 @@ class Recogniser:
             chunk_id=entry.chunk_id,
             digest=entry.digest,
             sending=arrival.sending,
+            connection=entry.connection,
         )
 
         def hand_on() -> None:

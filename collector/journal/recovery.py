@@ -12,6 +12,7 @@ import msgspec
 from collector.durable_files import sync_directory
 from collector.errors import DataDirError
 from collector.journal.format import FIRST_LINK, FRAME_MAGIC, DurableEnd
+from collector.journal.segment_file import path_of, remove_copies
 from collector.journal.segments import Damage, Identity, Segment, UnreadableError, first_position, segment_files, walk
 from pipelines.frame import Position, Producer
 
@@ -49,6 +50,7 @@ def recover(directory: Path, identity: Identity) -> tuple[Continuation, Recovere
     recovered = Recovered()
     continuation = Continuation()
     tails: list[_Tail] = []
+    remove_copies(directory)
     names = segment_files(directory)
     if names:
         continuation.newest_epoch = first_position(names[-1]).epoch
@@ -64,12 +66,13 @@ def recover(directory: Path, identity: Identity) -> tuple[Continuation, Recovere
         finally:
             segment.close()
         if tail.end is None:
-            _remove_empty(directory / name, segment, recovered)
+            _remove_empty(path_of(directory, name), segment, recovered)
             if segment.header is not None:
                 continuation.before = segment.header.before
         else:
             if not any(each.end for each in tails):
-                _sync_valid(directory / name, tail.end.offset, recovered)
+                if not segment.compressed:
+                    _sync_valid(directory / name, tail.end.offset, recovered)
                 recovered.gaps = tail.gaps
             tails.append(tail)
         if segment.header is not None:
@@ -128,7 +131,7 @@ def _sync_valid(path: Path, end: int, recovered: Recovered) -> None:
 def _remove_empty(path: Path, segment: Segment, recovered: Recovered) -> None:
     """Remove a file without any valid frame; what may be evidence of something else is set aside."""
     content = path.read_bytes()
-    if segment.header is None and FRAME_MAGIC in content:
+    if segment.header is None and (segment.compressed or FRAME_MAGIC in content):
         path.rename(path.with_suffix(".damaged"))
         recovered.set_aside += (path.name,)
         return

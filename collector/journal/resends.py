@@ -108,6 +108,8 @@ class Resends:
         connection.number, connection.unique = self.newest_number, unique
         self._connections[connection.number] = connection
         connection.on_end = self.ended
+        if connection.is_over:
+            self.ended(connection)
 
     def arrived(self, connection: SenderConnection, key: bytes) -> Arrival:
         """Take note of a message, before it is stored; tell what it repeats."""
@@ -121,7 +123,11 @@ class Resends:
         if arrival.repeats is None and arrival.waits_for is None:
             connection.has_sent_new = True
         connection.unsettled += 1
-        self._hold(arrival)
+        if connection.ended:
+            # It had arrived when the connection ended, and was waiting for its turn.
+            self._late.setdefault(key, []).append(arrival)
+        else:
+            self._hold(arrival)
         return arrival
 
     def settled(self, arrival: Arrival, *, durable: bool) -> None:

@@ -24,6 +24,7 @@ from collector.journal.format import (
     measure_segment_header,
     position_of,
 )
+from collector.journal.segment_file import SUFFIX, CompressedFile, open_segment_file
 from pipelines.frame import JournalIdentity, Position
 
 BLOCK_BYTES: Final = 1 << 20
@@ -37,8 +38,18 @@ UNREADABLE_STEP_BYTES: Final = 4096
 
 
 def segment_files(directory: Path) -> list[str]:
-    """Names of all segments, oldest first."""
-    return sorted(name for name in os.listdir(directory) if position_of(name))
+    """Names of all segments, oldest first, whether compressed or not."""
+    return sorted({name for name in map(_segment_of, os.listdir(directory)) if position_of(name)})
+
+
+def _segment_of(file: str) -> str:
+    return file.removesuffix(SUFFIX)
+
+
+def segment_bytes(directory: Path, name: str) -> int:
+    """Length of a segment before compression; raise FileNotFoundError, OSError."""
+    with contextlib.closing(open_segment_file(directory, name)) as file:
+        return file.size
 
 
 def first_position(name: str) -> Position:
@@ -88,13 +99,13 @@ class Segment:
         self._block = b""
         self._block_at = 0
         self._block_bytes = block_bytes
-        self._descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = open_segment_file(directory, name)
         try:
             self._read_header(str(directory / name))
         except DamageError as error:
             self.damage = str(error)
         except BaseException:
-            os.close(self._descriptor)
+            self._file.close()
             raise
 
     def _read_header(self, file: str) -> None:
@@ -108,14 +119,27 @@ class Segment:
 
     @property
     def size(self) -> int:
-        """Present length of the file."""
-        return os.fstat(self._descriptor).st_size
+        """Present length, before compression."""
+        return self._file.size
+
+    @property
+    def stored_bytes(self) -> int:
+        """What the file takes on disk."""
+        return self._file.stored_bytes
+
+    @property
+    def flaw(self) -> str:
+        """What is wrong with the file around the segment's bytes; empty when nothing is."""
+        return self._file.flaw if isinstance(self._file, CompressedFile) else ""
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is read from a compressed file, which nobody writes to any more."""
+        return isinstance(self._file, CompressedFile)
 
     def close(self) -> None:
         """Let go of the file; payloads handed out stay valid."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
+        self._file.close()
 
     def head(self, at: int, limit: int) -> FrameHead:
         """Return the frame whose head is at `at` and which ends at or before `limit`; raise DamageError."""
@@ -171,7 +195,7 @@ class Segment:
         start = at - self._block_at
         if start < 0 or start + length > len(self._block):
             try:
-                self._block = os.pread(self._descriptor, min(max(length, self._block_bytes), max(limit - at, 0)), at)
+                self._block = self._file.read(min(max(length, self._block_bytes), max(limit - at, 0)), at)
             except OSError as error:
                 raise UnreadableError(f"{self.name} cannot be read at {at}: {error.strerror}") from error
             self._block_at, start = at, 0
@@ -236,16 +260,17 @@ def acknowledged_ends(directory: Path, names: Sequence[str]) -> dict[str, int]:
             segment = Segment(directory, name, block_bytes=HEADERS_BYTES)
         except FileNotFoundError:
             continue
+        size = segment.size
         segment.close()
         if not known:
-            ends[name] = (directory / name).stat().st_size
+            ends[name] = size
         elif before is not None and before.segment == name:
             ends[name] = before.offset
         elif before is None or before.segment < name:
             ends[name] = segment.frames_at
             continue  # it holds nothing, so what came before it was said by the later one
         else:
-            ends[name] = (directory / name).stat().st_size
+            ends[name] = size
         known = segment.header is not None
         before = segment.header.before if segment.header is not None else None
     return ends

@@ -27,12 +27,13 @@ from pipelines.frame import JournalIdentity, Position
 class SegmentFacts(msgspec.Struct):
     """One segment. Times are journal time in nanoseconds, 0 without a frame; `records` are those that senders claim.
 
-    `gaps` counts places where bytes are damaged. What is behind the last frame of the newest segment is none: a group
-    may be on its way.
+    `bytes` is its length, `stored_bytes` what it takes on disk, less when it is compressed. `gaps` counts places where
+    bytes are damaged. What is behind the last frame of the newest segment is none: a group may be on its way.
     """
 
     name: str
     bytes: int
+    stored_bytes: int
     frames: int = 0
     records: int = 0
     first_ns: int = 0
@@ -101,7 +102,7 @@ def survey(directory: Path) -> Survey:
 
 
 def _look_at(segment: Segment, end: int, found: Survey, *, newest: bool) -> SegmentFacts:
-    facts = SegmentFacts(segment.name, segment.size, gaps=int(segment.header is None))
+    facts = SegmentFacts(segment.name, segment.size, segment.stored_bytes, gaps=int(segment.header is None))
     for each in walk(segment, end, payloads=False):
         if isinstance(each, Damage):
             facts.gaps += each.end < end or not newest

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from collector.durable_files import free_bytes
+from collector.durable_files import free_bytes, make_folder
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
@@ -28,6 +28,7 @@ from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
 from collector.journal.recovery import recover
 from collector.journal.seals import Anchor
+from collector.journal.segment_file import stored_bytes
 from collector.journal.segments import Identity, segment_files
 from collector.journal.state import load_state, message_digest
 from pipelines.frame import JournalIdentity, Producer
@@ -51,25 +52,32 @@ class Appended(msgspec.Struct):
     syncs: int = 0
     sync_seconds: float = 0.0
     failures: int = 0
+    last_failure: str = ""
+
+
+def _is_behind_refused(entry: Entry) -> bool:
+    """Tell whether an entry came behind one of its connection that was not kept: its client sends both again."""
+    return entry.connection is not None and entry.connection.refused and bool(entry.chunk_id)
 
 
 class Journal:
     """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread.
 
     `is_new` says that nothing stood in it; `durable` is the end up to which followers may read; `recovered` what the
-    start found; `failure` why the last group was not written, empty when it was.
+    start found; `failure` why the last group was not written, empty when it was; `unopened` why no segment could be
+    opened after a failure, so that nothing is taken, empty when one is open.
     """
 
     def __init__(self, directory: Path, options: JournalOptions, clock: Callable[[], int], *, name: str) -> None:
         """Recover what is there, take the next epoch and open a segment. Use `open`."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory)
         self._directory = directory
         self._options = options
         self._lock = take_lock(directory / LOCK_FILE)
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(os.close, self._lock)
             evidence = directory.parent / "evidence"
-            evidence.mkdir(mode=0o700, exist_ok=True)
+            make_folder(evidence)
             state = load_state(directory, export_to=evidence)
             identity = Identity(JournalIdentity(state.journal_id, name), state.seed)
             continuation, self.recovered = recover(directory, identity)
@@ -82,7 +90,7 @@ class Journal:
             self.is_new = continuation.before is None
             if self.is_new:
                 self._committer.begin()
-            self.disk_bytes = sum((directory / file).stat().st_size for file in segment_files(directory))
+            self.disk_bytes = sum(stored_bytes(directory, name) for name in segment_files(directory))
             on_failure.pop_all()
         self._producing: dict[str, Pending] = {}
         self._pending = FairQueue()
@@ -90,13 +98,14 @@ class Journal:
         self._anchoring: Future[None] | None = None
         self._idle = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._reclaimer = Reclaimer(directory, evidence, clock)
+        self._reclaimer = Reclaimer(directory, evidence, clock, options)
         self._closed = False
         self._on_durable: list[Callable[[DurableEnd], None]] = []
         self._on_pressure: list[Callable[[bool], None]] = []
         self._pressed = False
         self._stuck = free_bytes(directory) < options.reserve_bytes
         self._unplaced_bytes = 0
+        self.unopened = ""
         self._near_limit = False
         self.in_flight_bytes = 0
         self.appended = Appended()
@@ -123,6 +132,11 @@ class Journal:
     def room_bytes(self) -> int:
         """What may still be in flight before all senders have to wait."""
         return max(self._options.in_flight_limit_bytes - self.in_flight_bytes, 0)
+
+    @property
+    def _headroom_bytes(self) -> int:
+        """What stays below the limit for what is in flight."""
+        return min(self._options.in_flight_limit_bytes, self._options.limit_bytes // LIMIT_SEGMENTS)
 
     @property
     def full(self) -> bool:
@@ -167,11 +181,12 @@ class Journal:
         Receipts come after the sync of their group, to each client in the order of its entries; only an entry that is
         not taken at all has its receipt at once. RETRY: not kept (a failed write, no space, the journal is closed).
         REJECTED: it never can be. A producer sends what follows an entry only when it has the receipt: a later sequence
-        that was kept would hide the earlier.
+        that was kept would hide the earlier. Behind a message of a connection that was not kept, none of it is.
         """
         pending = Pending(entry, on_receipt)
-        if self._closed or not fits(entry):
-            self._answer_soon([pending], Receipt.RETRY if self._closed else Receipt.REJECTED)
+        if self._closed or _is_behind_refused(entry) or not fits(entry):
+            is_misfit = not self._closed and not fits(entry)
+            self._answer_soon([pending], Receipt.REJECTED if is_misfit else Receipt.RETRY)
             return
         if entry.producer is not None and self._is_known(pending, entry.producer):
             return
@@ -197,7 +212,6 @@ class Journal:
 
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
-        loop = asyncio.get_running_loop()
         group = self._pending.next_group()
         size = sum(pending.entry.payload_bytes for pending in group)
         if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
@@ -208,27 +222,33 @@ class Journal:
         except BaseException:
             self._give_back(group + self._pending.take_all())  # a fault of ours, before anything was written
             raise
+        self._begin(self._committer.commit, frames, tuple(self._producers.values()), group=group)
+
+    def _begin(self, work: Callable[..., Committed], *arguments: object, group: Sequence[Pending] = ()) -> None:
+        """Let the writer's thread do something, and settle it in the loop."""
+        loop = asyncio.get_running_loop()
         self._idle.clear()
-        producers = tuple(self._producers.values())
-        self._writing = self._thread.submit(self._committer.commit, frames, producers)
+        self._writing = self._thread.submit(work, *arguments)
         self._writing.add_done_callback(lambda done: loop.call_soon_threadsafe(self._settle, group, done))
 
-    def _settle(self, group: list[Pending], done: Future[Committed]) -> None:
+    def _settle(self, group: Sequence[Pending], done: Future[Committed]) -> None:
         """Answer a group, in the loop, and write the next."""
         self._writing = None
         fault = done.exception()
         committed = done.result() if fault is None else Committed(None, failure=f"{type(fault).__name__}: {fault}")
         self.failure = committed.failure
         self._stuck = committed.end is None or committed.no_space
+        self.unopened = "" if not self._stuck or committed.no_space else committed.failure
         if committed.no_space:
             self._unplaced_bytes = sum(pending.entry.payload_bytes for pending in group)
         self._move_on(committed)
         if committed.failure:
             self.appended.failures += 1
+            self.appended.last_failure = committed.failure
         else:
             self.appended.frames += committed.frames
             self.appended.bytes += committed.bytes
-            self.appended.syncs += 1
+            self.appended.syncs += committed.frames > 0
             self.appended.sync_seconds += committed.sync_seconds
         self._let_go(group, durable=not committed.failure)
         self._press()
@@ -250,12 +270,15 @@ class Journal:
             for notify in self._on_durable:
                 notify(self.durable)
 
-    def _let_go(self, group: list[Pending], *, durable: bool) -> None:
+    def _let_go(self, group: Sequence[Pending], *, durable: bool) -> None:
         """Take note that a group is no longer in flight."""
         failed: set[str] = set()
+        refused = False
         for pending in group:
             self.in_flight_bytes -= pending.entry.payload_bytes
-            producer = pending.entry.producer
+            producer, connection = pending.entry.producer, pending.entry.connection
+            if connection is not None and pending.entry.chunk_id and not durable:
+                refused = connection.refused = True
             if producer is not None:
                 if durable:
                     self._producers[producer.name] = producer
@@ -263,12 +286,16 @@ class Journal:
                     failed.add(producer.name)
                 if self._producing.get(producer.name) is pending:
                     del self._producing[producer.name]
-        if failed:
+        if failed or refused:
             self._fail_behind(failed)
 
     def _fail_behind(self, failed: set[str]) -> None:
-        """Give back what producers sent behind a failed entry: a later sequence kept would hide the earlier."""
-        behind = self._pending.take_of(failed)
+        """Give back what was sent behind a failed entry, by these producers or on a connection that was refused."""
+
+        def is_behind(entry: Entry) -> bool:
+            return _is_behind_refused(entry) or (entry.producer is not None and entry.producer.name in failed)
+
+        behind = self._pending.take_where(is_behind)
         if behind:
             self._give_back(behind)
 
@@ -286,9 +313,8 @@ class Journal:
         """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
         options = self._options
         flight_bytes = options.in_flight_limit_bytes // (FLIGHT_RELEASE_PARTS if self._pressed else 1)
-        headroom_bytes = min(options.in_flight_limit_bytes, options.limit_bytes // LIMIT_SEGMENTS)
         released_bytes = options.full_bytes if self._near_limit else 0
-        self._near_limit = self.disk_bytes >= options.limit_bytes - headroom_bytes - released_bytes
+        self._near_limit = self.disk_bytes >= options.limit_bytes - self._headroom_bytes - released_bytes
         pressed = self.full or self.in_flight_bytes >= flight_bytes
         if pressed != self._pressed:
             self._pressed = pressed
@@ -298,28 +324,50 @@ class Journal:
     def reclaim(self, *, wait: bool = False) -> int:
         """Delete sealed segments that every consumer has passed; return how many. To be called once a second.
 
-        They are gone a moment later, or with `wait` at once. It also finds out whether a full disk has room again.
-        Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted; OSError when a
-        file cannot be.
+        They are gone a moment later, or with `wait` at once. It also seals a segment that is old, compresses what
+        stays, and finds out whether a full disk has room again, and one that failed takes a new segment: senders wait
+        until it does. Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted;
+        OSError when a file cannot be.
         """
         settled = False
         try:
+            if self.unopened and self._writing is None:
+                opened = self._roll()
+                self.unopened = opened.failure
             needed_from = needed_position(self._directory, self._options.consumers)
             settled = self._writing is None and needed_from >= self.durable.position
-            if self._stuck and settled:
+            if self._stuck and settled and not self.unopened:
                 # The open segment may be what fills the disk. Nobody is served meanwhile.
-                self._move_on(self._thread.submit(self._committer.roll, tuple(self._producers.values())).result())
-            # On a full disk the space is wanted now, and nobody is served meanwhile.
+                self._roll()
+            elif self._writing is None and not self._stuck and not self._closed and self._committer.is_old:
+                self._begin(self._committer.roll, tuple(self._producers.values()))
             newest, state = self.durable.segment, self._committer.state
-            count, size = self._reclaimer.delete_before(needed_from, newest, state, wait=wait or self._stuck)
-            self.disk_bytes -= size
+            count, size = self._reclaimer.delete_before(
+                needed_from, newest, state, spare_bytes=self._spare_bytes(), wait=wait or self._stuck
+            )
+            if not self._stuck:
+                self._reclaimer.compress_before(newest)
+            self.disk_bytes -= size + self._reclaimer.take_freed()
             return count
         finally:
             reserve_bytes = self._options.reserve_bytes
             waits_for_more = self._stuck and not settled
             more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
-            self._stuck = free_bytes(self._directory) < reserve_bytes + more_bytes
+            self._stuck = bool(self.unopened) or free_bytes(self._directory) < reserve_bytes + more_bytes
             self._press()
+
+    def _spare_bytes(self) -> int:
+        """Return how much of the archive has to go, so that nobody has to wait for what all consumers have passed."""
+        options = self._options
+        if self._stuck:
+            return options.limit_bytes
+        return self.disk_bytes + self._headroom_bytes + 2 * options.full_bytes - options.limit_bytes
+
+    def _roll(self) -> Committed:
+        """Go on in a fresh segment, and wait for it: nobody is served meanwhile."""
+        rolled = self._thread.submit(self._committer.roll, tuple(self._producers.values())).result()
+        self._move_on(rolled)
+        return rolled
 
     @property
     def anchored(self) -> Anchor | None:

@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -79,7 +80,10 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, po
 
 
 class RunningCollector:
-    """One collector: the files and ports outlive its processes, so it can be killed and started again."""
+    """One collector: the files and ports outlive its processes, so it can be killed and started again.
+
+    `environment` is put on top of ours at a start.
+    """
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class RunningCollector:
         self.console_port = free_port()
         self._mark = uuid.uuid4().hex
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
         configuration: dict[str, object] = {
             "data_dir": str(self.data_dir),
             "name": "collector-under-test",
@@ -136,7 +141,7 @@ class RunningCollector:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, MARK: self._mark},
+                env={**os.environ, **self.environment, MARK: self._mark},
             )
 
     def wait_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
@@ -160,6 +165,12 @@ class RunningCollector:
             return 0, str(error)
         finally:
             connection.close()
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric's samples, 0 while there is none."""
+        _, metrics = self.get("/metrics")
+        samples = re.findall(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", metrics, re.MULTILINE)
+        return sum(map(float, samples))
 
     def processes(self) -> dict[int, str]:
         """Every living process of this collector, orphans too: pid -> role (`supervisor`, `intake`, …)."""

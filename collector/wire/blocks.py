@@ -63,6 +63,12 @@ class Blocks:
         """Whether unfinished messages take more than they may."""
         return self.free_bytes < 0
 
+    def offered(self) -> memoryview:
+        """Return the memory of the block that `take` returns next, to be read into if there is anything to read."""
+        if not self._spare:
+            self._spare.append(Block(self, BLOCK_BYTES))
+        return self._spare[-1].view
+
     def take(self) -> Block:
         """Return a pooled block to be read into."""
         self.receiving_bytes += BLOCK_BYTES
@@ -108,6 +114,10 @@ class PeerBlocks:
     def exhausted(self) -> bool:
         """Whether unfinished messages take more than they may, of this peer or of all."""
         return self._blocks.exhausted or self.receiving_bytes > self._blocks.free_bytes
+
+    def offered(self) -> memoryview:
+        """As of the pool."""
+        return self._blocks.offered()
 
     def take(self) -> Block:
         """Return a pooled block to be read into."""

@@ -54,6 +54,7 @@ MESSAGES_AT_ONCE: Final = 32
 READ_LIMIT_BYTES: Final = 256 << 10
 """What is read at once at most, so that walking over it takes a few milliseconds at worst."""
 
+_OUT_OF_MEMORY: Final = "memory", "unfinished messages take too much memory, of this peer or of all"
 _heartbeats: Final = re.compile(rb"\xc0+")
 
 
@@ -115,10 +116,9 @@ class ForwardDecoder:
         return self._end - self._begin
 
     def writable(self) -> memoryview:
-        """Return memory to read into; it is valid until the next call of any method. Never empty."""
-        if self._block is None:
-            self._block = self._blocks.take()
-        return self._block.view[self._end : self._end + READ_LIMIT_BYTES]
+        """Return memory to read into, never empty; valid until the next call of any method, of any decoder."""
+        free = self._block.view[self._end :] if self._block is not None else self._blocks.offered()
+        return free[:READ_LIMIT_BYTES]
 
     def received(self, count: int) -> list[ForwardMessage]:
         """Take note of `count` bytes written into `writable()`; return the messages that became whole, in order.
@@ -126,6 +126,8 @@ class ForwardDecoder:
         The work per call is bounded: see `behind`. Raises BrokenStream when the bytes behind the messages cannot be
         delimited.
         """
+        if self._block is None and count:
+            self._block = self._blocks.take()  # no sooner: many connections only hear that there is no more
         if self._block is None:
             return []
         self._end += count
@@ -150,7 +152,8 @@ class ForwardDecoder:
             offset = self._passed
             self.close()
             raise BrokenStream(*broken, messages, offset)
-        self.behind = len(found) == MESSAGES_AT_ONCE or (self._open is not None and self._open.walk.behind)
+        stopped = len(found) == MESSAGES_AT_ONCE or (self._open is not None and self._open.walk.behind)
+        self.behind = stopped and self._begin < self._end
         return messages
 
     def _alone(self, block: Block) -> ForwardMessage | None:
@@ -230,8 +233,7 @@ class ForwardDecoder:
         if mode == IMPOSSIBLE:
             raise WireError("mode", "element 1 is neither time nor entries")
         if mode == MESSAGE:
-            walk = ElementWalk(tag_end, elements - 1)
-            return _Open(mode, elements, tag_at, tag_end, tag_end, 0, walk)
+            return _Open(mode, elements, tag_at, tag_end, tag_end, 0, ElementWalk(tag_end, elements - 1))
         if mode == FORWARD:
             entries = array_head(window, tag_end)
             if entries is None:
@@ -366,7 +368,7 @@ class ForwardDecoder:
         if unfinished * 2 <= BLOCK_BYTES:
             self._move(self._sized(2 * unfinished))
         elif self._blocks.exhausted:
-            raise _out_of_memory()
+            raise WireError(*_OUT_OF_MEMORY)
 
     def _grown(self, size: int) -> int:
         """Return the size to grow to from `size`: double it, or up to four times if the message is known to be long."""
@@ -376,12 +378,8 @@ class ForwardDecoder:
     def _sized(self, size_bytes: int) -> Block:
         block = self._blocks.take_sized(size_bytes)
         if block is None:
-            raise _out_of_memory()
+            raise WireError(*_OUT_OF_MEMORY)
         return block
-
-
-def _out_of_memory() -> WireError:
-    return WireError("memory", "unfinished messages take too much memory, of this peer or of all")
 
 
 def _joins(last: _Found, message: _Found) -> bool:

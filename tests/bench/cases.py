@@ -8,149 +8,42 @@
 | `acks` | 200 senders, one message in flight each, each waiting for its ack; then one sender alone |
 | `fairness` | 20 quiet peers that wait for acks: alone, beside a busy neighbour, beside a flood in three shapes |
 | `first` | an idle collector: start to ready, one message sent to found by `tidewaiter search` |
+
+Those of the journal alone stand in `journal_cases`, those of a worker that is behind in `pressure_cases`.
 """
 
 import argparse
-import http.client
 import json
-import re
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from collector.testing.running import RunningCollector, wait_until
+from tests.bench import journal_cases, pressure_cases
+from tests.bench.collectors import (
+    COLLECTOR_CORE,
+    DELIVERY_TIMEOUT_S,
+    Figures,
+    collector_with,
+    counts,
+    helper,
+    line_of,
+    sink_output,
+    stored,
+    throughput,
+    written,
+)
 from tests.bench.corpus import CHUNK_KEY, single_messages
 from tests.bench.load import ack_of, chunk_id, connect
-from tests.bench.measure import MemoryPeak, cpu_by_role, on_core, touch_memory
+from tests.bench.measure import cpu_by_role, on_core
 
-Figures = dict[str, float]
-
-WRITTEN: Final = re.compile(
-    r'^tidewaiter_worker_output_documents_total\{outcome="delivered",output="store"\} (\S+)', re.M
-)
-DELIVERY_TIMEOUT_S: Final = 120.0
-COLLECTOR_CORE: Final = 0
-OTHERS_CORE: Final = 1
 WAITING_SENDERS: Final = 200
 FLOODS: Final = ("chunks", "tiny", "large")
 WAITING_S: Final = 4.0
 ALONE_S: Final = 2.0
-
-
-@contextmanager
-def helper(*arguments: str, pin: bool) -> Iterator[subprocess.Popen[str]]:
-    """A process of the bench beside the collector, ended with the block."""
-    with on_core(OTHERS_CORE if pin else None):
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    """The next line a helper writes; raise SystemExit when it ended instead."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"{process.args!r} ended without an answer")
-    return line
-
-
-@contextmanager
-def collector_with(outputs: dict[str, dict[str, object]], *, pin: bool) -> Iterator[RunningCollector]:
-    """A ready collector with a data folder of its own, stopped and removed with the block."""
-    with tempfile.TemporaryDirectory(prefix="tw-bench-") as folder:
-        collector = RunningCollector(Path(folder), outputs=outputs)
-        try:
-            with on_core(COLLECTOR_CORE if pin else None):
-                collector.start()
-            collector.wait_ready()
-            yield collector
-            collector.stop()
-        finally:
-            collector.kill_all()
-
-
-def counts(port: int) -> dict[str, int]:
-    """What the sink has counted."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/bench/counts")
-        found: dict[str, int] = json.loads(connection.getresponse().read())
-        return found
-    finally:
-        connection.close()
-
-
-def sink_output(port: int, *, gzip: bool) -> dict[str, dict[str, object]]:
-    """The configuration's outputs for a sink."""
-    return {"sink": {"type": "elasticsearch", "urls": [f"http://127.0.0.1:{port}"], "gzip": gzip}}
-
-
-def stored(collector: RunningCollector) -> int:
-    """Container documents in the local store."""
-    return int(collector.query("SELECT count(*) AS n FROM logs")[0]["n"])
-
-
-def written(collector: RunningCollector) -> int:
-    """Documents the local store says it has committed, our own audit records too; the metric is up to 1 s old."""
-    found = WRITTEN.search(collector.get("/metrics")[1])
-    return int(float(found[1])) if found else 0
-
-
-def throughput(
-    collector: RunningCollector,
-    options: argparse.Namespace,
-    *,
-    delivered: Callable[[], int],
-    checked: Callable[[], int],
-    poll_s: float,
-) -> Figures:
-    """Send the corpus, wait until every document has arrived; cost per event by role, pace and memory.
-
-    `delivered` is polled and must cost the collector little; `checked` is the count that is compared in the end.
-    """
-    processes = collector.processes()
-    load_command = ("tests.bench.load", "chunks", "--events", str(options.events), "--port")
-    with helper(*load_command, str(collector.forward_port), pin=options.pin) as load:
-        line_of(load)
-        touch_memory()
-        before = cpu_by_role(processes)
-        with MemoryPeak(processes).watching() as peak:
-            assert load.stdin is not None
-            load.stdin.write("go\n")
-            load.stdin.flush()
-            sent: dict[str, float] = json.loads(line_of(load))
-            events = int(sent["records"])
-            wait_until(lambda: delivered() >= events, timeout_s=DELIVERY_TIMEOUT_S, what="all documents", poll_s=poll_s)
-            ended = time.monotonic()
-        after = cpu_by_role(processes)
-    if collector.processes() != processes:
-        raise SystemExit(f"a process of the collector died under load:\n{collector.log()[-4000:]}")
-    arrived = checked()
-    if arrived != events:
-        raise SystemExit(f"{events} events sent, {arrived} documents arrived")
-    cost = {role: (after[role] - before[role]) * 1e6 / events for role in before}
-    return {
-        "events": events,
-        "intake_us": cost["intake"],
-        "worker_us": cost["worker"],
-        "rest_us": sum(cost.values()) - cost["intake"] - cost["worker"],
-        "all_us": sum(cost.values()),
-        "events_per_s": events / (ended - sent["began"]),
-        "acked_per_s": events / (sent["ended"] - sent["began"]),
-        "pss_mib": peak.bytes / (1 << 20),
-        **{f"pss_{role}_mib": size / (1 << 20) for role, size in peak.roles.items()},
-    }
 
 
 def to_sink(options: argparse.Namespace, *, gzip: bool) -> Figures:
@@ -297,4 +190,13 @@ CASES: Final[dict[str, Callable[[argparse.Namespace], Figures]]] = {
     "acks": acks,
     "fairness": fairness,
     "first": first,
+    "append": journal_cases.append,
+    "read": journal_cases.read,
+    "ids": journal_cases.ids,
+    "behind": pressure_cases.behind,
+    "hold": pressure_cases.hold,
+    "start": journal_cases.start,
 }
+
+ASKED_FOR: Final = frozenset({"hold", "start"})
+"""Cases that take minutes, or tens of gigabytes of disk, and so are run only when they are named."""

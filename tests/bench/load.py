@@ -12,6 +12,7 @@ import argparse
 import base64
 import itertools
 import json
+import os
 import select
 import socket
 import sys
@@ -28,9 +29,15 @@ MESSAGES: Final = 20_000
 """How many different messages the waiting senders repeat."""
 
 
+_process: Final = os.urandom(8)
+
+
 def chunk_id(number: int) -> bytes:
-    """A chunk id of the usual shape (base64 of 16 bytes), different for each number."""
-    return base64.b64encode(number.to_bytes(16, "big"))
+    """A chunk id of the usual shape (base64 of 16 bytes), different for each number and process.
+
+    The same bytes under the same id from a later process would be a resend.
+    """
+    return base64.b64encode(_process + number.to_bytes(8, "big"))
 
 
 def connect(port: int) -> socket.socket:

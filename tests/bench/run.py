@@ -21,7 +21,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.cases import CASES, FLOODS, Figures
+from tests.bench.cases import ASKED_FOR, CASES, FLOODS
+from tests.bench.collectors import Figures
 from tests.bench.corpus import corpus, yardstick_body, yardstick_us
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
@@ -45,6 +46,34 @@ ROWS: Final = (
     ("documents, checked by count", "events", ",.0f"),
 )
 """The figures shown: title, name, format."""
+
+JOURNAL_ROWS: Final = {
+    "append": (
+        ("append, groups of messages of 800 KB", "{append_mb_s:,.0f} MB/s", ""),
+        ("the same groups written and synced in a plain loop", "{plain_mb_s:,.0f} MB/s", ""),
+        ("append against the plain loop", "{append_share:.0%}", "60 %"),
+    ),
+    "read": (
+        ("follow, a core", "{read_mb_s:,.0f} MB/s", "1,000 MB/s"),
+        ("verify, a core", "{verify_mb_s:,.0f} MB/s", "500 MB/s"),
+    ),
+    "ids": (("a million remembered chunk ids", "{ids_mb:.1f} MB", "40 MB"),),
+    "behind": (
+        ("delivered live", "{live_per_s:,.0f} events/s", ""),
+        ("delivered by a worker that catches up", "{behind_per_s:,.0f} events/s", ""),
+        ("catching up against live", "{behind_times:.2f} times", "1.1 times"),
+    ),
+    "hold": (
+        ("intake's memory (PSS) while the journal fills, outputs stopped", "{hold_filling_mib:.0f} MiB", ""),
+        ("the same when it was full, after {hold_full_after_s:.0f} s", "{hold_first_mib:.0f} MiB", ""),
+        ("the same at the end; its peak", "{hold_last_mib:.0f}; {hold_peak_mib:.0f} MiB", "flat"),
+    ),
+    "start": (
+        ("opening {start_gib:.0f} GiB that a killed writer left", "{start_open_s:.2f} s", "1 s"),
+        ("a whole collector on them, until it is ready", "{start_ready_s:.2f} s", ""),
+    ),
+}
+"""By case: title, figure, what is asked."""
 
 Results = dict[str, dict[str, float]]
 
@@ -120,6 +149,17 @@ def latency_table(results: Results) -> Table:
     return table
 
 
+def journal_table(results: Results) -> Table:
+    """What the journal does, and what is asked of it."""
+    table = Table(title="Journal")
+    for heading, justify in (("what", "left"), ("figure", "right"), ("asked", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for case, rows in JOURNAL_ROWS.items():
+        for title, shape, asked in rows if case in results else ():
+            table.add_row(title.format(**results[case]), shape.format(**results[case]), asked)
+    return table
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
@@ -143,9 +183,16 @@ def guard(rounds: Sequence[Figures]) -> str | None:
 def arguments() -> argparse.Namespace:
     """The command line; `cases` in the order of CASES."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: all")
+    parser.add_argument(
+        "cases",
+        nargs="*",
+        metavar="CASE",
+        help=f"of {', '.join(CASES)}; default: all but {', '.join(sorted(ASKED_FOR))}",
+    )
     parser.add_argument("--events", type=int, default=1_000_000, help="events per run of a throughput case")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the case `hold` floods")
+    parser.add_argument("--gib", type=float, default=20.0, help="how much the case `start` starts behind")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write medians and single runs as JSON")
     parser.add_argument("--pin", action="store_true", help="collector on core 0, load generator and sink on core 1")
     parser.add_argument("--check", action="store_true", help="the sink looks at every id and document (slower)")
@@ -157,7 +204,7 @@ def arguments() -> argparse.Namespace:
         parser.error(f"unknown case {unknown[0]}; there are {', '.join(CASES)}")
     if options.guard and options.cases and GUARDED_CASE not in options.cases:
         parser.error(f"--guard needs the case {GUARDED_CASE}")
-    options.cases = [case for case in CASES if case in (options.cases or CASES)]
+    options.cases = [case for case in CASES if case in (options.cases or CASES.keys() - ASKED_FOR)]
     return options
 
 
@@ -168,7 +215,7 @@ def main() -> int:
     corpus("pf.bin")
     runs = run_rounds(options, console)
     results = medians(runs)
-    for table in (throughput_table(results, runs), latency_table(results)):
+    for table in (throughput_table(results, runs), latency_table(results), journal_table(results)):
         if table.row_count:
             console.print(table)
     report = {"machine": machine(), "rounds": options.rounds, "results": results}

@@ -26,7 +26,6 @@ from collector.testing.forward_inputs import (
 from collector.testing.forward_sender import MODES, ForwardSender, Options, tcp, unix
 from collector.testing.journal_moods import MoodyJournal
 from collector.wire.forward import ForwardDecoder
-from collector.wire.forward_message import ForwardMessage
 
 
 async def test_broken_framing_ends_one_connection_only() -> None:
@@ -65,33 +64,6 @@ async def test_a_broken_stream_is_closed_and_counted(stream: bytes, code: str) -
             assert await asyncio.wait_for(reader.read(), TIMEOUT_S) == b""
         assert {code: 1} == forward.counts.broken
         writer.close()
-
-
-async def test_a_fault_of_ours_ends_one_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """P7: whatever a peer's bytes provoke in us, it is counted, its connection ends, and a neighbour is served on."""
-    journal = MoodyJournal()
-    received = ForwardDecoder.received
-
-    def failing(decoder: ForwardDecoder, count: int) -> list[ForwardMessage]:
-        messages = received(decoder, count)
-        if any(message.chunk_id == b"poison" for message in messages):
-            raise RuntimeError("a fault of ours")
-        return messages
-
-    monkeypatch.setattr(ForwardDecoder, "received", failing)
-    async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
-        good_reader, good_writer = await connect(forward)
-        reader, writer = await connect(forward)
-        writer.write(packed("poison"))
-
-        with contextlib.suppress(ConnectionResetError):
-            assert await reader.read() == b""
-        await until(lambda: forward.counts.connections == 1)
-        assert forward.counts.failures == 1
-        good_writer.write(packed("good"))
-        assert await good_reader.readexactly(len(acked("good"))) == acked("good")
-        for each in (writer, good_writer):
-            each.close()
 
 
 async def test_a_broken_connection_leaves_nothing_in_memory() -> None:

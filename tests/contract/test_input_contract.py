@@ -100,7 +100,7 @@ async def test_nothing_is_acked_behind_a_refused_message() -> None:
 async def test_one_connection_leaves_room_for_others() -> None:
     """It may have an eighth of what is left in the journal's hands: who floods waits before the journal presses all."""
     journal = MoodyJournal()
-    journal.room_bytes = 32 << 10
+    journal.room = 32 << 10
     journal.hold()
     async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
         _, writer = await connect(forward)

@@ -7,14 +7,13 @@ import asyncio
 import os
 import random
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import pytest
 
-from collector.testing.forward_sender import ForwardSender, Options, number_in, tcp, unix
+from collector.testing.load import RECOVERY_S, Load, check_the_books, stored_lines
 from collector.testing.running import RunningCollector, wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -23,10 +22,6 @@ SEED: Final = int(os.environ.get("TIDEWAITER_TEST_SEED", "20261123"))
 KILLS: Final = {"intake": 8, "worker": 6, "everything": 5, "supervisor": 3, "during start": 3}
 """25 in all: which process dies, how often."""
 
-PROGRESS_RECORDS: Final = 200
-"""Records that must be acknowledged between two kills: each kill hits a collector that works."""
-
-RECOVERY_S: Final = 15.0
 ORPHAN_LIMIT_S: Final = 2.0
 LONGEST_DELAY_S: Final = 0.25
 LONGEST_START_S: Final = 0.8
@@ -39,73 +34,6 @@ StartCollector = Callable[..., RunningCollector]
 def chance() -> random.Random:
     """What chooses targets and moments; TIDEWAITER_TEST_SEED chooses other ones."""
     return random.Random(SEED)
-
-
-class Load:
-    """Three senders that never stop: several messages in flight, over TCP and the Unix socket, in three modes."""
-
-    def __init__(self, collector: RunningCollector) -> None:
-        over_tcp, over_unix = tcp("127.0.0.1", collector.forward_port), unix(str(collector.forward_socket))
-        pace = {"records_per_message": 5, "in_flight": 8, "pause_s": 0.004, "ack_timeout_s": 5.0}
-        self.senders = [
-            ForwardSender(over_tcp, Options(name="packed", mode="packed", **pace)),  # type: ignore[arg-type]
-            ForwardSender(over_tcp, Options(name="single", mode="message", **pace)),  # type: ignore[arg-type]
-            ForwardSender(over_unix, Options(name="listed", mode="forward", **pace)),  # type: ignore[arg-type]
-        ]
-        self._stopping = False
-
-    async def _send(self, sender: ForwardSender) -> None:
-        while not self._stopping:
-            await sender.send(200)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Load"]:
-        """Send while the block runs, then until everything sent is acknowledged."""
-        async with asyncio.TaskGroup() as tasks:
-            for sender in self.senders:
-                tasks.create_task(self._send(sender))
-            try:
-                yield self
-            finally:
-                self._stopping = True
-
-    @property
-    def acked(self) -> int:
-        """Records acknowledged so far."""
-        return sum(len(sender.acked) for sender in self.senders)
-
-    @property
-    def resent_messages(self) -> int:
-        """Messages sent again, because their connection ended before their ack came."""
-        return sum(sender.resent_messages for sender in self.senders)
-
-    async def progress(self) -> None:
-        """Wait until more records are acknowledged than now."""
-        goal = self.acked + PROGRESS_RECORDS
-        await asyncio.to_thread(
-            wait_until, lambda: self.acked >= goal, timeout_s=RECOVERY_S, what=f"{PROGRESS_RECORDS} more acks"
-        )
-
-
-def stored_lines(collector: RunningCollector, load: Load) -> list[tuple[str, str]]:
-    """Wait until the store holds at least as many documents as were acknowledged; return (id, line) of all."""
-
-    def count() -> int:
-        return int(collector.query("SELECT count(*) AS n FROM logs")[0]["n"])
-
-    wait_until(lambda: count() >= load.acked, timeout_s=RECOVERY_S, what="as many documents as acks", poll_s=0.3)
-    return [(row["id"], row["message"]) for row in collector.query("SELECT id, message FROM logs")]
-
-
-def check_the_books(stored: list[tuple[str, str]], load: Load) -> None:
-    """Every acknowledged number is stored, once; what is stored was sent; ids are unique."""
-    assert [] == [name for name, times in Counter(name for name, _ in stored).items() if times > 1]
-    for sender in load.senders:
-        found = [number_in(line, sender.options.name) for _, line in stored]
-        numbers = Counter(number for number in found if number is not None)
-        assert [] == sorted(sender.acked - set(numbers))[:20], f"acknowledged and missing (seed {SEED})"
-        assert [] == sorted(set(numbers) - sender.sent)[:20], "stored and never sent"
-        assert [] == sorted(number for number, times in numbers.items() if times > 1)[:20], f"stored twice ({SEED})"
 
 
 async def restart(collector: RunningCollector) -> None:

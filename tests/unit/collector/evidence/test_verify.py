@@ -53,7 +53,7 @@ def reclaim(root: Path, segments: int) -> None:
     async def delete() -> None:
         clock = FakeClock()
         clock.advance(1000)
-        journal = open_journal(root, clock)
+        journal = open_journal(root, clock, compress=False)
         names = segment_files(root / "journal")
         with_frames = Segment(root / "journal", names[segments])
         write_cursor(root / "journal", "store", with_frames.first)
@@ -82,6 +82,21 @@ def test_what_was_written_and_deleted_lawfully_is_no_alarm(lawful: Path) -> None
     assert verdict.segments == len(segment_files(lawful / "journal"))
     assert verdict.frames > 30
     assert verdict.anchored == verdict.end
+
+
+@pytest.mark.parametrize("back", [(1,), (0,), (0, 1)], ids=["the newest", "the oldest", "both"])
+def test_a_deletion_that_a_crash_undid_is_no_alarm(tmp_path: Path, back: tuple[int, ...]) -> None:
+    """The tombstone comes first: segments it speaks of may still be there, or again after a power cut, in part."""
+    fill(tmp_path)
+    deleted = [tmp_path / "journal" / name for name in segment_files(tmp_path / "journal")[:2]]
+    contents = [path.read_bytes() for path in deleted]
+    reclaim(tmp_path, 2)
+    for number in back:
+        deleted[number].write_bytes(contents[number])
+    verdict = verified(tmp_path)
+
+    assert verdict.findings == []
+    assert verdict.notices == [f"{deleted[back[0]].name} was deleted lawfully, and is there: a crash came in between"]
 
 
 class Frames(NamedTuple):

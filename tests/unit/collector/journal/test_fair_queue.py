@@ -151,15 +151,15 @@ def test_our_own_records_are_nobody_to_share_with() -> None:
     assert len(queue.next_group()) == LONE_SHARE_BYTES // SHARE_BYTES
 
 
-def test_what_waits_of_a_producer_is_taken_out() -> None:
-    """Of that one only; everything else waits on."""
+def test_what_is_wanted_is_taken_out() -> None:
+    """That only; everything else waits on, in its order."""
     mine, others = (
         Pending(Entry(QUIET, "control", (b"1",), producer=Producer(name, 1)), lambda: None) for name in ("a", "b")
     )
     plain = pending(FLOODER, 10)
     queue = queue_of(mine, others, plain)
 
-    assert queue.take_of({"a"}) == [mine]
+    assert queue.take_where(lambda entry: entry is mine.entry) == [mine]
     assert groups_of(queue) == [[others, plain]]
 
 

@@ -238,6 +238,28 @@ async def test_a_resend_waits_for_the_first_sending_and_shares_its_fate(tmp_path
         assert running.stored() == [b"one"]
 
 
+async def test_messages_behind_one_whose_sync_failed_are_not_stored_twice(tmp_path: Path) -> None:
+    """Were they kept, they would come again behind the failed one, which is new to us, and pass for new as well."""
+    gate = Gate()
+    async with intake(tmp_path, sync=gate) as running:
+        first, second = _client(), _client()
+        gate.shut()
+        sent = [running.send(first, b"one")]
+        await gate.wait_entered()
+        sent.append(running.send(first, b"two"))
+        other = running.send(_client(), b"of another")
+        gate.errors.append(OSError(5, "Input/output error"))
+        gate.open.set()
+        answers = [await answer for answer in (*sent, other)]
+        first.end()
+
+        assert answers == [Receipt.RETRY, Receipt.RETRY, Receipt.DURABLE]
+        assert await running.send(first, b"three") is Receipt.RETRY
+        for content in (b"one", b"two", b"three"):
+            assert await running.send(second, content) is Receipt.DURABLE
+        assert running.stored() == [b"of another", b"one", b"two", b"three"]
+
+
 async def test_a_resend_of_what_becomes_durable_meanwhile_is_not_kept(tmp_path: Path) -> None:
     """The first sending is still being synced when its connection is gone and the message comes again."""
     gate = Gate()

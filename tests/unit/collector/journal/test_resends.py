@@ -366,3 +366,30 @@ def test_a_sender_with_several_in_flight_is_stored_exactly_once_however_it_is_cu
     sender = Sender(lambda: next(numbers), window=8)
 
     assert _live(sender, chance, unique=bool(seed % 2)) == sender.sent
+
+
+@pytest.mark.parametrize("unique", [True, False])
+@pytest.mark.parametrize("begun", [True, False])
+def test_messages_that_come_up_after_their_connection_has_ended_are_known_again_and_leave_nothing(
+    *, unique: bool, begun: bool
+) -> None:
+    """A peer sent much at once and vanished: what waited for its turn was held for ever, and nothing known again."""
+    resends = Resends(Clock())
+    for turn in range(3):
+        gone, again = SenderConnection(b"a"), SenderConnection(b"a")
+        if begun:
+            _stored(resends, gone, bytes([turn, 0] * 6), unique=unique)
+        gone.end()
+        keys = [bytes([turn, number] * 6) for number in range(1, 9)]
+        late = [_arrived(resends, gone, key, unique=unique) for key in keys]
+        for arrival in late:
+            resends.settled(arrival, durable=True)
+
+        repeated = [_stored(resends, again, key, unique=unique).repeats for key in keys]
+        again.end()
+
+        assert [(each.connection, each.ordinal) for each in repeated if each is not None] == [
+            (gone.number, begun + number) for number in range(1, 9)
+        ]
+    assert resends._held == 0
+    assert [] == [*resends._connections, *resends._live_unique, *resends._late]

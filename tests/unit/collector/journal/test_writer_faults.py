@@ -121,6 +121,25 @@ async def test_a_disk_that_takes_no_new_segment_is_tried_again_by_reclaim(tmp_pa
     await journal.close()
 
 
+async def test_senders_wait_while_the_disk_takes_no_new_segment(tmp_path: Path) -> None:
+    """A journal that takes nothing says so, and asks the disk itself: senders that are kept away could not."""
+    gate = Gate()
+    journal = open_journal(tmp_path, sync=gate)
+    pressed: list[bool] = []
+    journal.on_pressure(pressed.append)
+    gate.errors = [OSError(errno.EIO, "Input/output error") for _ in range(4)]
+
+    assert await journal.append(entry_of(b"1")) is Receipt.RETRY
+    for _ in range(2):
+        journal.reclaim()
+        assert (journal.full, journal.unopened) == (True, "Input/output error")
+        assert await journal.append(entry_of(b"2")) is Receipt.RETRY
+    journal.reclaim()
+    assert (journal.full, journal.unopened, pressed) == (False, "", [True, False])
+    assert await journal.append(entry_of(b"3")) is Receipt.DURABLE
+    await journal.close()
+
+
 async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
     """Above the limit senders wait; they go on when half of it is free again."""
     gate = Gate()

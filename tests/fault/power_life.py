@@ -1,0 +1,175 @@
+"""Lives of a journal under a recorder: each line on stdin is a `Life`, played by a child; `done` answers it.
+
+In a life one sender sends numbered messages, several in flight, first those it had no acknowledgement for; an internal
+producer goes on behind its last; a worker follows, makes documents, settles and writes its cursor; what is settled is
+deleted. What was promised or seen is a line in the file of marks, at that moment:
+
+    acked NUMBER, produced NUMBER, seen EPOCH SEQUENCE ID NUMBER, cursor EPOCH SEQUENCE
+"""
+
+import asyncio
+import hashlib
+import os
+import random
+import sys
+from pathlib import Path
+
+import msgpack
+import msgspec
+
+from collector.batches import Source, Window
+from collector.journal.arrivals import SenderConnection, client_of
+from collector.journal.cursors import read_cursor, write_cursor
+from collector.journal.entry import Entry, Receipt
+from collector.journal.recogniser import Recogniser
+from collector.testing.clock import FakeClock
+from collector.testing.forward_sender import Options, number_in, record_of
+from collector.testing.journals import ORIGIN, open_journal
+from collector.worker import start_of
+from pipelines.batch import Batch
+from pipelines.frame import Producer
+from pipelines.pipeline import Pipeline
+from pipelines.settings import Settings
+
+SENDER = Options(name="sender")
+PRODUCER = "engine"
+SEGMENT_BYTES = 3000
+CURSOR_EVERY = 4
+"""Batches between two cursors."""
+
+
+class Life(msgspec.Struct):
+    """One life of the journal in `root`: `unacked` are sent again before `new`; `stop` ends it cleanly."""
+
+    root: str
+    marks: str
+    seed: int
+    clock_ns: int
+    unacked: list[int]
+    new: list[int]
+    in_flight: int
+    stop: bool
+
+
+def message(number: int, connection: SenderConnection) -> Entry:
+    """Return a message as its input hands it on; the same bytes and chunk id for a number, whoever asks."""
+    line = record_of(number, SENDER) | {"padding": "." * (number * 37 % 400)}
+    chunk_id = hashlib.sha256(b"%d" % number).hexdigest()[:24].encode() + b"\n"
+    payload = msgpack.packb([1_700_000_000, line])
+    return Entry(ORIGIN, "forward", (payload,), tag=b"t", chunk_id=chunk_id, claimed=1, connection=connection)
+
+
+def submit(recogniser: Recogniser, entry: Entry) -> asyncio.Future[bool]:
+    """Submit a message; return a future that says whether it is durable."""
+    answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    recogniser.submit(entry, lambda: answer.set_result(entry.receipt is Receipt.DURABLE))
+    return answer
+
+
+class _Living:
+    """One life while it lasts."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._chance = random.Random(life.seed)
+        self._directory = Path(life.root) / "journal"
+        self._journal = open_journal(Path(life.root), FakeClock(life.clock_ns), segment_bytes=SEGMENT_BYTES)
+        self._recogniser = Recogniser(self._journal, self._directory)
+        self._marks = os.open(life.marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    async def play(self) -> None:
+        journal, life = self._journal, self._life
+        window = Window(self._directory, Pipeline(Settings(version="0"), _fail), _fail)
+        source = Source(
+            window, start_of(read_cursor(self._directory, "store"), journal.durable.position), lambda _: None
+        )
+        journal.on_durable(window.grow)
+        window.grow(journal.durable)
+        following = asyncio.create_task(self._follow(source))
+        producing = asyncio.create_task(self._produce())
+        await self._send()
+        producing.cancel()
+        following.cancel()
+        await asyncio.gather(producing, following, return_exceptions=True)
+        if life.stop:
+            await journal.close()
+            self._recogniser.close()
+
+    def _mark(self, line: str) -> None:
+        os.write(self._marks, line.encode() + b"\n")
+
+    async def _send(self) -> None:
+        room = asyncio.Semaphore(self._life.in_flight)
+        connection = SenderConnection(client_of(ORIGIN))
+        answers = []
+        for number in self._life.unacked + self._life.new:
+            await room.acquire()
+            answer = submit(self._recogniser, message(number, connection))
+            answer.add_done_callback(lambda done, mine=number: self._acked(mine, done.result(), room))  # type: ignore[misc]
+            answers.append(answer)
+            if self._chance.random() < 0.3:
+                await asyncio.sleep(0)
+            if self._chance.random() < 0.1:
+                self._journal.reclaim()
+                self._journal.anchor()
+        await asyncio.gather(*answers)
+
+    def _acked(self, number: int, durable: bool, room: asyncio.Semaphore) -> None:
+        assert durable
+        self._mark(f"acked {number}")
+        room.release()
+
+    async def _produce(self) -> None:
+        while True:
+            last = self._journal.last_produced(PRODUCER)
+            number = last.sequence + 1 if last is not None else 1
+            entry = Entry(ORIGIN, "engine", (b"engine %d" % number,), producer=Producer(PRODUCER, number))
+            assert await self._journal.append(entry) is Receipt.DURABLE
+            self._mark(f"produced {number}")
+            for _ in range(self._chance.randrange(8)):
+                await asyncio.sleep(0)
+
+    async def _follow(self, source: Source) -> None:
+        since = 0
+        while True:
+            batch = await source.next()
+            self._see(batch)
+            source.settle(batch.position)
+            since += 1
+            if since == CURSOR_EVERY:
+                since = 0
+                self._mark(f"cursor {source.cursor.epoch} {source.cursor.sequence}")
+                await asyncio.to_thread(write_cursor, self._directory, "store", source.cursor)
+
+    def _see(self, batch: Batch) -> None:
+        at = batch.position
+        for documents in batch.documents:
+            for name, line in zip(documents.ids, documents.ndjson.splitlines(), strict=True):
+                self._mark(f"seen {at.epoch} {at.sequence} {name.decode()} {number_in(line.decode(), SENDER.name)}")
+
+
+def _fail(*what: object) -> None:
+    raise AssertionError(what)
+
+
+def main() -> None:
+    """Play lives until stdin ends."""
+    sys.stdout.write("done\n")
+    sys.stdout.flush()
+    for line in sys.stdin.buffer:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                asyncio.run(_Living(msgspec.json.decode(line, type=Life)).play())
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
