@@ -128,6 +128,14 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         int, Meta(description="Most connections at once from one address; further ones are closed.")
     ] = 4_000
 
+    rate_limit_per_peer: Annotated[
+        Size,
+        Meta(
+            description="How much is read from one address in a second, while others send as well; a message counts "
+            "for 2 KiB beside its bytes. More waits.",
+        ),
+    ] = 64 << 20
+
     inflation_limit: Annotated[
         int,
         Meta(description="How many times its size a message may inflate to; beyond, it is a dead letter."),

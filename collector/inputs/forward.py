@@ -88,6 +88,7 @@ class ForwardInput:
             blocks,
             connection_limit=options.connection_limit,
             connection_limit_per_peer=options.connection_limit_per_peer,
+            rate_bytes_per_s=options.rate_limit_per_peer,
         )
         self._address = parse_listen(options.listen)
         self._server: asyncio.Server | TlsListener | None = None

@@ -207,7 +207,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
             self._submit()
         except Exception as error:
             self._fail(error)
-        if self._peer.takes_turns(count, messages, self._go_on):
+        if self._peer.takes_turns(count, messages, self._go_on) and not self._finishing:
             self._waits_for_turn = True
             self.flow()
         elif self._decoder.behind:
@@ -307,6 +307,8 @@ class ForwardConnection(asyncio.BufferedProtocol):
     def finish(self) -> None:
         """Read no more; close once what is in hand has been answered."""
         self._finishing = True
+        if self._waits_for_turn and self._decoder.behind:
+            asyncio.get_running_loop().call_soon(self._go_on)  # it is not much any more
         self.flow()
         self._close_when_done()
 

@@ -7,11 +7,14 @@ from typing import Final
 
 from collector.wire.blocks import Blocks, PeerBlocks
 
-TURN_BYTES: Final = 64 << 10
-"""What is done for a peer before everybody else is asked whether there is something to do: about 0.3 ms of work."""
+TURN_S: Final = 0.001
+"""A peer may be so far ahead of its rate; then it waits, while everybody else is asked what there is to do."""
 
-MESSAGE_BYTES: Final = 1 << 10
+MESSAGE_BYTES: Final = 2 << 10
 """What a message counts for beside its bytes: a flood of tiny ones is no less work."""
+
+ALONE_AFTER_S: Final = 5.0
+"""A peer is alone once no other has sent anything for so long."""
 
 
 class Peer:
@@ -21,51 +24,74 @@ class Peer:
         self.blocks = PeerBlocks(blocks)
         self._peers = peers
         self.connections = 0
-        self._spent_bytes = 0
+        self._paid_until_s = 0.0
         self._waiting: deque[Callable[[], None]] = deque()
 
     def takes_turns(self, count: int, messages: int, go_on: Callable[[], None]) -> bool:
         """Count what was done for a connection; tell whether it has to wait now, until `go_on` is called.
 
-        Everything of a peer that has had its turn waits: with more connections nobody gets more turns. Who is alone
+        Everything of a peer that is ahead of its rate waits: with more connections nobody gets more turns. Who is alone
         has nobody to wait for.
         """
-        if self._peers.count == 1:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        if self._peers.is_alone(self, now_s):
             return False
-        self._spent_bytes += count + messages * MESSAGE_BYTES
-        if self._spent_bytes < TURN_BYTES:
+        cost_s = (count + messages * MESSAGE_BYTES) / self._peers.rate_bytes_per_s
+        self._paid_until_s = max(self._paid_until_s, now_s) + cost_s
+        if self._paid_until_s - now_s < TURN_S:
             return False
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)
+            loop.call_at(self._paid_until_s, self._next)
         self._waiting.append(go_on)
         return True
 
     def _next(self) -> None:
-        self._spent_bytes = 0
+        """Let the connection go on that has waited longest; the others when that has been paid for."""
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        if now_s + TURN_S < self._paid_until_s:
+            loop.call_at(self._paid_until_s, self._next)
+            return
         go_on = self._waiting.popleft()
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)  # first: the others go on even if this one fails
+            loop.call_later(TURN_S, self._next)  # first: the others go on even if this one fails
         go_on()
 
 
 class Peers:
-    """The peers of one input. `connections` is how many they have together."""
+    """The peers of one input. `connections` is how many they have together.
 
-    def __init__(self, blocks: Blocks, *, connection_limit: int, connection_limit_per_peer: int) -> None:
+    `rate_bytes_per_s` is what is read of one of them at most, while others send as well.
+    """
+
+    def __init__(
+        self, blocks: Blocks, *, connection_limit: int, connection_limit_per_peer: int, rate_bytes_per_s: int
+    ) -> None:
         self.connections = 0
+        self.rate_bytes_per_s = rate_bytes_per_s
         self._blocks = blocks
         self._limit = connection_limit
         self._limit_per_peer = connection_limit_per_peer
         self._peers: dict[str, Peer] = {}
-
-    @property
-    def count(self) -> int:
-        """How many peers there are."""
-        return len(self._peers)
+        self._last: Peer | None = None
+        self._shared_s = -ALONE_AFTER_S
 
     def __getitem__(self, name: str) -> Peer:
         """Return a peer that was admitted and has not left."""
         return self._peers[name]
+
+    def __len__(self) -> int:
+        """How many peers there are."""
+        return len(self._peers)
+
+    def is_alone(self, peer: Peer, now_s: float) -> bool:
+        """Take note that a peer sends; tell whether no other has for a while."""
+        if peer is not self._last:
+            if self._last is not None:
+                self._shared_s = now_s
+            self._last = peer
+        return now_s - self._shared_s >= ALONE_AFTER_S
 
     def admit(self, name: str) -> str:
         """Note a new connection of a peer; return why not when it is one too many."""
@@ -87,3 +113,5 @@ class Peers:
         peer.connections -= 1
         if not peer.connections:
             del self._peers[name]
+            if self._last is peer:
+                self._last = None

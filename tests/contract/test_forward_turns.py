@@ -142,7 +142,7 @@ def opener(forward: ForwardInput, context: ssl.SSLContext | None) -> Callable[[s
 
 def check_left(forward: ForwardInput) -> None:
     """Nobody is remembered, nothing is held."""
-    assert (set(), 0, 0) == (forward.connections, forward._peers.connections, forward._peers.count)
+    assert (set(), 0, 0) == (forward.connections, forward._peers.connections, len(forward._peers))
     assert forward.blocks.receiving_bytes == 0
     assert (forward.counts.failures, forward.counts.broken) == (0, {})
 
@@ -293,7 +293,7 @@ async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:
                 each.close()
             await until(lambda: not forward.connections)
 
-            assert (forward.counts.failures, forward._peers.count) == (1, 0)
+            assert (forward.counts.failures, len(forward._peers)) == (1, 0)
 
 
 async def test_a_stop_at_the_moment_a_tls_handshake_is_done_gives_its_place_back_once(
@@ -319,5 +319,5 @@ async def test_a_stop_at_the_moment_a_tls_handshake_is_done_gives_its_place_back
             writer.close()
         await until(lambda: bool(tripped) and not forward.connections)
 
-        assert (forward._peers.connections, forward._peers.count) == (0, 0)
+        assert (forward._peers.connections, len(forward._peers)) == (0, 0)
         await forward.drain(timeout_s=2 * TIMEOUT_S)

@@ -4,13 +4,22 @@ import asyncio
 
 import pytest
 
-from collector.inputs.peers import MESSAGE_BYTES, TURN_BYTES, Peers
+from collector.inputs.peers import ALONE_AFTER_S, MESSAGE_BYTES, TURN_S, Peers
 from collector.wire.blocks import Blocks
+
+RATE_BYTES_PER_S = 1 << 20
+AHEAD_BYTES = int(2 * TURN_S * RATE_BYTES_PER_S)
+"""With so much in hand a peer has to wait."""
 
 
 def peers_of(*names: str, connection_limit: int = 10, connection_limit_per_peer: int = 3) -> Peers:
     """Peers with a connection each."""
-    peers = Peers(Blocks(), connection_limit=connection_limit, connection_limit_per_peer=connection_limit_per_peer)
+    peers = Peers(
+        Blocks(),
+        connection_limit=connection_limit,
+        connection_limit_per_peer=connection_limit_per_peer,
+        rate_bytes_per_s=RATE_BYTES_PER_S,
+    )
     assert [peers.admit(name) for name in names] == [""] * len(names)
     return peers
 
@@ -22,7 +31,7 @@ def test_connections_are_counted_in_all_and_per_peer() -> None:
     assert (peers.admit("a"), peers.admit("a")) == ("", "too many")
     peers.leave("b")
     assert peers.admit("a") == "too many of one peer"
-    assert (peers.connections, peers.count) == (4, 2)
+    assert (peers.connections, len(peers)) == (4, 2)
 
 
 def test_a_peer_without_connections_is_forgotten() -> None:
@@ -30,41 +39,80 @@ def test_a_peer_without_connections_is_forgotten() -> None:
     peers = peers_of("a", "b")
     peers.leave("a")
 
-    assert peers.count == 1
+    assert len(peers) == 1
     with pytest.raises(KeyError):
         peers["a"]
 
 
-async def test_who_has_had_its_turn_waits_until_others_were_asked() -> None:
-    """Everything of a peer waits in order, one connection at each turn of the loop; who is not in its share goes on."""
+def never() -> None:
+    """Fail: who was not told to wait is not called back."""
+    raise AssertionError("called back without having waited")
+
+
+async def test_who_is_ahead_of_its_rate_waits_while_others_are_served() -> None:
+    """Everything of a peer waits, in order, until what was done for it is paid; another peer does not."""
     peers = peers_of("flood", "quiet")
     went: list[str] = []
-    loop = asyncio.get_running_loop()
+    last = asyncio.Event()
 
-    assert not peers["flood"].takes_turns(TURN_BYTES // 2, 0, lambda: went.append("never"))
-    assert peers["flood"].takes_turns(TURN_BYTES // 2, 0, lambda: went.append("first"))
-    assert peers["flood"].takes_turns(1, 0, lambda: went.append("second"))
-    assert not peers["quiet"].takes_turns(1, 1, lambda: went.append("never"))
-    loop.call_soon(went.append, "others")
-    while len(went) < 3:  # noqa: ASYNC110 - the loop's turns are what is counted
-        await asyncio.sleep(0)
+    def go_on() -> None:
+        went.append("second")
+        last.set()
 
-    assert went == ["first", "others", "second"]
-    assert not peers["flood"].takes_turns(1, 1, lambda: went.append("never"))
+    assert not peers["quiet"].takes_turns(1, 0, never)
+    assert peers["flood"].takes_turns(AHEAD_BYTES, 0, lambda: went.append("first"))
+    assert peers["flood"].takes_turns(1, 0, go_on)
+    assert not peers["quiet"].takes_turns(1, 0, never)
+    asyncio.get_running_loop().call_soon(went.append, "others")
+    await asyncio.wait_for(last.wait(), 10)
+
+    assert went == ["others", "first", "second"]
 
 
-def test_many_tiny_messages_are_no_less_work() -> None:
+async def test_what_has_been_paid_is_forgotten() -> None:
+    """A peer that sends within its rate never waits, however long it sends."""
+    peers = peers_of("steady", "quiet")
+    peers["quiet"].takes_turns(1, 0, never)
+    paid = asyncio.Event()
+
+    assert peers["steady"].takes_turns(AHEAD_BYTES, 0, paid.set)
+    await asyncio.wait_for(paid.wait(), 10)
+    asyncio.get_running_loop().call_later(TURN_S, paid.set)
+    await paid.wait()
+
+    assert not peers["steady"].takes_turns(1, 0, never)
+
+
+async def test_many_tiny_messages_are_no_less_work() -> None:
     """Each counts for more than its bytes."""
     peers = peers_of("flood", "quiet")
+    peers["quiet"].takes_turns(1, 0, never)
 
-    async def ask() -> bool:
-        return peers["flood"].takes_turns(100, TURN_BYTES // MESSAGE_BYTES, lambda: None)
-
-    assert asyncio.run(ask())
+    assert peers["flood"].takes_turns(100, AHEAD_BYTES // MESSAGE_BYTES + 1, lambda: None)
 
 
-def test_a_peer_that_is_alone_never_waits() -> None:
-    """There is nobody to wait for."""
-    peers = peers_of("alone", "alone")
+async def test_a_peer_that_is_alone_never_waits() -> None:
+    """There is nobody to wait for, also where others are connected and have long been silent."""
+    peers = peers_of("alone", "silent")
+    now_s = asyncio.get_running_loop().time()
 
-    assert not peers["alone"].takes_turns(10 * TURN_BYTES, 0, lambda: None)
+    assert not peers["alone"].takes_turns(100 * AHEAD_BYTES, 0, never)
+    assert not peers.is_alone(peers["silent"], now_s)
+    assert not peers.is_alone(peers["alone"], now_s + ALONE_AFTER_S / 2)
+    assert peers.is_alone(peers["alone"], now_s + 2 * ALONE_AFTER_S)
+
+
+async def test_the_others_go_on_though_one_of_them_fails() -> None:
+    """A fault in one connection's turn takes nobody's away."""
+    peers = peers_of("flood", "quiet")
+    peers["quiet"].takes_turns(1, 0, never)
+    reported: list[BaseException | None] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+    went = asyncio.Event()
+
+    assert peers["flood"].takes_turns(AHEAD_BYTES, 0, never)
+    assert peers["flood"].takes_turns(1, 0, went.set)
+    await asyncio.wait_for(went.wait(), 10)
+
+    assert [type(error) for error in reported] == [AssertionError]
