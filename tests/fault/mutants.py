@@ -40,6 +40,9 @@ AT_ONCE: Final = 4
 TEST_TIMEOUT_S: Final = 5.0
 """A test that waits for what never comes is red after so long, unless it says otherwise; unmutated most take 0.1 s."""
 
+HURRIED: Final = ("-x", f"--timeout={TEST_TIMEOUT_S}", "--timeout-method=thread")
+"""Without a guard the first failure will do, and one that hangs, be it in C or in another thread, ends the process."""
+
 TIMEOUT_S: Final = 120.0
 """A run of a mutant's tests; one that hangs for longer is no red test."""
 
@@ -49,7 +52,7 @@ UNUSED_PLUGINS: Final = ("cacheprovider", "hypothesispytest")
 RED, GREEN, STALE, BROKEN = "red", "GREEN", "DOES NOT APPLY", "BROKEN"
 
 _test_line = re.compile(r"^Test: (\S+)$", re.MULTILINE)
-_failure = re.compile(r"^(?:FAILED|ERROR) tests/.*$", re.MULTILINE)
+_failure = re.compile(r"^(?:(?:FAILED|ERROR) tests/.*|\++ Timeout \++)$", re.MULTILINE)
 _no_program = re.compile(r" - (?:NameError|SyntaxError|IndentationError|ImportError|ModuleNotFoundError)\b")
 
 
@@ -131,7 +134,7 @@ def check_imports(tree: Path) -> None:
 def run_tests(tree: Path, tests: Sequence[str], *, ci: bool, timeout_s: float) -> tuple[int, str]:
     """Run tests in a tree; return pytest's exit code and what it printed."""
     plugins = [f"-pno:{name}" for name in UNUSED_PLUGINS]
-    options = ["-q", "--no-header", "--tb=short", *plugins, *([] if ci else ["-x", f"--timeout={TEST_TIMEOUT_S}"])]
+    options = ["-q", "--no-header", "--tb=short", *plugins, *([] if ci else HURRIED)]
     command = [sys.executable, "-m", "pytest", *options, *tests]
     environment = environment_of(tree, ci=ci)
     try:

@@ -71,6 +71,26 @@ def test_edits_of_compressed_segments_are_noticed_at_their_place(
     assert verified(archived).findings == []
 
 
+@pytest.mark.parametrize("at", [12, -4], ids=["in front", "at the end"])
+def test_a_damaged_table_costs_nothing_and_is_told(archived: Path, at: int) -> None:
+    """The other one serves: every frame is verified, and still somebody, or the disk, has changed the file."""
+    journal = archived / "journal"
+    name = segment_files(journal)[1]
+    path = journal / (name + SUFFIX)
+    before, frames = path.read_bytes(), verified(archived).frames
+    changed = bytearray(before)
+    changed[at] ^= 1
+    path.write_bytes(changed)
+
+    verdict = verified(archived)
+    path.write_bytes(before)
+
+    assert [(each.kind, each.first, each.file) for each in verdict.findings] == [
+        ("altered", first_position(name), path.name)
+    ]
+    assert verdict.frames == frames
+
+
 def _segment(journal: Path, name: str) -> bytes:
     with closing(open_segment_file(journal, name)) as file:
         return file.read(file.size, 0)

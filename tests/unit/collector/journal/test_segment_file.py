@@ -144,6 +144,23 @@ def test_a_crash_between_the_two_files_keeps_the_plain_one(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == [NAME]
 
 
+def test_the_plain_file_goes_when_the_compressed_one_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the power goes, one of the two is whole: content, then name, then the end of the plain file."""
+    (tmp_path / NAME).write_bytes(content_of(1000))
+    synced: list[tuple[str, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).name, (tmp_path / NAME).exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    compress(tmp_path, NAME)
+
+    assert synced == [(f".{NAME}{SUFFIX}.new", True), (tmp_path.name, True)]
+    assert os.listdir(tmp_path) == [NAME + SUFFIX]
+
+
 def test_a_disk_that_is_full_keeps_the_plain_file(tmp_path: Path) -> None:
     """Compression that cannot be finished leaves nothing behind, and says why."""
     (tmp_path / NAME).write_bytes(content_of(1000))
