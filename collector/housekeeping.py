@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +24,9 @@ INTERVAL_S: Final = 1.0
 ANCHOR_LOG_S: Final = 60.0
 """How often the end of the journal's chain is logged, where it moved: logs are kept elsewhere."""
 
+RECORDS_TIMEOUT_S: Final = 2.0
+"""How long our own last records may take at a stop."""
+
 logger = get_logger("intake")
 
 
@@ -39,6 +42,11 @@ class Housekeeping:
         self._anchor_told_s = -ANCHOR_LOG_S
         self._anchor_told: Anchor | None = None
         self._failures_told = 0
+        self._duties: dict[str, Callable[[], object]] = {
+            "journal_not_anchored": journal.anchor,
+            "journal_not_reclaimed": journal.reclaim,
+            "resends_not_swept": recogniser.sweep,
+        }
         if journal.is_new:
             self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
         recovered = journal.recovered
@@ -51,12 +59,11 @@ class Housekeeping:
         """Keep house until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL_S)
-            try:
-                self._journal.reclaim()
-                self._recogniser.sweep()
-                self._journal.anchor()
-            except (TidewaiterError, OSError) as error:
-                logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
+            for failure, duty in self._duties.items():
+                try:
+                    duty()
+                except (TidewaiterError, OSError) as error:
+                    logger.error(failure, reason=str(error))  # noqa: TRY400 - a sentence
             if time.monotonic() - self._anchor_told_s >= ANCHOR_LOG_S:
                 self._tell_anchor()
             self.tell_journal()
@@ -67,12 +74,17 @@ class Housekeeping:
             self.record()
             self._count()
 
-    def record(self) -> None:
-        """Put into the journal what inputs have to tell; once more before it is closed."""
+    def record(self, *, all_of_it: bool = False) -> None:
+        """Put into the journal what inputs have to tell."""
         for each in self._inputs:
-            for refusal in each.refusals.due():
+            for refusal in each.refusals.due(all_of_it=all_of_it):
                 self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
         self._records.flush()
+
+    async def finish(self) -> None:
+        """Put into the journal all that was not told yet, before it is closed."""
+        self.record(all_of_it=True)
+        await self._records.drain(timeout_s=RECORDS_TIMEOUT_S)
 
     def close(self) -> None:
         """Tell the end of the chain, and the last counts."""

@@ -209,10 +209,7 @@ class Supervisor:
         details = {"version": __version__, "pid": os.getpid(), "inputs": sorted(self._config.inputs)}
         await self._audit.record("start", details)
         while True:
-            try:
-                await self._audit.take_left()
-            except OSError as error:
-                logger.error("audit_record_not_taken", reason=str(error))  # noqa: TRY400 - a sentence
+            await self._audit.take_left()
             await asyncio.sleep(TICK_S)
 
     async def _drain(self, keeping: Mapping[str, asyncio.Task[None]]) -> list[str]:

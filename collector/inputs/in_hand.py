@@ -12,9 +12,6 @@ from collector.logs import get_logger
 from collector.wire.forward_message import ForwardMessage, inflated
 from pipelines.frame import Origin
 
-MESSAGE_OVERHEAD_BYTES: Final = 1 << 10
-"""What a message costs beside its payload, so that a flood of tiny ones is bounded as well."""
-
 SHARE_PARTS: Final = 8
 """One connection may have so large a part in the journal's hands of what is left for all: an eighth."""
 
@@ -88,7 +85,7 @@ class InHand:
             )
             giver.journal.submit(entry, on_receipt)
             self._in_flight.append((message, entry))
-            self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            self._unacked_bytes += entry.cost_bytes
             giver.counts.messages += 1
             giver.counts.claimed_records += max(message.claimed, 0)
             giver.counts.broken_payloads += message.encoding == "forward-broken"
@@ -108,7 +105,7 @@ class InHand:
         acks = []
         while self._in_flight and self._in_flight[0][1].receipt is not None:
             message, entry = self._in_flight.popleft()
-            self._unacked_bytes -= entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            self._unacked_bytes -= entry.cost_bytes
             message.release()
             if entry.receipt is not Receipt.DURABLE:
                 self._refuse()

@@ -196,6 +196,28 @@ async def test_the_wrong_key_is_refused_and_an_event(secret: Callable[[bytes], S
     assert journal.durable == []
 
 
+async def test_a_wrong_key_over_tls_is_one_failure_and_not_two(
+    secret: Callable[[bytes], Secret], files: TlsConfig, authority: trustme.CA
+) -> None:
+    """A refused client that keeps its connection open is not counted as too slow as well."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with (
+        listening(MoodyJournal(), shared_key=secret(KEY), tls=files, handshake_timeout=30.0) as forward,
+        asyncio.timeout(TIMEOUT_S),
+    ):
+        reader, writer = await over_tls("127.0.0.1", port_of(forward), context)()
+        helo = msgpack.unpackb(await reader.read(1024))
+        writer.write(ping(b"wrong", nonce=helo[1]["nonce"], auth=b"", salt=bytes(16), client="c", user="", password=""))
+        (connection,) = forward.connections
+        await until(lambda: forward.counts.unproven > 0)
+
+        assert connection._greeting is not None
+        assert connection._greeting.cancelled()
+        assert forward.counts.unproven == 1
+        writer.transport.abort()
+
+
 async def test_a_recorded_handshake_cannot_be_replayed(secret: Callable[[bytes], Secret]) -> None:
     """Each connection has a nonce of its own."""
     async with listening(MoodyJournal(), shared_key=secret(KEY)) as forward, asyncio.timeout(TIMEOUT_S):

@@ -62,9 +62,9 @@ async def test_what_commands_left_is_taken_once_though_it_could_not_be_removed(
     leave_record(tmp_path, "forget", {"consumer": "old"})
     leave_record(tmp_path, "verify", {})
     monkeypatch.setattr(Path, "unlink", _killed)
-    with pytest.raises(OSError, match="killed"):
-        await AuditTrail(tmp_path).take_left()
+    await AuditTrail(tmp_path).take_left()
     monkeypatch.undo()
+    assert actions_in(tmp_path, journal) == ["forget"]
 
     async with asyncio.timeout(TIMEOUT_S):
         await AuditTrail(tmp_path).take_left()
@@ -78,6 +78,66 @@ async def test_what_commands_left_is_taken_once_though_it_could_not_be_removed(
 
 def _killed(_: Path) -> None:
     raise OSError("killed")
+
+
+async def test_a_file_that_cannot_be_read_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that a command of another user left half-owned: told once, and taken when it can be."""
+    journal = open_journal(tmp_path)
+    server = InternalServer(journal, tmp_path / "run" / "intake.sock")
+    await server.start()
+    leave_record(tmp_path, "forget", {"consumer": "old"})
+    leave_record(tmp_path, "verify", {})
+    first = min((tmp_path / FOLDER).iterdir())
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: _denied(path) if path == first else read(path))
+    trail = AuditTrail(tmp_path)
+    async with asyncio.timeout(TIMEOUT_S):
+        await trail.take_left()
+        await trail.take_left()
+        assert actions_in(tmp_path, journal) == ["verify"]
+        monkeypatch.undo()
+        await trail.take_left()
+
+    assert actions_in(tmp_path, journal) == ["verify", "forget"]
+    assert capsys.readouterr().err.count("audit_record_not_taken") == 1
+    await server.close()
+    await journal.close()
+
+
+def _denied(path: Path) -> bytes:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+async def test_a_stop_loses_no_record_of_the_intake(tmp_path: Path) -> None:
+    """However many wait, all of them are appended before the journal is closed: four of five were lost."""
+    journal = open_journal(tmp_path)
+    records = OwnRecords(journal)
+    for number in range(5):
+        records.append(f"handshake-{number}", {}, outcome="failure")
+
+    await records.drain(timeout_s=TIMEOUT_S)
+    await journal.close()
+
+    assert actions_in(tmp_path, journal) == [f"handshake-{number}" for number in range(5)]
+
+
+async def test_what_cannot_be_recorded_at_a_stop_is_told_by_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A journal that takes nothing does not hold up the stop, and nothing disappears in silence."""
+    gate = Gate()
+    journal = open_journal(tmp_path, sync=gate)
+    gate.errors = [OSError(errno.EIO, "Input/output error")] * 1000
+    records = OwnRecords(journal)
+    records.append("handshake", {}, outcome="failure")
+
+    await records.drain(timeout_s=0.1)
+
+    assert '"event": "audit_record_lost"' in capsys.readouterr().err
+    gate.errors.clear()
+    await journal.close()
 
 
 async def test_records_of_the_intake_wait_while_the_journal_takes_nothing(tmp_path: Path) -> None:
