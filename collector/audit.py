@@ -1,6 +1,7 @@
 """The collector's own audit records: what it did to the evidence, in the same journal, exactly once each."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import deque
@@ -31,6 +32,9 @@ ENCODING: Final = "audit"
 WAITING_LIMIT: Final = 10_000
 """Records that wait while the journal is full; one more is told by the log alone."""
 
+LAST_RECORDS_S: Final = 1.0
+"""How long a stop waits for records of the intake that have to become durable."""
+
 RETRY_S: Final = 0.05
 """Pause before the intake is asked again, while it starts or the journal takes nothing."""
 
@@ -52,6 +56,17 @@ class OwnRecords:
         last = journal.last_produced(INTAKE_PRODUCER)
         self._sequence = last.sequence if last is not None else 0
         self._appending = False
+        self._settled = asyncio.Event()
+
+    async def finish(self) -> None:
+        """Wait until all are durable; those that the journal does not take now, or not in time, the log has to tell."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_RECORDS_S):
+                while self._appending:
+                    self._settled.clear()
+                    await self._settled.wait()
+        for payload in self._waiting:
+            logger.error("audit_record_dropped", payload=payload.decode())
 
     def append(self, action: str, details: Mapping[str, Any], *, outcome: str) -> None:
         """Take a record with the present time."""
@@ -72,6 +87,7 @@ class OwnRecords:
 
     def _settle(self, entry: Entry) -> None:
         self._appending = False
+        self._settled.set()
         if entry.receipt is not Receipt.RETRY:
             self._sequence += 1
             self._waiting.popleft()

@@ -65,12 +65,17 @@ class Housekeeping:
             self.record()
             self._count()
 
-    def record(self) -> None:
-        """Put into the journal what inputs have to tell; once more before it is closed."""
+    def record(self, *, last: bool = False) -> None:
+        """Put into the journal what inputs have to tell, for the `last` time everything."""
         for each in self._inputs:
-            for refusal in each.refusals.due():
+            for refusal in each.refusals.due(last=last):
                 self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
         self._records.flush()
+
+    async def finish(self) -> None:
+        """Put the last of that into the journal, before it is closed."""
+        self.record(last=True)
+        await self._records.finish()
 
     def close(self) -> None:
         """Tell the end of the chain, and the last counts."""

@@ -83,7 +83,7 @@ async def main(context: Context) -> None:
     finally:
         # Producers last: what they append while senders are drained is kept too.
         await internal.close()
-        house.record()
+        await house.finish()
         await journal.close()
         await asyncio.to_thread(recogniser.close)
         house.close()

@@ -29,7 +29,7 @@ def from_address(address: str, port: int) -> Connect:
 
 
 class WaitingSender:
-    """See the module. Records 0, 1, … are sent; `acked` counts those acknowledged, `connections` how often it connected."""
+    """See the module. `acked` counts records 0, 1, … that were acknowledged, `connections` how often it connected."""
 
     def __init__(self, name: str, connect: Connect, *, pause_s: float = PAUSE_S) -> None:
         self.name = name
