@@ -7,14 +7,14 @@ import resource
 import socket
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
 
-from collector.testing.running import RunningCollector, wait_until
+from collector.testing.running import RunningCollector
 from collector.testing.waiting_sender import WaitingSender, from_address
+from tests.fault.books import SERVED_S, check_all_once, until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -31,7 +31,6 @@ UNDER_LOAD_BYTES: Final = (64 << 20) + (256 << 20) + (160 << 20)
 """What the intake may take under any load: bytes in flight, unfinished messages, and itself."""
 
 FILES: Final = 20_000
-SERVED_S: Final = 60.0
 QUIET: Final = 20
 QUIET_ACKS: Final = 25
 """Acknowledgements that each quiet peer must get while somebody floods."""
@@ -71,11 +70,6 @@ def closed_by_peer(connections: list[socket.socket]) -> list[int]:
 def connections_open(collector: RunningCollector) -> float:
     """How many the TCP input holds."""
     return collector.metric("tidewaiter_intake_connections_open", input="docker")
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for what the collector's own page or log shows."""
-    await asyncio.to_thread(wait_until, condition, timeout_s=SERVED_S, what=what, poll_s=0.05)
 
 
 @pytest.mark.usefixtures("_many_files")
@@ -182,14 +176,3 @@ def _spread(senders: list[WaitingSender], since: list[int]) -> str:
     waits = sorted(wait for each, start in zip(senders, since, strict=True) for wait in each.waits_s[start:])
     p50, p99 = (waits[len(waits) * part // 100] * 1000 for part in (50, 99))
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
-
-
-async def check_all_once(collector: RunningCollector, counts: dict[str, int]) -> None:
-    """Everything acknowledged is stored, each record once, and nothing else."""
-    total = sum(counts.values())
-    await until(lambda: int(collector.query("SELECT count(*) AS n FROM logs")[0]["n"]) >= total, "all records")
-    found = Counter(
-        tuple(row["message"].rstrip(".").rsplit(" ", 1)) for row in collector.query("SELECT message FROM logs")
-    )
-    assert {name: count for name, count in found.items() if count > 1} == {}
-    assert set(found) == {(name, str(number)) for name, count in counts.items() for number in range(count)}
