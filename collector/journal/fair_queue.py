@@ -21,7 +21,7 @@ GROUP_BYTES: Final = 4 << 20
 """Where a group ends, however many clients wait: those that are left come first in the next."""
 
 ENTRY_OVERHEAD_BYTES: Final = 1 << 10
-"""What an entry costs a group beside its payload: a flood of tiny ones is no smaller."""
+"""What an entry costs a group beside its payload, and memory while it is in flight: a flood of tiny ones is no less."""
 
 
 class _Client:

@@ -19,7 +19,7 @@ from collector.durable_files import free_bytes
 from collector.journal.committer import Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
-from collector.journal.fair_queue import FairQueue
+from collector.journal.fair_queue import ENTRY_OVERHEAD_BYTES, FairQueue
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
 from collector.journal.lock import take_lock
@@ -176,7 +176,7 @@ class Journal:
         if entry.producer is not None and self._is_known(pending, entry.producer):
             return
         self._pending.append(pending)
-        self.in_flight_bytes += entry.payload_bytes
+        self.in_flight_bytes += entry.payload_bytes + ENTRY_OVERHEAD_BYTES
         if self.in_flight_bytes >= self._options.in_flight_limit_bytes:
             self._press()
         if self._writing is None:
@@ -254,7 +254,7 @@ class Journal:
         """Take note that a group is no longer in flight."""
         failed: set[str] = set()
         for pending in group:
-            self.in_flight_bytes -= pending.entry.payload_bytes
+            self.in_flight_bytes -= pending.entry.payload_bytes + ENTRY_OVERHEAD_BYTES
             producer = pending.entry.producer
             if producer is not None:
                 if durable:

@@ -248,6 +248,19 @@ class RunningCollector:
         self.wait_gone(timeout_s=5)
         return code
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        os.kill(self.pid, number)
+
+    def wait(self, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait until the supervisor ends by itself; return its exit code, negative for a signal."""
+        if self._supervisor is None:
+            raise CollectorError("the collector was not started")
+        try:
+            return self._supervisor.wait(timeout_s)
+        except subprocess.TimeoutExpired as expired:
+            raise CollectorError(f"did not end within {timeout_s} s:\n{self.log()[-4000:]}") from expired
+
     def log(self) -> str:
         """What the collector wrote so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""

@@ -10,6 +10,7 @@ import pytest
 from collector.errors import DataDirError
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
+from collector.journal.fair_queue import ENTRY_OVERHEAD_BYTES
 from collector.journal.segments import segment_files
 from collector.testing.journals import (
     ORIGIN,
@@ -120,9 +121,9 @@ async def test_a_disk_that_takes_no_new_segment_is_tried_again_by_reclaim(tmp_pa
 
 
 async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
-    """Above the limit senders wait; they go on when half of it is free again."""
+    """Above the limit senders wait; they go on when half of it is free. An entry counts for more than its bytes."""
     gate = Gate()
-    journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=100)
+    journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=100 + 2 * ENTRY_OVERHEAD_BYTES)
     pressed: list[bool] = []
     journal.on_pressure(pressed.append)
     gate.shut()
@@ -130,7 +131,8 @@ async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
     await gate.wait_entered()
     receipts.append(journal.append(entry_of(b"x" * 60)))
 
-    assert (journal.in_flight_bytes, pressed, journal.full) == (120, [True], False)
+    assert (journal.in_flight_bytes, pressed) == (120 + 2 * ENTRY_OVERHEAD_BYTES, [True])
+    assert not journal.full
     gate.open.set()
     await asyncio.gather(*receipts)
     assert (journal.in_flight_bytes, pressed) == (0, [True, False])
