@@ -32,6 +32,9 @@ ENCODING: Final = "audit"
 WAITING_LIMIT: Final = 10_000
 """Records that wait while the journal is full; one more is told by the log alone."""
 
+LAST_RECORDS_S: Final = 1.0
+"""How long a stop waits for records of the intake that have to become durable."""
+
 RETRY_S: Final = 0.05
 """Pause before the intake is asked again, while it starts or the journal takes nothing."""
 
@@ -53,7 +56,20 @@ class OwnRecords:
         last = journal.last_produced(INTAKE_PRODUCER)
         self._sequence = last.sequence if last is not None else 0
         self._appending = False
-        self._answered = asyncio.Event()
+        self._settled = asyncio.Event()
+
+    async def finish(self) -> None:
+        """Append all that waits; what the journal does not take, or not in time, the log has to tell."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_RECORDS_S):
+                while self._waiting:
+                    self._settled.clear()
+                    self.flush()
+                    await self._settled.wait()
+                    if self._waiting and not self._appending:
+                        await asyncio.sleep(RETRY_S)
+        for payload in self._waiting:
+            logger.error("audit_record_dropped", payload=payload.decode(errors="replace"))
 
     def append(self, action: str, details: Mapping[str, Any], *, outcome: str) -> None:
         """Take a record with the present time."""
@@ -72,22 +88,9 @@ class OwnRecords:
         entry = Entry(origin, ENCODING, (self._waiting[0],), producer=producer)
         self._journal.submit(entry, lambda: self._settle(entry))
 
-    async def drain(self, *, timeout_s: float) -> None:
-        """Append all that waits; what the journal does not take in time is told by the log alone."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self._waiting:
-                    self._answered.clear()
-                    self.flush()
-                    await self._answered.wait()
-                    if self._waiting and not self._appending:
-                        await asyncio.sleep(RETRY_S)
-        for payload in self._waiting:
-            logger.error("audit_record_lost", record=payload.decode(errors="replace"))
-
     def _settle(self, entry: Entry) -> None:
         self._appending = False
-        self._answered.set()
+        self._settled.set()
         if entry.receipt is not Receipt.RETRY:
             self._sequence += 1
             self._waiting.popleft()

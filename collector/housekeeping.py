@@ -24,9 +24,6 @@ INTERVAL_S: Final = 1.0
 ANCHOR_LOG_S: Final = 60.0
 """How often the end of the journal's chain is logged, where it moved: logs are kept elsewhere."""
 
-RECORDS_TIMEOUT_S: Final = 2.0
-"""How long our own last records may take at a stop."""
-
 logger = get_logger("intake")
 
 
@@ -74,17 +71,17 @@ class Housekeeping:
             self.record()
             self._count()
 
-    def record(self, *, all_of_it: bool = False) -> None:
-        """Put into the journal what inputs have to tell."""
+    def record(self, *, last: bool = False) -> None:
+        """Put into the journal what inputs have to tell, for the `last` time everything."""
         for each in self._inputs:
-            for refusal in each.refusals.due(all_of_it=all_of_it):
+            for refusal in each.refusals.due(last=last):
                 self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
         self._records.flush()
 
     async def finish(self) -> None:
-        """Put into the journal all that was not told yet, before it is closed."""
-        self.record(all_of_it=True)
-        await self._records.drain(timeout_s=RECORDS_TIMEOUT_S)
+        """Put the last of that into the journal, before it is closed."""
+        self.record(last=True)
+        await self._records.finish()
 
     def close(self) -> None:
         """Tell the end of the chain, and the last counts."""

@@ -14,7 +14,10 @@ FAILURES_LIMIT: Final = 10
 
 FAILURES_S: Final = 60.0
 PEERS_LIMIT: Final = 10_000
-"""Peers that are remembered; beyond, the one that failed longest ago is forgotten."""
+"""Peers that are remembered; beyond, the one that failed longest ago is forgotten, and told with other such."""
+
+FORGOTTEN: Final = "others"
+"""The peer of an event that tells of failures of peers that were forgotten before they were told."""
 
 REPORT_INTERVAL_S: Final = 60.0
 """An event per peer at most so often, with the number of failures since the last."""
@@ -47,6 +50,7 @@ class Refusals:
         self._input = name
         self._clock = clock
         self._peers: OrderedDict[str, _Peer] = OrderedDict()
+        self._forgotten = 0
 
     def failed(self, peer: str, reason: str, claimed: str = "") -> None:
         """Take note of a failure."""
@@ -56,7 +60,7 @@ class Refusals:
         if found is None:
             found = self._peers[name] = _Peer(peer, now_s)
             if len(self._peers) > PEERS_LIMIT:
-                self._peers.popitem(last=False)
+                self._forgotten += self._peers.popitem(last=False)[1].unreported
         if now_s - found.first_s > FAILURES_S:
             found.first_s, found.failures = now_s, 0
         found.failures += 1
@@ -70,12 +74,15 @@ class Refusals:
         recent = found is not None and self._clock() - found.first_s <= FAILURES_S
         return found is not None and recent and found.failures >= FAILURES_LIMIT
 
-    def due(self, *, all_of_it: bool = False) -> list[Refusal]:
-        """Return what is to be told now, or all that was not told; forget peers of which nothing is left to say."""
+    def due(self, *, last: bool = False) -> list[Refusal]:
+        """Return what is to be told now, for the `last` time all; forget peers of which nothing is left to say."""
         now_s = self._clock()
         told = []
+        if self._forgotten:
+            told.append(Refusal(self._input, FORGOTTEN, "too many peers failed to tell each", "", self._forgotten))
+            self._forgotten = 0
         for name, found in tuple(self._peers.items()):
-            if found.unreported and (all_of_it or now_s - found.reported_s >= REPORT_INTERVAL_S):
+            if found.unreported and (last or now_s - found.reported_s >= REPORT_INTERVAL_S):
                 told.append(Refusal(self._input, found.address, found.reason, found.claimed, found.unreported))
                 found.unreported, found.reported_s = 0, now_s
             elif not found.unreported and now_s - max(found.first_s, found.reported_s) > FAILURES_S:

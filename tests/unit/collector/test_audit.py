@@ -180,3 +180,36 @@ async def test_records_that_wait_are_bounded(
 
     told = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (told["event"], told["action"], told["peer"]) == ("audit_record_dropped", "handshake-2", "192.0.2.7")
+
+
+async def test_a_stop_waits_for_the_records_of_the_intake(tmp_path: Path) -> None:
+    """They are appended one after another; of several only the first was kept."""
+    journal = open_journal(tmp_path)
+    records = OwnRecords(journal)
+    names = [f"handshake-{number}" for number in range(20)]
+    for name in names:
+        records.append(name, {}, outcome="failure")
+
+    await records.finish()
+    await journal.close()
+
+    assert actions_in(tmp_path, journal) == names
+
+
+async def test_a_stop_does_not_wait_for_a_journal_that_takes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records that it refuses are told by the log, each."""
+    gate = Gate()
+    journal = open_journal(tmp_path, sync=gate)
+    records = OwnRecords(journal)
+    gate.errors = [OSError(errno.EIO, "Input/output error")]
+    for number in range(2):
+        records.append(f"handshake-{number}", {}, outcome="failure")
+
+    await records.finish()
+    await journal.close()
+
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    dropped = [json.loads(each["payload"])["action"] for each in told if each["event"] == "audit_record_dropped"]
+    assert dropped == ["handshake-0", "handshake-1"]

@@ -139,7 +139,7 @@ async def test_senders_wait_while_the_disk_takes_no_new_segment(tmp_path: Path) 
 
 
 async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
-    """Above the limit senders wait; they go on when half of it is free again."""
+    """Above the limit senders wait; they go on when half of it is free. An entry counts for more than its bytes."""
     gate = Gate()
     journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=1500)
     pressed: list[bool] = []

@@ -1,6 +1,8 @@
 """The handshake against the worked example of `forward.md` section 5, and against clients that lie."""
 
 import hashlib
+import sys
+from types import FrameType
 
 import msgpack
 import pytest
@@ -103,6 +105,38 @@ def test_who_does_not_know_is_refused(sent: bytes, reason: str) -> None:
 
     assert msgpack.unpackb(verdict.pong) == ["PONG", False, reason, "", ""]
     assert (verdict.proven, bool(verdict.refused)) == ((), True)
+
+
+def steps_of(sent: bytes, credentials: Credentials) -> list[tuple[str, str]]:
+    """Every call that judging a PING makes, of ours and of the libraries."""
+    steps: list[tuple[str, str]] = []
+    made = handshake(credentials)
+
+    def note_call(frame: FrameType, event: str, argument: object) -> None:
+        if event in ("call", "c_call"):
+            steps.append((event, frame.f_code.co_name if event == "call" else getattr(argument, "__name__", "?")))
+
+    sys.setprofile(note_call)
+    try:
+        verdict = made.received(sent)
+    finally:
+        sys.setprofile(None)
+    assert verdict is not None
+    assert not verdict.proven
+    return steps
+
+
+def test_a_wrong_guess_takes_the_same_steps_whoever_it_names() -> None:
+    """Whether a user or a client of that name exists is not to be told from how long our answer takes."""
+    credentials = Credentials(shared_key=b"k3y", client_keys={"bank": b"0wn"}, users={"alice": b"s3cret"})
+
+    keys = [ping(b"guess", client=b"bank"), ping(b"guess", client=b"none"), ping(b"guess", user=b"nobody")]
+    passwords = [ping(password=b"guess!"), ping(user=b"nobod", password=b"guess!")]
+
+    for guesses in (keys, passwords):
+        first, *others = [steps_of(sent, credentials) for sent in guesses]
+        assert [step for step in first if step[1] == "compare_digest"] == [("c_call", "compare_digest")] * 2
+        assert others == [first] * len(others)
 
 
 @pytest.mark.parametrize(
