@@ -14,14 +14,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import uvloop
 
 from collector import telemetry
-from collector.config import ForwardInputConfig
 from collector.housekeeping import INTERVAL_S, Housekeeping
 from collector.inputs.forward import ForwardInput
 from collector.inputs.input import Input
+from collector.inputs.peers import Places
 from collector.inputs.sockets import ListenError
 from collector.internal import InternalServer
 from collector.journal.options import JournalOptions
@@ -53,7 +52,7 @@ async def main(context: Context) -> None:
     # What waits for a sync holds no cycles: to walk it at the default threshold only costs.
     gc.set_threshold(100_000, 20, 20)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    files = _raise_file_limit()
+    places = Places(_raise_file_limit())
     config = context.config
     context.unhealthy("journal", "opening")
     for name in config.inputs:
@@ -65,10 +64,11 @@ async def main(context: Context) -> None:
     inputs: list[Input] = [
         ForwardInput(
             name=name,
-            options=within_files(name, options, files // len(config.inputs)),
+            options=options,
             journal=recogniser,
             blocks=blocks,
             collector=config.name,
+            places=places,
         )
         for name, options in config.inputs.items()
     ]
@@ -116,17 +116,6 @@ def _raise_file_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - OWN_FILES, 1)
-
-
-def within_files(name: str, options: ForwardInputConfig, files: int) -> ForwardInputConfig:
-    """Return an input's options with no more connections than there are files for."""
-    limit = max(files, 1)
-    if options.connection_limit <= limit:
-        return options
-    logger.warning(
-        "connection_limit_lowered", input=name, limit=limit, reason="the process may not open more files: see ulimit -n"
-    )
-    return msgspec.structs.replace(options, connection_limit=limit)
 
 
 async def _listen(context: Context, each: Input) -> None:

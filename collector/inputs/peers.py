@@ -1,6 +1,7 @@
 """What the connections of one peer share: how many there are, memory of unfinished messages, and turns."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -47,11 +48,26 @@ class Peer:
             asyncio.get_running_loop().call_soon(self._next)
 
 
+class Places:
+    """How many connections all inputs together may have: as many as files may be opened for them."""
+
+    def __init__(self, limit: int = sys.maxsize) -> None:
+        self.left = limit
+
+
 class Peers:
     """The peers of one input. `connections` is how many they have together."""
 
-    def __init__(self, blocks: Blocks, *, connection_limit: int, connection_limit_per_peer: int) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        *,
+        connection_limit: int,
+        connection_limit_per_peer: int,
+        places: Places | None = None,
+    ) -> None:
         self.connections = 0
+        self._places = places or Places()
         self._blocks = blocks
         self._limit = connection_limit
         self._limit_per_peer = connection_limit_per_peer
@@ -62,6 +78,11 @@ class Peers:
         """How many peers there are."""
         return len(self._peers)
 
+    @property
+    def limit(self) -> int:
+        """How many connections there may be at present."""
+        return min(self._limit, self.connections + self._places.left)
+
     def __getitem__(self, name: str) -> Peer:
         """Return a peer that was admitted and has not left."""
         return self._peers[name]
@@ -71,17 +92,21 @@ class Peers:
         peer = self._peers.get(name)
         if self.connections >= self._limit:
             return "too many"
+        if self._places.left <= 0:
+            return "too many for the files that the process may open: see ulimit -n"
         if peer is None:
             peer = self._peers[name] = Peer(self, self._blocks)
         elif peer.connections >= self._limit_per_peer:
             return "too many of one peer"
         peer.connections += 1
         self.connections += 1
+        self._places.left -= 1
         return ""
 
     def leave(self, name: str) -> None:
         """Forget a connection that was admitted."""
         self.connections -= 1
+        self._places.left += 1
         peer = self._peers[name]
         peer.connections -= 1
         if not peer.connections:

@@ -78,7 +78,7 @@ async def test_a_flood_of_connections_leaves_the_journal_its_files(small_journal
     assert 0 < kept < CONNECTIONS
     assert ready[0] == 200
     assert load.resent_messages == 0
-    assert "connection_limit_lowered" in collector.log()
+    assert "too many for the files that the process may open" in collector.log()
     told = f"{FILES} files: {kept} of {CONNECTIONS} connections kept, "
     sys.stdout.write(f"{told}{load.acked} records acknowledged, none sent again\n")
     assert collector.stop() == 0

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from collector.inputs.peers import MESSAGE_BYTES, TURN_BYTES, Peers
+from collector.inputs.peers import MESSAGE_BYTES, TURN_BYTES, Peers, Places
 from collector.wire.blocks import Blocks
 
 
@@ -23,6 +23,19 @@ def test_connections_are_counted_in_all_and_per_peer() -> None:
     peers.leave("b")
     assert peers.admit("a") == "too many of one peer"
     assert (peers.connections, peers.count) == (4, 2)
+
+
+def test_inputs_share_the_files_that_the_process_may_open() -> None:
+    """However many each may have, together they leave room; what one gives back the other may take."""
+    places = Places(3)
+    one, other = (Peers(Blocks(), connection_limit=10, connection_limit_per_peer=10, places=places) for _ in range(2))
+    admitted = [one.admit("a"), one.admit("a"), other.admit("b")]
+
+    assert admitted == ["", "", ""]
+    assert "ulimit -n" in other.admit("b")
+    assert (one.limit, other.limit) == (2, 1)
+    one.leave("a")
+    assert other.admit("b") == ""
 
 
 def test_a_peer_without_connections_is_forgotten() -> None:
