@@ -31,9 +31,9 @@ from tests.fault.power_life import SEGMENT_BYTES, SENDER, Life, message, submit
 from tests.fault.recorder import Call, Player, Recorder
 
 SEED = 20261128
-CHAINS = 22
+CHAINS = 18
 LIVES = 5
-CUTS_OF_A_LIFE = 5
+CUTS_OF_A_LIFE = 6
 MESSAGES = 24
 """New ones in each life."""
 
