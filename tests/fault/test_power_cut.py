@@ -22,9 +22,11 @@ from collector.journal.follow import Gap
 from collector.journal.recogniser import Recogniser
 from collector.journal.segments import FrameHead, Segment, segment_files, walk
 from collector.journal.state import VerificationKey
+from collector.store.files import StoreFiles
 from collector.testing.clock import START_NS, FakeClock
 from collector.testing.forward_sender import number_in
 from collector.testing.journals import ORIGIN, frames_in, gaps_in, open_journal, read_all
+from collector.testing.stores import EVER_S, SIZE_BYTES
 from pipelines.frame import Frame, Position
 from tests.fault.disk_model import Disk, Worst
 from tests.fault.power_life import SEGMENT_BYTES, SENDER, Life, message, submit
@@ -94,6 +96,18 @@ class History(msgspec.Struct):
                     link = segment.link_of(head)
                     assert self.positions.setdefault(position, link) == link, f"{position} was given twice"
             segment.close()
+
+
+class _Stored:
+    """What the store holds after a cut: which numbers, how often, and from where on it goes on."""
+
+    def __init__(self, root: Path, cursor: Position) -> None:
+        files = StoreFiles(root / "store", retention_s=EVER_S, limit_bytes=SIZE_BYTES)
+        self.until = files.open(cursor) or Position(0, 0, 0)
+        files.close()
+        lines = [line for path in root.glob("store/*/*.ndjson") for line in path.read_text().splitlines()]
+        found = (number_in(line, SENDER.name) for line in lines)
+        self.numbers = Counter(number for number in found if number is not None)
 
 
 class Chain:
@@ -177,20 +191,21 @@ class Chain:
         journal = open_journal(root, clock, segment_bytes=SEGMENT_BYTES)
         recogniser = Recogniser(journal, root / "journal")
         cursor = read_cursor(root / "journal", "store") or Position(0, 0, 0)
+        stored = _Stored(root, cursor)
         written = len([at for at in history.positions if at >= cursor])
-        self.lost += written - self._check(read_all(root / "journal", journal.durable), history, cursor)
+        self.lost += written - self._check(read_all(root / "journal", journal.durable), history, cursor, stored)
         connection = SenderConnection(client_of(ORIGIN))
         for number in [*self._not_heard(history), NEW]:
             assert await submit(recogniser, message(number, connection))
         history.marks += [b"acked %d" % number for number in (*range(self._sent), NEW)]
-        self._check(read_all(root / "journal", journal.durable), history, cursor)
+        self._check(read_all(root / "journal", journal.durable), history, cursor, stored)
         history.note_all(root / "journal")
         await journal.close()
         recogniser.close()
         assert _findings(root) == []
         shutil.rmtree(root)
 
-    def _check(self, found: list[Frame | Gap], history: History, cursor: Position) -> int:
+    def _check(self, found: list[Frame | Gap], history: History, cursor: Position, stored: _Stored) -> int:
         """Compare what can be read with what was promised; return how many frames can be, from the cursor on."""
         # Before the cursor a lawful deletion may be undone in part.
         assert [gap for gap in gaps_in(found) if gap.last >= cursor] == []
@@ -199,8 +214,10 @@ class Chain:
         assert [number for number, times in numbers.items() if times > 1] == []
         readable, farthest = {frame.position for frame in frames}, history.cursor()
         seen = history.seen()
-        passed = {number for number, position in seen.items() if position < farthest}
-        assert set(history.acked()) - set(numbers) - passed == set()
+        to_come = {number for frame in frames if frame.position >= stored.until for number in _numbers(frame)}
+        assert set(history.acked()) - to_come - stored.numbers.keys() == set()
+        assert to_come & stored.numbers.keys() == set()
+        assert [number for number, times in stored.numbers.items() if times > 1] == []
         assert [at for at in seen.values() if at >= cursor and at not in readable] == []
         assert cursor <= farthest
         assert not frames or cursor < frames[-1].position._replace(sequence=frames[-1].sequence + 2)
