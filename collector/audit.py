@@ -59,15 +59,12 @@ class OwnRecords:
         self._settled = asyncio.Event()
 
     async def finish(self) -> None:
-        """Append all that waits; what the journal does not take, or not in time, the log has to tell."""
+        """Wait until all are durable; those that the journal does not take now, or not in time, the log has to tell."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_RECORDS_S):
-                while self._waiting:
+                while self._appending:
                     self._settled.clear()
-                    self.flush()
                     await self._settled.wait()
-                    if self._waiting and not self._appending:
-                        await asyncio.sleep(RETRY_S)
         for payload in self._waiting:
             logger.error("audit_record_dropped", payload=payload.decode(errors="replace"))
 

@@ -92,7 +92,7 @@ class Housekeeping:
     def tell_journal(self) -> None:
         """Say whether the journal takes what comes."""
         if self._journal.unopened:
-            self._context.unhealthy("journal", f"the disk fails: {self._journal.unopened}; senders wait")
+            self._context.unhealthy("journal", f"takes nothing: {self._journal.unopened}; senders wait")
         elif self._journal.full:
             self._context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
         else:

@@ -1,6 +1,7 @@
 """What the connections of one peer share: how many there are, memory of unfinished messages, and turns."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -61,6 +62,13 @@ class Peer:
         go_on()
 
 
+class Places:
+    """How many connections all inputs together may have: as many as files may be opened for them."""
+
+    def __init__(self, limit: int = sys.maxsize) -> None:
+        self.left = limit
+
+
 class Peers:
     """The peers of one input; all of an IPv6 /64 are one. `connections` is how many they have together.
 
@@ -68,15 +76,27 @@ class Peers:
     """
 
     def __init__(
-        self, blocks: Blocks, *, connection_limit: int, connection_limit_per_peer: int, rate_bytes_per_s: int
+        self,
+        blocks: Blocks,
+        *,
+        connection_limit: int,
+        connection_limit_per_peer: int,
+        rate_bytes_per_s: int,
+        places: Places | None = None,
     ) -> None:
         self.connections = 0
         self._rate_bytes_per_s = rate_bytes_per_s
+        self._places = places or Places()
         self._blocks = blocks
         self._limit = connection_limit
         self._limit_per_peer = connection_limit_per_peer
         self._peers: dict[str, Peer] = {}
         self._company = Company()
+
+    @property
+    def limit(self) -> int:
+        """How many connections there may be at present."""
+        return min(self._limit, self.connections + self._places.left)
 
     def __getitem__(self, name: str) -> Peer:
         """Return a peer that was admitted and has not left."""
@@ -92,6 +112,8 @@ class Peers:
         peer = self._peers.get(name)
         if self.connections >= self._limit:
             return "too many"
+        if self._places.left <= 0:
+            return "too many for the files that the process may open: see ulimit -n"
         if peer is None:
             peer = Peer(name, self._blocks, self._company, rate_bytes_per_s=self._rate_bytes_per_s)
             self._peers[name] = peer
@@ -99,12 +121,14 @@ class Peers:
             return "too many of one peer"
         peer.connections += 1
         self.connections += 1
+        self._places.left -= 1
         return ""
 
     def leave(self, name: str) -> None:
         """Forget a connection that was admitted."""
         self.connections -= 1
         name = neighbours_of(name)
+        self._places.left += 1
         peer = self._peers[name]
         peer.connections -= 1
         if not peer.connections:

@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -82,7 +81,7 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, po
 class RunningCollector:
     """One collector: the files and ports outlive its processes, so it can be killed and started again.
 
-    `environment` is put on top of ours at a start.
+    `environment` is put on top of ours at a start; `wrapper` is a command that runs ours.
     """
 
     def __init__(
@@ -110,6 +109,7 @@ class RunningCollector:
         self._mark = uuid.uuid4().hex
         self._supervisor: subprocess.Popen[bytes] | None = None
         self.environment: dict[str, str] = {}
+        self.wrapper: list[str] = []
         configuration: dict[str, object] = {
             "data_dir": str(self.data_dir),
             "name": "collector-under-test",
@@ -143,7 +143,7 @@ class RunningCollector:
         """Start `tidewaiter run`; does not wait."""
         with self.log_file.open("ab") as log:
             self._supervisor = subprocess.Popen(
-                self.command("run"),
+                [*self.wrapper, *self.command("run")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

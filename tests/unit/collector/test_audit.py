@@ -110,36 +110,6 @@ def _denied(path: Path) -> bytes:
     raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
-async def test_a_stop_loses_no_record_of_the_intake(tmp_path: Path) -> None:
-    """However many wait, all of them are appended before the journal is closed: four of five were lost."""
-    journal = open_journal(tmp_path)
-    records = OwnRecords(journal)
-    for number in range(5):
-        records.append(f"handshake-{number}", {}, outcome="failure")
-
-    await records.drain(timeout_s=TIMEOUT_S)
-    await journal.close()
-
-    assert actions_in(tmp_path, journal) == [f"handshake-{number}" for number in range(5)]
-
-
-async def test_what_cannot_be_recorded_at_a_stop_is_told_by_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A journal that takes nothing does not hold up the stop, and nothing disappears in silence."""
-    gate = Gate()
-    journal = open_journal(tmp_path, sync=gate)
-    gate.errors = [OSError(errno.EIO, "Input/output error")] * 1000
-    records = OwnRecords(journal)
-    records.append("handshake", {}, outcome="failure")
-
-    await records.drain(timeout_s=0.1)
-
-    assert '"event": "audit_record_lost"' in capsys.readouterr().err
-    gate.errors.clear()
-    await journal.close()
-
-
 async def test_records_of_the_intake_wait_while_the_journal_takes_nothing(tmp_path: Path) -> None:
     """Each is tried again in its turn: a later one that was kept would hide an earlier."""
     gate = Gate()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from collector.inputs.peers import MESSAGE_BYTES, TURN_S, Peers
+from collector.inputs.peers import MESSAGE_BYTES, TURN_S, Peers, Places
 from collector.wire.blocks import Blocks
 
 RATE_BYTES_PER_S = 1 << 20
@@ -41,6 +41,20 @@ def test_addresses_of_one_network_are_one_peer() -> None:
     assert peers.admit("2001:db8::ffff") == "too many of one peer"
     peers.leave("2001:db8::2")
     assert peers.admit("2001:db8::ffff") == ""
+
+
+def test_inputs_share_the_files_that_the_process_may_open() -> None:
+    """However many each may have, together they leave room; what one gives back the other may take."""
+    places = Places(3)
+    limits = {"connection_limit": 10, "connection_limit_per_peer": 10, "rate_bytes_per_s": RATE_BYTES_PER_S}
+    one, other = (Peers(Blocks(), **limits, places=places) for _ in range(2))
+    admitted = [one.admit("a"), one.admit("a"), other.admit("b")]
+
+    assert admitted == ["", "", ""]
+    assert "ulimit -n" in other.admit("b")
+    assert (one.limit, other.limit) == (2, 1)
+    one.leave("a")
+    assert other.admit("b") == ""
 
 
 def test_a_peer_without_connections_is_forgotten() -> None:
