@@ -1,6 +1,7 @@
 """The collector's own audit records: what it did to the evidence, in the same journal, exactly once each."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import deque
@@ -31,6 +32,9 @@ ENCODING: Final = "audit"
 WAITING_LIMIT: Final = 10_000
 """Records that wait while the journal is full; one more is told by the log alone."""
 
+LAST_RECORDS_S: Final = 1.0
+"""How long a stop waits for records of the intake that have to become durable."""
+
 RETRY_S: Final = 0.05
 """Pause before the intake is asked again, while it starts or the journal takes nothing."""
 
@@ -52,6 +56,17 @@ class OwnRecords:
         last = journal.last_produced(INTAKE_PRODUCER)
         self._sequence = last.sequence if last is not None else 0
         self._appending = False
+        self._settled = asyncio.Event()
+
+    async def finish(self) -> None:
+        """Wait until all are durable; those that the journal does not take now, or not in time, the log has to tell."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_RECORDS_S):
+                while self._appending:
+                    self._settled.clear()
+                    await self._settled.wait()
+        for payload in self._waiting:
+            logger.error("audit_record_dropped", payload=payload.decode(errors="replace"))
 
     def append(self, action: str, details: Mapping[str, Any], *, outcome: str) -> None:
         """Take a record with the present time."""
@@ -72,6 +87,7 @@ class OwnRecords:
 
     def _settle(self, entry: Entry) -> None:
         self._appending = False
+        self._settled.set()
         if entry.receipt is not Receipt.RETRY:
             self._sequence += 1
             self._waiting.popleft()
@@ -86,11 +102,10 @@ def leave_record(data_dir: Path, action: str, details: Mapping[str, Any], *, out
     folder = data_dir / FOLDER
     make_folder(folder)
     path = folder / f"{time.time_ns():020}-{os.getpid()}.json"
-    replace_file(path, audit_payload(action, details, outcome=outcome))
     owner = data_dir.stat()
     if owner.st_uid != os.geteuid():
-        for each in (folder, path):
-            os.chown(each, owner.st_uid, owner.st_gid)
+        os.chown(folder, owner.st_uid, owner.st_gid)
+    replace_file(path, audit_payload(action, details, outcome=outcome), owner=(owner.st_uid, owner.st_gid))
 
 
 class AuditTrail:
@@ -100,16 +115,34 @@ class AuditTrail:
         self._folder = data_dir / FOLDER
         self._socket = data_dir / "run" / "intake.sock"
         self._turn = asyncio.Lock()
+        self._told: set[str] = set()
 
     async def record(self, action: str, details: Mapping[str, Any]) -> None:
         """Append one record with the time of this call; return when it is durable, however long that takes."""
         await self._append(PRODUCER, audit_payload(action, details))
 
     async def take_left(self) -> None:
-        """Append what commands have left, once each; raises OSError when a file cannot be read or removed."""
+        """Append what commands have left, once each. A file that cannot be read, or removed, is told once, and stays.
+
+        Behind one that cannot be removed nothing is appended: the producer's cursor tells of the last one only.
+        """
         for path in sorted(self._folder.glob("[!.]*.json")):
-            await self._append(COMMANDS_PRODUCER, path.read_bytes(), cursor=path.name.encode())
-            path.unlink()
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                self._tell(path, error)
+                continue
+            await self._append(COMMANDS_PRODUCER, content, cursor=path.name.encode())
+            try:
+                path.unlink()
+            except OSError as error:
+                self._tell(path, error)
+                return
+
+    def _tell(self, path: Path, error: OSError) -> None:
+        if path.name not in self._told:
+            self._told.add(path.name)
+            logger.error("audit_record_not_taken", file=str(path), reason=error.strerror or str(error))
 
     async def _append(self, producer: str, payload: bytes, cursor: bytes = b"") -> None:
         """Append, until that is known to have succeeded; not again what the producer's cursor says is there.

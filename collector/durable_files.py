@@ -45,11 +45,16 @@ def write_all_at(descriptor: int, content: bytes, at: int) -> None:
         view, at = view[written:], at + written
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace `path`, readable by us only, durably: after a crash it holds old content or new. Raises OSError."""
+def replace_file(path: Path, content: bytes, *, owner: tuple[int, int] | None = None) -> None:
+    """Replace `path`, readable by us only, durably: after a crash it holds old content or new. Raises OSError.
+
+    With `owner` (user, group) it is theirs from the first moment on.
+    """
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
+        if owner is not None and owner != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, *owner)
         write_all(descriptor, content)
         os.fsync(descriptor)
     finally:

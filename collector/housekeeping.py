@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -39,6 +39,11 @@ class Housekeeping:
         self._anchor_told_s = -ANCHOR_LOG_S
         self._anchor_told: Anchor | None = None
         self._failures_told = 0
+        self._duties: dict[str, Callable[[], object]] = {
+            "journal_not_anchored": journal.anchor,
+            "journal_not_reclaimed": journal.reclaim,
+            "resends_not_swept": recogniser.sweep,
+        }
         if journal.is_new:
             self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
         recovered = journal.recovered
@@ -51,12 +56,11 @@ class Housekeeping:
         """Keep house until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL_S)
-            try:
-                self._journal.reclaim()
-                self._recogniser.sweep()
-                self._journal.anchor()
-            except (TidewaiterError, OSError) as error:
-                logger.error("journal_not_reclaimed", reason=str(error))  # noqa: TRY400 - a sentence
+            for failure, duty in self._duties.items():
+                try:
+                    duty()
+                except (TidewaiterError, OSError) as error:
+                    logger.error(failure, reason=str(error))  # noqa: TRY400 - a sentence
             if time.monotonic() - self._anchor_told_s >= ANCHOR_LOG_S:
                 self._tell_anchor()
             self.tell_journal()
@@ -67,12 +71,17 @@ class Housekeeping:
             self.record()
             self._count()
 
-    def record(self) -> None:
-        """Put into the journal what inputs have to tell; once more before it is closed."""
+    def record(self, *, last: bool = False) -> None:
+        """Put into the journal what inputs have to tell, for the `last` time everything."""
         for each in self._inputs:
-            for refusal in each.refusals.due():
+            for refusal in each.refusals.due(last=last):
                 self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
         self._records.flush()
+
+    async def finish(self) -> None:
+        """Put the last of that into the journal, before it is closed."""
+        self.record(last=True)
+        await self._records.finish()
 
     def close(self) -> None:
         """Tell the end of the chain, and the last counts."""
@@ -83,7 +92,7 @@ class Housekeeping:
     def tell_journal(self) -> None:
         """Say whether the journal takes what comes."""
         if self._journal.unopened:
-            self._context.unhealthy("journal", f"the disk fails: {self._journal.unopened}; senders wait")
+            self._context.unhealthy("journal", f"takes nothing: {self._journal.unopened}; senders wait")
         elif self._journal.full:
             self._context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
         else:

@@ -20,6 +20,7 @@ from collector import telemetry
 from collector.housekeeping import INTERVAL_S, Housekeeping
 from collector.inputs.forward import ForwardInput
 from collector.inputs.input import Input
+from collector.inputs.peers import Places
 from collector.inputs.sockets import ListenError
 from collector.internal import InternalServer
 from collector.journal.options import JournalOptions
@@ -32,6 +33,9 @@ from collector.wire.blocks import Blocks
 SWITCH_INTERVAL_S: Final = 0.0002
 """How long the loop may make the journal's thread wait for the interpreter; at Python's 5 ms the acks of 200 waiting
 senders took twice as long (p99 of `make bench`, case `acks`)."""
+
+OWN_FILES: Final = 64
+"""Files that connections leave to us: without them no segment could roll, and a flood of connections would stop all."""
 
 DRAIN_TIMEOUT_S: Final = 5.0
 """How long inputs may wait for receipts at a stop; half of the supervisor's limit."""
@@ -48,7 +52,7 @@ async def main(context: Context) -> None:
     # What waits for a sync holds no cycles: to walk it at the default threshold only costs.
     gc.set_threshold(100_000, 20, 20)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    _raise_file_limit()
+    places = Places(_raise_file_limit())
     config = context.config
     context.unhealthy("journal", "opening")
     for name in config.inputs:
@@ -64,6 +68,7 @@ async def main(context: Context) -> None:
             journal=recogniser,
             blocks=blocks,
             collector=config.name,
+            places=places,
         )
         for name, options in config.inputs.items()
     ]
@@ -83,7 +88,7 @@ async def main(context: Context) -> None:
     finally:
         # Producers last: what they append while senders are drained is kept too.
         await internal.close()
-        house.record()
+        await house.finish()
         await journal.close()
         await asyncio.to_thread(recogniser.close)
         house.close()
@@ -110,12 +115,14 @@ def _timed_sync(descriptor: int) -> None:
     telemetry.JOURNAL_SYNC_DURATION.observe(time.perf_counter() - started)
 
 
-def _raise_file_limit() -> None:
-    """Allow as many connections as the system allows at all."""
+def _raise_file_limit() -> int:
+    """Allow as many connections as the system allows at all; return how many files that leaves for them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - OWN_FILES, 1)
 
 
 async def _listen(context: Context, each: Input) -> None:

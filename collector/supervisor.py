@@ -209,10 +209,7 @@ class Supervisor:
         details = {"version": __version__, "pid": os.getpid(), "inputs": sorted(self._config.inputs)}
         await self._audit.record("start", details)
         while True:
-            try:
-                await self._audit.take_left()
-            except OSError as error:
-                logger.error("audit_record_not_taken", reason=str(error))  # noqa: TRY400 - a sentence
+            await self._audit.take_left()
             await asyncio.sleep(TICK_S)
 
     async def _drain(self, keeping: Mapping[str, asyncio.Task[None]]) -> list[str]:
@@ -273,7 +270,7 @@ async def supervise(
     """Hold the data folder and run all roles until SIGTERM or SIGINT; return the exit code. Raises DataDirError.
 
     The first signal drains, a second one ends at once. `command` makes a role's command line of its name and control
-    descriptor; `search` is what the ready message shows. Belongs into the main thread.
+    descriptor; `search` is what the ready message shows. Belongs into the main thread, of a process that ends with it.
     """
     data_dir = Path(config.data_dir)
     make_data_dir(data_dir)
@@ -286,6 +283,9 @@ async def supervise(
     try:
         return await supervisor.run()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # What comes from here to the end of the process must not make an orderly end look like another.
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        for number in numbers:
             loop.remove_signal_handler(number)
         os.close(lock)

@@ -30,13 +30,27 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
 
     `input` is the input's configured name; `transport` is `tcp`, `unix` or `internal`; `peer` is the address as text
     without the port (`192.0.2.7`, `2001:db8::7`), `unix:uid=0` for a Unix socket, or an internal producer's name;
-    `auth` names what was proven (empty: nothing).
+    `auth` names what was proven (empty: nothing): `certificate:NAME`, `key:NAME` or `shared-key`, `user:NAME`, joined
+    by `+` (`auth_text`, `proven_name`).
     """
 
     input: str
     transport: str
     peer: str
     auth: str = ""
+
+
+def auth_text(proven: Iterable[str]) -> str:
+    """Return what `Origin.auth` says; a name cannot say what another part would."""
+    return "+".join(part.replace("%", "%25").replace("+", "%2B") for part in proven)
+
+
+def proven_name(auth: str, kind: str) -> str:
+    """Return the name that was proven by a `certificate`, a `key` or as a `user`; empty where none was."""
+    for part in auth.split("+"):
+        if part.startswith(f"{kind}:"):
+            return part.removeprefix(f"{kind}:").replace("%2B", "+").replace("%25", "%")
+    return ""
 
 
 class Sending(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -39,12 +39,12 @@ def verify(
     partial: bool,
     as_json: bool,
 ) -> None:
-    r"""Verify the journal in PATH, a data folder or a copy of one; else the configured data folder's.
+    """Verify the journal in PATH, a data folder or a copy of one; else the configured data folder's.
 
     Computes every link of the chain anew with the key that was exported at the first start, and names the first
     position that is missing, altered, reordered, forged without the key, or cut. Needs no running collector, and none
-    of its other files. Exit code 1 when anything was found. Without PATH the
-    journal itself records that it was verified, and what was found.
+    of its other files. Exit code 1 when anything was found. Without PATH the journal itself records that it was
+    verified, and what was found.
 
     \b
     Proven:     nobody without the chain's key of that time wrote or changed it.
@@ -52,7 +52,7 @@ def verify(
                 then, and cut the end, or put the whole folder back to an
                 earlier state, as far as no anchor was kept elsewhere. The
                 collector logs one a minute.
-    """
+    """  # noqa: D301 - click's mark for lines that keep their breaks is the character itself
     root = path if path is not None else ctx.obj.data_dir
     journal = root / "journal" if (root / "journal").is_dir() else root
     evidence = root / "evidence" if (root / "evidence").is_dir() else root

@@ -128,6 +128,8 @@ class Verifier:
         self._link: bytes | None = None  # of the frame before, None where it is not known
         self._next: Position | None = None
         self._end: DurableEnd | None = None
+        self._before: DurableEnd | None = None  # of the oldest segment
+        self._read_to: dict[str, Position] = {}
         self._anchored: dict[tuple[str, int], bytes] = {}
         self.verdict = Verdict()
 
@@ -151,8 +153,10 @@ class Verifier:
             with contextlib.closing(Segment(self._journal, name, block_bytes=BLOCK_BYTES)) as segment:
                 segment.identity = segment.identity or self._identity
                 self._look_at(segment, ends[name], tombstone, newest=name == names[-1])
+        newest = max(self._anchors, key=lambda anchor: anchor.end.position, default=None)
         for each in self._anchors:
-            self._check_anchor(each, names)
+            if not self._ends_before(each, ends):
+                self._check_anchor(each, names, is_newest=each.end == (newest and newest.end))
         self.verdict.end = self._next
         return self.verdict
 
@@ -215,6 +219,7 @@ class Verifier:
         self._check_end(segment, at, end, newest=newest)
         if has_frames and self._next is not None:
             self._end = DurableEnd(segment.name, at, self._next)
+            self._read_to[segment.name] = self._next
 
     def _check_header(self, segment: Segment, tombstone: Tombstone | None) -> bytes | None:
         """Check what a segment says of itself and of what was before it; return its key, None if that is not known."""
@@ -237,6 +242,7 @@ class Verifier:
         return key
 
     def _check_beginning(self, name: str, header: SegmentHeader, tombstone: Tombstone | None) -> None:
+        self._before = header.before
         if self.verdict.first is None:
             self.verdict.first = header.position
         if self._partial or tombstone is None or header.link_before.hex() == tombstone.link:
@@ -336,7 +342,7 @@ class Verifier:
             return behind is not None and self._next is not None and behind.header.sequence != self._next.sequence
         return True
 
-    def _check_anchor(self, anchor: Anchor, names: Sequence[str]) -> None:
+    def _check_anchor(self, anchor: Anchor, names: Sequence[str], *, is_newest: bool) -> None:
         if not self._is_genuine(anchor):
             self._find("forged", None, ANCHOR_FILE, 0, "an anchor was not made with the journal's key")
             return
@@ -344,13 +350,33 @@ class Verifier:
         if self.verdict.anchored is None or position > self.verdict.anchored:
             self.verdict.anchored = position
         if name not in names:
-            if names and name < names[0]:
+            if names and name < names[0] and self._begins_before(anchor):
+                reason = "an anchor names frames here, and the oldest segment that is left goes on from before them"
+                self._find("cut", self._before.position if self._before is not None else None, name, -1, reason)
+            elif names and name < names[0]:
                 self.verdict.notices.append(f"{name}, which an anchor names, has been deleted since")
             elif not self._partial:
                 same_epoch = self._next is not None and self._next.epoch == position.epoch
                 first = self._next if same_epoch else first_position(name)
                 self._find("cut", first, name, -1, "the segment with the last anchor is not there")
-        elif anchor.stopped and name != names[-1]:
+        elif anchor.stopped and is_newest and name != names[-1]:
             self._find("forged", position, names[-1], 0, "a segment stands behind the end of a clean stop")
         elif self._anchored.get((name, offset), b"").hex() not in (anchor.link, ""):
             self._find("forged", position, name, offset, "the chain had another link here when it was anchored")
+
+    def _ends_before(self, anchor: Anchor, ends: dict[str, int]) -> bool:
+        """Find a segment whose successor goes on from before what was anchored; that of the newest was looked at."""
+        name, offset = anchor.end.segment, anchor.end.offset
+        if ends.get(name, offset) >= offset or name == max(ends) or not self._is_genuine(anchor):
+            return False
+        reason = "an anchor names frames behind this, and the next segment goes on from here"
+        self._find("cut", self._read_to.get(name, first_position(name)), name, ends[name], reason)
+        return True
+
+    def _begins_before(self, anchor: Anchor) -> bool:
+        """Tell whether the oldest segment goes on from before frames that were anchored: the journal was put back."""
+        has_frames = anchor.end.position.sequence > first_position(anchor.end.segment).sequence
+        if self.verdict.first is None or not has_frames:
+            return False
+        known = ("", 0) if self._before is None else (self._before.segment, self._before.offset)
+        return known < (anchor.end.segment, anchor.end.offset)

@@ -23,7 +23,7 @@ from typing import Final, cast
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.input import Appender, Counts
-from collector.inputs.peers import Peer, Peers
+from collector.inputs.peers import Peer, Peers, Places
 from collector.inputs.proof import Proof
 from collector.inputs.refusals import Refusals
 from collector.inputs.sockets import (
@@ -55,8 +55,8 @@ logger = get_logger("intake")
 class ForwardInput:
     """One listening address, with the limits of its options.
 
-    `collector` is the collector's name. `pressed` is set by the owner while the journal asks senders to wait; `now_s`
-    is the time of the last `tick`.
+    `collector` is the collector's name; `places` are shared with other inputs. `pressed` is set by the owner while the
+    journal asks senders to wait; `now_s` is the time of the last `tick`.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class ForwardInput:
         journal: Appender,
         blocks: Blocks,
         collector: str,
+        places: Places | None = None,
         unacked_limit_bytes: int = UNACKED_LIMIT_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,6 +90,7 @@ class ForwardInput:
             connection_limit=options.connection_limit,
             connection_limit_per_peer=options.connection_limit_per_peer,
             rate_bytes_per_s=options.rate_limit_per_peer,
+            places=places,
         )
         self._address = parse_listen(options.listen)
         self._server: asyncio.Server | TlsListener | None = None
@@ -189,7 +191,7 @@ class ForwardInput:
             self.counts.stalled += 1
             logger.warning("forward_connection_stalled", input=self.name, peer=connection.peer)
             connection.abort()
-        limit = self.options.connection_limit
+        limit = self._peers.limit
         wanted = self._peers.connections - limit + limit // ROOM_PARTS
         if wanted > 0:
             idle = sorted((each for each in self.connections if each.is_idle), key=lambda each: each.heard_s)

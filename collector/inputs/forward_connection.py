@@ -6,13 +6,13 @@ from typing import Final, Protocol, cast
 
 from collector.inputs.in_hand import Giver, InHand
 from collector.inputs.peers import Peer
-from collector.inputs.proof import Proof, auth_text, certificate_name
+from collector.inputs.proof import Proof, certificate_name
 from collector.inputs.sockets import keep_alive, peer_name
 from collector.logs import get_logger
 from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_handshake import Handshake
 from collector.wire.forward_message import ForwardMessage
-from pipelines.frame import Origin
+from pipelines.frame import Origin, auth_text
 
 WRITE_LIMIT_BYTES: Final = 64 << 10
 """Acknowledgements a peer may leave unread before we stop reading from it."""
@@ -185,6 +185,8 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def _refuse_peer(self, reason: str, claimed: str = "") -> None:
         """End a connection whose peer did not prove who it is."""
+        if self._greeting is not None:
+            self._greeting.cancel()  # else it would be too slow as well
         logger.warning(
             "forward_peer_not_proven", input=self._owner.name, peer=self.peer, reason=reason, claimed=claimed
         )
@@ -207,8 +209,9 @@ class ForwardConnection(asyncio.BufferedProtocol):
             self._submit()
         except Exception as error:
             self._fail(error)
-        if self._peer.takes_turns(count, messages, self._go_on) and not self._finishing:
+        if self._peer.spend(count, messages) and not self._finishing:
             self._waits_for_turn = True
+            self._peer.wait(self._go_on)
             self.flow()
         elif self._decoder.behind:
             asyncio.get_running_loop().call_soon(self._take, 0)  # others come first

@@ -12,8 +12,8 @@ from collector.logs import get_logger
 from collector.wire.forward_message import ForwardMessage, inflated
 from pipelines.frame import Origin
 
-MESSAGE_OVERHEAD_BYTES: Final = 1 << 10
-"""What a message costs beside its payload, so that a flood of tiny ones is bounded as well."""
+ACKS_LIMIT_BYTES: Final = 64 << 10
+"""Acknowledgements that may be due to one connection at once: nobody knows whether it is going to read them."""
 
 SHARE_PARTS: Final = 8
 """One connection may have so large a part in the journal's hands of what is left for all: an eighth."""
@@ -44,6 +44,7 @@ class InHand:
         self._giver = giver
         self._in_flight: deque[tuple[ForwardMessage, Entry]] = deque()
         self._unacked_bytes = 0
+        self._acks_bytes = 0
         self._origin = origin
         self._sender = SenderConnection(client_of(origin))
 
@@ -60,7 +61,9 @@ class InHand:
         """
         unacked_bytes, giver = self._unacked_bytes, self._giver
         return unacked_bytes > 0 and (
-            unacked_bytes >= giver.unacked_limit_bytes or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
+            unacked_bytes >= giver.unacked_limit_bytes
+            or self._acks_bytes >= ACKS_LIMIT_BYTES
+            or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
         )
 
     def submit(self, on_receipt: Callable[[], None]) -> None:
@@ -88,7 +91,8 @@ class InHand:
             )
             giver.journal.submit(entry, on_receipt)
             self._in_flight.append((message, entry))
-            self._unacked_bytes += entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            self._unacked_bytes += entry.cost_bytes
+            self._acks_bytes += len(message.ack)
             giver.counts.messages += 1
             giver.counts.claimed_records += max(message.claimed, 0)
             giver.counts.broken_payloads += message.encoding == "forward-broken"
@@ -108,7 +112,8 @@ class InHand:
         acks = []
         while self._in_flight and self._in_flight[0][1].receipt is not None:
             message, entry = self._in_flight.popleft()
-            self._unacked_bytes -= entry.payload_bytes + MESSAGE_OVERHEAD_BYTES
+            self._unacked_bytes -= entry.cost_bytes
+            self._acks_bytes -= len(message.ack)
             message.release()
             if entry.receipt is not Receipt.DURABLE:
                 self._refuse()

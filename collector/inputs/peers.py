@@ -1,10 +1,13 @@
 """What the connections of one peer share: how many there are, memory of unfinished messages, and turns."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from collector.company import Company
+from collector.inputs.sockets import neighbours_of
 from collector.wire.blocks import Blocks, PeerBlocks
 
 TURN_S: Final = 0.001
@@ -13,38 +16,38 @@ TURN_S: Final = 0.001
 MESSAGE_BYTES: Final = 2 << 10
 """What a message counts for beside its bytes: a flood of tiny ones is no less work."""
 
-ALONE_AFTER_S: Final = 5.0
-"""A peer is alone once no other has sent anything for so long."""
-
 
 class Peer:
     """One peer that has connections."""
 
-    def __init__(self, peers: "Peers", blocks: Blocks) -> None:
+    def __init__(self, name: str, blocks: Blocks, company: Company, *, rate_bytes_per_s: int) -> None:
         self.blocks = PeerBlocks(blocks)
-        self._peers = peers
         self.connections = 0
+        self._name = name
+        self._company = company
+        self._rate_bytes_per_s = rate_bytes_per_s
         self._paid_until_s = 0.0
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def takes_turns(self, count: int, messages: int, go_on: Callable[[], None]) -> bool:
-        """Count what was done for a connection; tell whether it has to wait now, until `go_on` is called.
+    def spend(self, count: int, messages: int) -> bool:
+        """Count what was done for a connection; tell whether it has to wait now (`wait`).
 
         Everything of a peer that is ahead of its rate waits: with more connections nobody gets more turns. Who is alone
         has nobody to wait for.
         """
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        if self._peers.is_alone(self, now_s):
+        now_s = asyncio.get_running_loop().time()
+        self._company.heard(self._name, now_s)
+        if self._company.is_alone(now_s):
             return False
-        cost_s = (count + messages * MESSAGE_BYTES) / self._peers.rate_bytes_per_s
+        cost_s = (count + messages * MESSAGE_BYTES) / self._rate_bytes_per_s
         self._paid_until_s = max(self._paid_until_s, now_s) + cost_s
-        if self._paid_until_s - now_s < TURN_S:
-            return False
+        return self._paid_until_s - now_s >= TURN_S
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when what was done for this peer is paid, and for its connections that waited before."""
         if not self._waiting:
-            loop.call_at(self._paid_until_s, self._next)
+            asyncio.get_running_loop().call_at(self._paid_until_s, self._next)
         self._waiting.append(go_on)
-        return True
 
     def _next(self) -> None:
         """Let the connection go on that has waited longest; the others when that has been paid for."""
@@ -59,59 +62,74 @@ class Peer:
         go_on()
 
 
+class Places:
+    """How many connections all inputs together may have: as many as files may be opened for them."""
+
+    def __init__(self, limit: int = sys.maxsize) -> None:
+        self.left = limit
+
+
 class Peers:
-    """The peers of one input. `connections` is how many they have together.
+    """The peers of one input; all of an IPv6 /64 are one. `connections` is how many they have together.
 
     `rate_bytes_per_s` is what is read of one of them at most, while others send as well.
     """
 
     def __init__(
-        self, blocks: Blocks, *, connection_limit: int, connection_limit_per_peer: int, rate_bytes_per_s: int
+        self,
+        blocks: Blocks,
+        *,
+        connection_limit: int,
+        connection_limit_per_peer: int,
+        rate_bytes_per_s: int,
+        places: Places | None = None,
     ) -> None:
         self.connections = 0
-        self.rate_bytes_per_s = rate_bytes_per_s
+        self._rate_bytes_per_s = rate_bytes_per_s
+        self._places = places or Places()
         self._blocks = blocks
         self._limit = connection_limit
         self._limit_per_peer = connection_limit_per_peer
         self._peers: dict[str, Peer] = {}
-        self._last: Peer | None = None
-        self._shared_s = -ALONE_AFTER_S
+        self._company = Company()
+
+    @property
+    def limit(self) -> int:
+        """How many connections there may be at present."""
+        return min(self._limit, self.connections + self._places.left)
 
     def __getitem__(self, name: str) -> Peer:
         """Return a peer that was admitted and has not left."""
-        return self._peers[name]
+        return self._peers[neighbours_of(name)]
 
     def __len__(self) -> int:
         """How many peers there are."""
         return len(self._peers)
 
-    def is_alone(self, peer: Peer, now_s: float) -> bool:
-        """Take note that a peer sends; tell whether no other has for a while."""
-        if peer is not self._last:
-            if self._last is not None:
-                self._shared_s = now_s
-            self._last = peer
-        return now_s - self._shared_s >= ALONE_AFTER_S
-
     def admit(self, name: str) -> str:
         """Note a new connection of a peer; return why not when it is one too many."""
+        name = neighbours_of(name)
         peer = self._peers.get(name)
         if self.connections >= self._limit:
             return "too many"
+        if self._places.left <= 0:
+            return "too many for the files that the process may open: see ulimit -n"
         if peer is None:
-            peer = self._peers[name] = Peer(self, self._blocks)
+            peer = Peer(name, self._blocks, self._company, rate_bytes_per_s=self._rate_bytes_per_s)
+            self._peers[name] = peer
         elif peer.connections >= self._limit_per_peer:
             return "too many of one peer"
         peer.connections += 1
         self.connections += 1
+        self._places.left -= 1
         return ""
 
     def leave(self, name: str) -> None:
         """Forget a connection that was admitted."""
         self.connections -= 1
+        name = neighbours_of(name)
+        self._places.left += 1
         peer = self._peers[name]
         peer.connections -= 1
         if not peer.connections:
             del self._peers[name]
-            if self._last is peer:
-                self._last = None

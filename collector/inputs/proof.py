@@ -1,7 +1,7 @@
 """What a connection proves of who is behind it, and what an input demands: TLS, client certificates, handshake.
 
 Certificates are read anew when their files change, so that one can be replaced while the input runs. What was proven
-stands in `Origin.auth`, joined by `+`: `certificate:NAME`, `key:NAME` or `shared-key`, `user:NAME`.
+stands in `Origin.auth`.
 """
 
 import os
@@ -111,8 +111,3 @@ def certificate_name(certificate: Any) -> str:
     names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
     common = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
     return str((names + common + [certificate.get("serialNumber", "?")])[0])
-
-
-def auth_text(proven: list[str]) -> str:
-    """Return what `Origin.auth` says; a name cannot say what another part would."""
-    return "+".join(part.replace("%", "%25").replace("+", "%2B") for part in proven)

@@ -27,6 +27,9 @@ KEEPALIVE_PROBES: Final = 4
 """Silence after which the kernel asks whether a TCP peer is still there, and how it asks on: one that has vanished is
 found out after two minutes."""
 
+IPV6_PREFIX: Final = 64
+"""Bits that tell one machine, or one network of somebody's, from another."""
+
 PROBE_TIMEOUT_S: Final = 1.0
 """How long a socket file is asked whether somebody listens on it."""
 
@@ -156,6 +159,16 @@ def peer_of(connection: Any, peer: Any = None) -> tuple[str, str]:
     with contextlib.suppress(OSError):
         peer = peer or connection.getpeername()
     return "tcp", address_name(peer[0]) if peer else "unknown"
+
+
+def neighbours_of(peer: str) -> str:
+    """Return what limits of a single peer are about: for IPv6 its /64, of which one machine has every address."""
+    if ":" not in peer or peer.startswith("unix:"):
+        return peer
+    try:
+        return str(ipaddress.ip_network((peer.partition("%")[0], IPV6_PREFIX), strict=False))
+    except ValueError:
+        return peer
 
 
 def address_name(host: str) -> str:

@@ -36,19 +36,33 @@ class TlsListener:
         self._tls = tls
         self._sockets = sockets
         self._make_protocol = make_protocol
-        loop = asyncio.get_running_loop()
-        self._accepting = [loop.create_task(self._accept(each)) for each in sockets]
+        self._accepting: set[asyncio.Task[None]] = set()
         self._opening: set[asyncio.Task[None]] = set()
+        for each in sockets:
+            self._begin(each)
 
     def close(self) -> None:
         """Listen no more; connections that stand stay, those that are being opened end."""
-        for task in self._accepting:
+        for task in tuple(self._accepting):
             task.cancel()
         for task in self._opening:
             # Not at once: one that has not begun yet would never give back the place of whom it was to open.
             asyncio.get_running_loop().call_soon(task.cancel)
         for each in self._sockets:
             each.close()
+
+    def _begin(self, listener: socket.socket) -> None:
+        """Accept, and begin again after a fault of ours: the input must not turn deaf."""
+        task = asyncio.get_running_loop().create_task(self._accept(listener))
+        self._accepting.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._accepting.discard(task)
+            if not task.cancelled():
+                logger.error("accepting_failed", input=self._owner.name, exc_info=task.exception())
+                self._begin(listener)
+
+        task.add_done_callback(ended)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

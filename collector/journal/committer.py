@@ -1,6 +1,6 @@
 """What the writer's one thread does: groups become durable frames, segments roll, a failure ends a segment.
 
-Nothing here is touched by another thread while a group is being committed.
+Only `state` and `anchored` are read by another thread: values that never change, and are replaced whole.
 """
 
 import errno
@@ -91,7 +91,7 @@ class Committer:
         """Take an epoch and open its first segment; raise OSError, or DataDirError when the epochs are used up."""
         end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
         self._take_opened()
-        self.anchor(stopped=False)
+        self.anchor()
         return end
 
     def begin(self) -> None:
@@ -148,22 +148,26 @@ class Committer:
         return Committed(active.durable, new_segment_bytes=self._take_opened())
 
     def seal(self) -> None:
-        """Close the segment and erase its key; raise OSError when the key could not be replaced."""
-        if self._active is not None:
-            self.anchor(stopped=True)
-            self._active.close()
-            self._active = None
+        """Close the segment and erase its key; raise OSError when the key, or the last anchor, could not be written."""
+        active, self._active = self._active, None
+        try:
+            if active is not None:
+                self._write_anchor(active, stopped=True)
+        finally:
+            if active is not None:
+                active.close()
             self._take(self._state.ratcheted(epoch=self._state.epoch))
 
-    def anchor(self, *, stopped: bool) -> None:
+    def anchor(self) -> None:
         """Write down where the chain ends, if it moved; raises OSError.
 
         Not synced but at a stop: after a power cut the anchor before, or none, is what the disk kept, and the next
         start writes a new one.
         """
-        active = self._active
-        if active is None or (self.anchored and active.durable == self.anchored.end and not stopped):
-            return
+        if self._active is not None and (self.anchored is None or self._active.durable != self.anchored.end):
+            self._write_anchor(self._active, stopped=False)
+
+    def _write_anchor(self, active: ActiveSegment, *, stopped: bool) -> None:
         anchor = Anchor(
             journal_id=self._state.journal_id,
             key_number=active.header.key_number,

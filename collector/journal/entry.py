@@ -2,11 +2,15 @@
 
 import enum
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from collector.journal.arrivals import SenderConnection
 from pipelines.frame import Origin, Producer, Sending
+
+OVERHEAD_BYTES: Final = 1 << 10
+"""What a message costs beside its bytes, in memory and in work: a flood of tiny ones is bounded as well."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -20,7 +24,7 @@ class Receipt(enum.Enum):
 
 
 class Entry(msgspec.Struct):
-    """A message as its input delimited it, to be submitted once.
+    """A message as its input delimited it, to be submitted once. `cost_bytes` is what it counts for in every bound.
 
     The journal owns the payload's buffers until the receipt is known; that stands in `receipt` then.
 
@@ -42,6 +46,7 @@ class Entry(msgspec.Struct):
     receipt: Receipt | None = None
     payload_bytes: int = -1
     table_bytes: int = -1
+    cost_bytes: int = -1
 
     def __post_init__(self) -> None:
         """Measure the payload and what stands beside it, once: everybody on its way asks."""
@@ -49,3 +54,4 @@ class Entry(msgspec.Struct):
         self.table_bytes = len(self.tag) + len(self.chunk_id)
         if self.producer is not None:
             self.table_bytes += len(self.producer.name) + len(self.producer.cursor)
+        self.cost_bytes = self.payload_bytes + self.table_bytes + OVERHEAD_BYTES

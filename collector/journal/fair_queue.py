@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from collector.company import Company
 from collector.journal.entry import Entry
 from collector.journal.receipts import Pending
 
@@ -15,14 +16,8 @@ and a sync of all that a single one had to say (measured: `make bench`, case `fa
 LONE_SHARE_BYTES: Final = 1 << 20
 """The share of a client that is alone: more saves hardly a sync, and whoever comes then has to wait for it."""
 
-ALONE_AFTER_S: Final = 5.0
-"""A client is alone once no other has sent anything for so long."""
-
 GROUP_BYTES: Final = 4 << 20
 """Where a group ends, however many clients wait: those that are left come first in the next."""
-
-ENTRY_OVERHEAD_BYTES: Final = 1 << 10
-"""What an entry costs a group beside its payload: a flood of tiny ones is no smaller."""
 
 
 class _Client:
@@ -34,14 +29,14 @@ class _Client:
 
     def append(self, pending: Pending) -> None:
         self.waiting.append(pending)
-        self.size_bytes += pending.entry.payload_bytes + ENTRY_OVERHEAD_BYTES
+        self.size_bytes += pending.entry.cost_bytes
 
     def take(self, limit_bytes: int, group: list[Pending]) -> int:
         """Move entries to a group until they have reached the limit; return their bytes."""
         before_bytes = self.size_bytes
         while self.waiting and before_bytes - self.size_bytes < limit_bytes:
             pending = self.waiting.popleft()
-            self.size_bytes -= pending.entry.payload_bytes + ENTRY_OVERHEAD_BYTES
+            self.size_bytes -= pending.entry.cost_bytes
             group.append(pending)
         return before_bytes - self.size_bytes
 
@@ -55,8 +50,7 @@ class FairQueue:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._clients: dict[tuple[str, str], _Client] = {}
-        self._last: tuple[str, str] | None = None
-        self._shared_s = -ALONE_AFTER_S
+        self._company = Company()
         self._light_went = False
 
     def __bool__(self) -> bool:
@@ -65,16 +59,18 @@ class FairQueue:
 
     def append(self, pending: Pending) -> None:
         """Let an entry wait behind those of its client."""
+        name = self._put(pending)
+        if pending.entry.producer is None:
+            self._company.heard(name, self._clock())
+
+    def _put(self, pending: Pending) -> tuple[str, str]:
         origin = pending.entry.origin
         name = origin.peer, origin.auth
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = _Client()
         client.append(pending)
-        if name != self._last and pending.entry.producer is None:
-            if self._last is not None:
-                self._shared_s = self._clock()
-            self._last = name
+        return name
 
     def next_group(self) -> list[Pending]:
         """Take the next group: of every client its share, or of as many as there is room for."""
@@ -94,8 +90,7 @@ class FairQueue:
         """Return whose turn it is, and their share."""
         clients = list(self._clients)
         if len(clients) == 1:
-            is_alone = self._clock() - self._shared_s >= ALONE_AFTER_S
-            return clients, LONE_SHARE_BYTES if is_alone else SHARE_BYTES
+            return clients, LONE_SHARE_BYTES if self._company.is_alone(self._clock()) else SHARE_BYTES
         if not self._light_went:
             light = [name for name, client in self._clients.items() if client.size_bytes <= SHARE_BYTES]
             self._light_went = 0 < len(light) < len(clients)
@@ -116,5 +111,5 @@ class FairQueue:
             if is_wanted(pending.entry):
                 taken.append(pending)
             else:
-                self.append(pending)
+                self._put(pending)
         return taken

@@ -132,8 +132,9 @@ def _remove_empty(path: Path, segment: Segment, recovered: Recovered) -> None:
     """Remove a file without any valid frame; what may be evidence of something else is set aside."""
     content = path.read_bytes()
     if segment.header is None and (segment.compressed or FRAME_MAGIC in content):
-        path.rename(path.with_suffix(".damaged"))
-        recovered.set_aside += (path.name,)
+        aside = path.with_suffix(".damaged")
+        path.rename(aside)
+        recovered.set_aside += (aside.name,)
         return
     recovered.cut_bytes += max(len(content) - segment.frames_at, 0) if segment.header else 0
     path.unlink()

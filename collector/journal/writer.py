@@ -191,7 +191,7 @@ class Journal:
         if entry.producer is not None and self._is_known(pending, entry.producer):
             return
         self._pending.append(pending)
-        self.in_flight_bytes += entry.payload_bytes
+        self.in_flight_bytes += entry.cost_bytes
         if self.in_flight_bytes >= self._options.in_flight_limit_bytes:
             self._press()
         if self._writing is None:
@@ -275,7 +275,7 @@ class Journal:
         failed: set[str] = set()
         refused = False
         for pending in group:
-            self.in_flight_bytes -= pending.entry.payload_bytes
+            self.in_flight_bytes -= pending.entry.cost_bytes
             producer, connection = pending.entry.producer, pending.entry.connection
             if connection is not None and pending.entry.chunk_id and not durable:
                 refused = connection.refused = True
@@ -342,14 +342,14 @@ class Journal:
             elif self._writing is None and not self._stuck and not self._closed and self._committer.is_old:
                 self._begin(self._committer.roll, tuple(self._producers.values()))
             newest, state = self.durable.segment, self._committer.state
-            count, size = self._reclaimer.delete_before(
-                needed_from, newest, state, spare_bytes=self._spare_bytes(), wait=wait or self._stuck
+            count = self._reclaimer.delete_before(
+                needed_from, newest, state, spare_bytes=self._spare_bytes(), wait=wait or self.full
             )
             if not self._stuck:
                 self._reclaimer.compress_before(newest)
-            self.disk_bytes -= size + self._reclaimer.take_freed()
             return count
         finally:
+            self.disk_bytes -= self._reclaimer.take_freed()
             reserve_bytes = self._options.reserve_bytes
             waits_for_more = self._stuck and not settled
             more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
@@ -376,10 +376,11 @@ class Journal:
 
     def anchor(self) -> None:
         """Note where the chain ends, for who verifies it; to be called once a second. Raises the last one's OSError."""
-        anchoring, self._anchoring = self._anchoring, None
-        if not self._closed:
-            self._anchoring = self._thread.submit(self._committer.anchor, stopped=False)
-        if anchoring is not None and anchoring.done():
+        anchoring = self._anchoring
+        if anchoring is not None and not anchoring.done():
+            return  # the disk hangs: one that waits is enough
+        self._anchoring = None if self._closed else self._thread.submit(self._committer.anchor)
+        if anchoring is not None:
             anchoring.result()
 
     async def close(self) -> None:

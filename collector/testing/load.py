@@ -23,16 +23,24 @@ RECOVERY_S: Final = 15.0
 
 
 class Load:
-    """Three senders that never stop: several messages in flight, over TCP and the Unix socket, in three modes."""
+    """Three senders that never stop: several messages in flight, over TCP and the Unix socket, in three modes.
 
-    def __init__(self, collector: RunningCollector, *, line_bytes: int = 0) -> None:
+    `names` go before the names of the senders, so that two loads can be told apart.
+
+    A sender that loses patience sends again what the collector, which stopped reading, may still have in a socket: then
+    only chunk ids with a random part tell the two apart. Where the collector makes senders wait, be patient.
+    """
+
+    def __init__(
+        self, collector: RunningCollector, *, line_bytes: int = 0, patience_s: float = 5.0, names: str = ""
+    ) -> None:
         over_tcp, over_unix = tcp("127.0.0.1", collector.forward_port), unix(str(collector.forward_socket))
-        pace = {"records_per_message": 5, "in_flight": 8, "pause_s": 0.004, "ack_timeout_s": 5.0}
+        pace = {"records_per_message": 5, "in_flight": 8, "pause_s": 0.004, "ack_timeout_s": patience_s}
         pace["line_bytes"] = line_bytes
         self.senders = [
-            ForwardSender(over_tcp, Options(name="packed", mode="packed", **pace)),  # type: ignore[arg-type]
-            ForwardSender(over_tcp, Options(name="single", mode="message", **pace)),  # type: ignore[arg-type]
-            ForwardSender(over_unix, Options(name="listed", mode="forward", **pace)),  # type: ignore[arg-type]
+            ForwardSender(over_tcp, Options(name=f"{names}packed", mode="packed", **pace)),  # type: ignore[arg-type]
+            ForwardSender(over_tcp, Options(name=f"{names}single", mode="message", **pace)),  # type: ignore[arg-type]
+            ForwardSender(over_unix, Options(name=f"{names}listed", mode="forward", **pace)),  # type: ignore[arg-type]
         ]
         self._stopping = False
 

@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -82,7 +81,7 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, po
 class RunningCollector:
     """One collector: the files and ports outlive its processes, so it can be killed and started again.
 
-    `environment` is put on top of ours at a start.
+    `environment` is put on top of ours at a start; `wrapper` is a command that runs ours.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class RunningCollector:
         *,
         outputs: Mapping[str, Mapping[str, object]] | None = None,
         settings: Mapping[str, object] | None = None,
+        input_options: Mapping[str, object] | None = None,
     ) -> None:
         """Write the configuration; nothing runs yet.
 
@@ -98,6 +98,7 @@ class RunningCollector:
             folder: holds configuration, data folder, log and Unix socket; its path must be short enough for a socket.
             outputs: the configuration's section, or None for one local store named `store`.
             settings: further sections, in place of the kit's.
+            input_options: further options of the input over TCP, `docker`.
         """
         self.data_dir = folder / "data"
         self.config_file = folder / "tidewaiter.yaml"
@@ -108,11 +109,16 @@ class RunningCollector:
         self._mark = uuid.uuid4().hex
         self._supervisor: subprocess.Popen[bytes] | None = None
         self.environment: dict[str, str] = {}
+        self.wrapper: list[str] = []
         configuration: dict[str, object] = {
             "data_dir": str(self.data_dir),
             "name": "collector-under-test",
             "inputs": {
-                "docker": {"type": "forward", "listen": f"127.0.0.1:{self.forward_port}"},
+                "docker": {
+                    "type": "forward",
+                    "listen": f"127.0.0.1:{self.forward_port}",
+                    **(input_options or {}),
+                },
                 "socket": {"type": "forward", "listen": f"unix://{self.forward_socket}"},
             },
             "outputs": {"store": {"type": "local"}} if outputs is None else outputs,
@@ -137,7 +143,7 @@ class RunningCollector:
         """Start `tidewaiter run`; does not wait."""
         with self.log_file.open("ab") as log:
             self._supervisor = subprocess.Popen(
-                self.command("run"),
+                [*self.wrapper, *self.command("run")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -166,12 +172,6 @@ class RunningCollector:
         finally:
             connection.close()
 
-    def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples, 0 while there is none."""
-        _, metrics = self.get("/metrics")
-        samples = re.findall(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", metrics, re.MULTILINE)
-        return sum(map(float, samples))
-
     def processes(self) -> dict[int, str]:
         """Every living process of this collector, orphans too: pid -> role (`supervisor`, `intake`, …)."""
         mark = f"{MARK}={self._mark}".encode()
@@ -192,6 +192,22 @@ class RunningCollector:
     def pid_of(self, role: str) -> int | None:
         """The process id of a role, None while it does not run."""
         return next((pid for pid, name in self.processes().items() if name == role), None)
+
+    def resident_bytes(self, role: str, *, peak: bool = False) -> int:
+        """Return the resident memory of a role's process, or the most it ever was; raise CollectorError without one."""
+        pid = self.pid_of(role)
+        if pid is None:
+            raise CollectorError(f"no {role} runs")
+        name = "VmHWM:" if peak else "VmRSS:"
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels, 0 where there are none."""
+        _, page = self.get("/metrics")
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = [line for line in page.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(each in line for each in wanted))
 
     def kill(self, role: str) -> bool:
         """Kill -9 one role (or `supervisor`); False when it does not run."""
@@ -236,6 +252,19 @@ class RunningCollector:
             raise CollectorError(f"did not stop within {timeout_s} s:\n{self.log()[-4000:]}") from expired
         self.wait_gone(timeout_s=5)
         return code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor."""
+        os.kill(self.pid, number)
+
+    def wait(self, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait until the supervisor ends by itself; return its exit code, negative for a signal."""
+        if self._supervisor is None:
+            raise CollectorError("the collector was not started")
+        try:
+            return self._supervisor.wait(timeout_s)
+        except subprocess.TimeoutExpired as expired:
+            raise CollectorError(f"did not end within {timeout_s} s:\n{self.log()[-4000:]}") from expired
 
     def log(self) -> str:
         """What the collector wrote so far."""

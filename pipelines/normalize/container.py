@@ -13,10 +13,9 @@ from parsers.flattened import flattened, plain, text_of
 from parsers.timestamps import renders
 from pipelines.batch import DataStream
 from pipelines.decode.forward import Record
-from pipelines.frame import Frame, Origin
+from pipelines.frame import Frame, Origin, proven_name
 from pipelines.normalize.identity import (
     IDENTITY_CONFLICT,
-    certified_host,
     container_of,
     driver_labels,
     kubernetes_of,
@@ -101,7 +100,7 @@ def _tail(
         own["claimed"] = {**own.get("claimed", {}), **claims}
     if about:
         own["container"] = about
-    sender = settings.hosts.get(origin.peer) or certified_host(origin) or origin.peer
+    sender = settings.hosts.get(origin.peer) or proven_name(origin.auth, "certificate") or origin.peer
     own["origin"] = {"input": origin.input, "transport": origin.transport, "peer": origin.peer}
     if origin.auth:
         own["origin"]["auth"] = origin.auth

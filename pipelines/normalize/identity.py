@@ -11,7 +11,6 @@ import re
 from typing import Any, Final
 
 from parsers.flattened import labels, text_of
-from pipelines.frame import Origin
 
 IDENTITY_CONFLICT: Final = "_identity_conflict"
 
@@ -43,14 +42,6 @@ def container_of(fields: dict[str, Any], tag: str, claims: dict[str, Any]) -> di
     if image:
         container["image"] = image_of(image)
     return container
-
-
-def certified_host(origin: Origin) -> str:
-    """Return the name in the certificate that a sender's connection proved, empty where it proved none."""
-    name = origin.auth.partition("+")[0]
-    if not name.startswith("certificate:"):
-        return ""
-    return name.removeprefix("certificate:").replace("%2B", "+").replace("%25", "%")
 
 
 def image_of(reference: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import trustme
 from fluent.sender import FluentSender
 
 from collector.config import ForwardInputConfig, Secret, TlsConfig
-from collector.inputs.proof import RELOAD_INTERVAL_S, Proof, TlsServer, auth_text
+from collector.inputs.proof import RELOAD_INTERVAL_S, Proof, TlsServer
 from collector.inputs.refusals import FAILURES_LIMIT
 from collector.inputs.sockets import ListenError
 from collector.testing.forward_handshakes import SHAPES, RefusedError, Shape, over_tls, ping, with_handshake
@@ -196,6 +196,28 @@ async def test_the_wrong_key_is_refused_and_an_event(secret: Callable[[bytes], S
     assert journal.durable == []
 
 
+async def test_a_wrong_key_over_tls_is_one_failure_and_not_two(
+    secret: Callable[[bytes], Secret], files: TlsConfig, authority: trustme.CA
+) -> None:
+    """A refused client that keeps its connection open is not counted as too slow as well."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with (
+        listening(MoodyJournal(), shared_key=secret(KEY), tls=files, handshake_timeout=30.0) as forward,
+        asyncio.timeout(TIMEOUT_S),
+    ):
+        reader, writer = await over_tls("127.0.0.1", port_of(forward), context)()
+        helo = msgpack.unpackb(await reader.read(1024))
+        writer.write(ping(b"wrong", nonce=helo[1]["nonce"], auth=b"", salt=bytes(16), client="c", user="", password=""))
+        (connection,) = forward.connections
+        await until(lambda: forward.counts.unproven > 0)
+
+        assert connection._greeting is not None
+        assert connection._greeting.cancelled()
+        assert forward.counts.unproven == 1
+        writer.transport.abort()
+
+
 async def test_a_recorded_handshake_cannot_be_replayed(secret: Callable[[bytes], Secret]) -> None:
     """Each connection has a nonce of its own."""
     async with listening(MoodyJournal(), shared_key=secret(KEY)) as forward, asyncio.timeout(TIMEOUT_S):
@@ -333,8 +355,3 @@ def test_what_cannot_be_demanded_is_said_in_a_sentence(files: TlsConfig, tmp_pat
     ):
         with pytest.raises(ListenError, match=said):
             Proof(ForwardInputConfig(**options), collector="web")
-
-
-def test_no_name_says_more_than_was_proven() -> None:
-    """Proofs are joined by `+`: a client that calls itself `a+user:root` is not `a` and root."""
-    assert auth_text(["key:a+user:root", "user:b%2B"]) == "key:a%2Buser:root+user:b%252B"

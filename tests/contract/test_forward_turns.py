@@ -15,6 +15,7 @@ import trustme
 from collector.config import TlsConfig
 from collector.inputs.forward import ForwardInput
 from collector.inputs.forward_connection import ForwardConnection
+from collector.inputs.in_hand import ACKS_LIMIT_BYTES
 from collector.journal.entry import Entry
 from collector.testing.forward_handshakes import over_tls
 from collector.testing.forward_inputs import TIMEOUT_S, acked, connect, listening, packed, port_of, reset, until
@@ -266,6 +267,24 @@ async def test_who_never_reads_its_acknowledgements_is_closed_in_time(*, half_cl
         await until(lambda: not forward.connections)
         assert forward.counts.stalled == 1
         writer.transport.abort()
+
+
+async def test_who_does_not_read_has_few_acknowledgements_due() -> None:
+    """Nobody can tell before: thousands in flight were all answered at once, into memory."""
+    journal = MoodyJournal()
+    journal.hold()
+    names = [f"{number:0500d}" for number in range(1_000)]
+    async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
+        reader, writer = await connect(forward)
+        writer.write(b"".join(map(packed, names)))
+        await until(lambda: any(each._hand.has_its_share for each in forward.connections))
+        pending = journal.pending_count
+        journal.release()
+
+        answers = b"".join(map(acked, names))
+        assert await reader.readexactly(len(answers)) == answers
+        writer.close()
+    assert pending * len(acked(names[0])) < ACKS_LIMIT_BYTES + len(acked(names[0]))
 
 
 async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:

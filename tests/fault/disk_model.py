@@ -7,10 +7,26 @@ not, or in part: writes torn at any byte or zeroed, renames and new names in any
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 MAY_REORDER: Final = 0.2
 """How often the entries of an unsynced folder survive in any combination, not in their order."""
+
+
+class Worst(random.Random):
+    """The chance of a cut that leaves only what is safe."""
+
+    def choice(self, seq: Any) -> Any:
+        """Choose the first: `safe`."""
+        return seq[0]
+
+    def randrange(self, *_: Any, **__: Any) -> int:
+        """Keep none."""
+        return 0
+
+    def random(self) -> float:
+        """Keep the order."""
+        return 1.0
 
 
 class Write(NamedTuple):

@@ -1,33 +1,37 @@
 """Lives of a journal under a recorder: each line on stdin is a `Life`, played by a child; `done` answers it.
 
 In a life one sender sends numbered messages, several in flight, first those it had no acknowledgement for; an internal
-producer goes on behind its last; a worker follows, makes documents, settles and writes its cursor; what is settled is
-deleted. What was promised or seen is a line in the file of marks, at that moment:
+producer goes on behind its last; a worker follows, makes documents, stores them and writes its cursor; what is settled
+is deleted. What was promised or seen is a line in the file of marks, at that moment:
 
     acked NUMBER, produced NUMBER, seen EPOCH SEQUENCE ID NUMBER, cursor EPOCH SEQUENCE
 """
 
 import asyncio
 import hashlib
+import itertools
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgpack
 import msgspec
 
 from collector.batches import Source, Window
+from collector.config import LocalOutputConfig
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.recogniser import Recogniser
+from collector.outputs.local import LocalOutput
 from collector.testing.clock import FakeClock
 from collector.testing.forward_sender import Options, number_in, record_of
 from collector.testing.journals import ORIGIN, open_journal
 from collector.worker import start_of
 from pipelines.batch import Batch
-from pipelines.frame import Producer
+from pipelines.frame import Position, Producer
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 
@@ -66,6 +70,28 @@ def submit(recogniser: Recogniser, entry: Entry) -> asyncio.Future[bool]:
     return answer
 
 
+class _Seeing:
+    """A source whose batches are shown to somebody before the output has them."""
+
+    def __init__(self, source: Source, see: Callable[[Batch], None]) -> None:
+        self._source = source
+        self._see = see
+        self.settle = source.settle
+
+    async def next(self) -> Batch:
+        """Return the next batch."""
+        batch = await self._source.next()
+        self._see(batch)
+        return batch
+
+    def ready(self) -> Batch | None:
+        """Return the next batch, if any."""
+        batch = self._source.ready()
+        if batch is not None:
+            self._see(batch)
+        return batch
+
+
 class _Living:
     """One life while it lasts."""
 
@@ -75,22 +101,30 @@ class _Living:
         self._directory = Path(life.root) / "journal"
         self._journal = open_journal(Path(life.root), FakeClock(life.clock_ns), segment_bytes=SEGMENT_BYTES)
         self._recogniser = Recogniser(self._journal, self._directory)
+        self._cursor = Position(0, 0, 0)
+        self._settled_count = 0
+        self._moved = asyncio.Event()
         self._marks = os.open(life.marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def play(self) -> None:
-        journal, life = self._journal, self._life
+        """Send, follow, produce until everything is acknowledged; then stop, or just end."""
+        journal, life, root = self._journal, self._life, Path(self._life.root)
         window = Window(self._directory, Pipeline(Settings(version="0"), _fail), _fail)
-        source = Source(
-            window, start_of(read_cursor(self._directory, "store"), journal.durable.position), lambda _: None
-        )
+        output = LocalOutput("store", LocalOutputConfig(), root, clock=map(float, itertools.count()).__next__)
+        start = start_of(output.resume(read_cursor(self._directory, "store")), journal.durable.position)
+        source = Source(window, start, self._settled)
         journal.on_durable(window.grow)
         window.grow(journal.durable)
-        following = asyncio.create_task(self._follow(source))
-        producing = asyncio.create_task(self._produce())
+        background = [
+            asyncio.create_task(output.run(_Seeing(source, self._see))),
+            asyncio.create_task(self._write_cursors()),
+            asyncio.create_task(self._produce()),
+        ]
         await self._send()
-        producing.cancel()
-        following.cancel()
-        await asyncio.gather(producing, following, return_exceptions=True)
+        for task in background:
+            task.cancel()
+        for ending in await asyncio.gather(*background, return_exceptions=True):
+            assert ending is None or isinstance(ending, asyncio.CancelledError), ending
         if life.stop:
             await journal.close()
             self._recogniser.close()
@@ -129,17 +163,18 @@ class _Living:
             for _ in range(self._chance.randrange(8)):
                 await asyncio.sleep(0)
 
-    async def _follow(self, source: Source) -> None:
-        since = 0
+    def _settled(self, cursor: Position) -> None:
+        self._cursor = cursor
+        self._settled_count += 1
+        if self._settled_count % CURSOR_EVERY == 0:
+            self._moved.set()
+
+    async def _write_cursors(self) -> None:
         while True:
-            batch = await source.next()
-            self._see(batch)
-            source.settle(batch.position)
-            since += 1
-            if since == CURSOR_EVERY:
-                since = 0
-                self._mark(f"cursor {source.cursor.epoch} {source.cursor.sequence}")
-                await asyncio.to_thread(write_cursor, self._directory, "store", source.cursor)
+            await self._moved.wait()
+            self._moved.clear()
+            self._mark(f"cursor {self._cursor.epoch} {self._cursor.sequence}")
+            await asyncio.to_thread(write_cursor, self._directory, "store", self._cursor)
 
     def _see(self, batch: Batch) -> None:
         at = batch.position

@@ -114,7 +114,9 @@ def _path(name: str, arguments: str) -> str:
         found = _descriptor.match(arguments)
         return _unescaped(found[2]).decode(errors="replace") if found else ""
     texts = _text.findall(arguments)
-    return _unescaped(texts[0]).decode(errors="replace") if texts else ""
+    named = _unescaped(texts[0]).decode(errors="replace") if texts else ""
+    folder = _descriptor.match(arguments) if name.endswith("at") else None
+    return str(Path(_unescaped(folder[2]).decode(errors="replace"), named)) if folder else named
 
 
 class Player:
@@ -148,14 +150,14 @@ class Player:
                 self._file(call).write(Write(number, offset, content))
             case "pwrite64":
                 self._file(call).write(Write(number, call.last_number, call.texts[0][: call.result]))
-            case "ftruncate":
+            case "ftruncate" | "truncate":
                 self._file(call).write(Write(number, call.last_number, None))
             case "fsync" | "fdatasync":
                 # Nothing is safe that was not written when the sync began.
                 disk.at(call.path).sync(call.began + 1)
             case "mkdir":
                 disk.change(number, new=call.path, entry=Folder())
-            case "unlink":
+            case "unlink" | "unlinkat" | "rmdir":
                 disk.change(number, old=call.path)
             case "rename":
                 disk.change(number, old=call.path, new=call.texts[1].decode())
@@ -176,6 +178,10 @@ class Player:
             self.disk.change(number, new=call.path, entry=File())
         elif "O_TRUNC" in call.arguments:
             self._truncate(call.path, number)
+        elif "O_APPEND" in call.arguments:
+            found = self.disk.at(call.path)
+            assert isinstance(found, File)
+            self._offsets[call.result] = len(found.written)
 
     def _truncate(self, path: str, number: int) -> None:
         found = self.disk.at(path)

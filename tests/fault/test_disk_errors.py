@@ -2,26 +2,22 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from collector.journal.segments import first_position, segment_files
-from collector.testing.load import RECOVERY_S, Load, check_the_books, stored_lines
-from collector.testing.running import RunningCollector, wait_until
+from collector.testing.load import Load, check_the_books, stored_lines
+from collector.testing.running import RunningCollector
 from tests.fault.injected import injected
+from tests.fault.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 
+PATIENCE_S = 60.0
 FAILURES = 5
 WORKER_FAILURES = 3
 """Each is waited for by its output, longer every time."""
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, off the loop."""
-    await asyncio.to_thread(wait_until, condition, timeout_s=RECOVERY_S, what=what, poll_s=0.05)
 
 
 def _epochs(collector: RunningCollector) -> set[int]:
@@ -46,7 +42,7 @@ async def test_a_sync_that_fails_now_and_then_acknowledges_nothing_of_its_group(
     assert intake is not None
     epochs = _epochs(collector)
 
-    async with Load(collector).running() as load:
+    async with Load(collector, patience_s=PATIENCE_S).running() as load:
         await load.progress()
         with injected(intake, "fdatasync", "EIO", tmp_path / "strace", when="3+7") as injection:
             await until(lambda: injection.count >= FAILURES, "failed syncs")
@@ -67,7 +63,7 @@ async def test_a_write_that_fails_leaves_nothing_of_its_group(collector: Running
     assert intake is not None
     failures = 0
 
-    async with Load(collector).running() as load:
+    async with Load(collector, patience_s=PATIENCE_S).running() as load:
         for turn in range(3):
             await load.progress()
             journal = collector.data_dir / "journal"
@@ -91,7 +87,7 @@ async def test_a_dead_disk_acknowledges_nothing_and_says_so_until_it_lives_again
     intake = collector.pid_of("intake")
     assert intake is not None
 
-    async with Load(collector).running() as load:
+    async with Load(collector, patience_s=PATIENCE_S).running() as load:
         await load.progress()
         with injected(intake, "fdatasync,fsync", "EIO", tmp_path / "strace") as injection:
             await until(lambda: collector.get("/health/ready")[0] == 503, "readiness that tells of it")
@@ -117,7 +113,7 @@ async def test_a_worker_whose_disk_fails_tries_again_and_doubles_nothing(
     worker = collector.pid_of("worker")
     assert worker is not None
 
-    async with Load(collector).running() as load:
+    async with Load(collector, patience_s=PATIENCE_S).running() as load:
         await load.progress()
         with injected(worker, "fdatasync,fsync", "EIO", tmp_path / "strace", when="2+3") as injection:
             await until(lambda: injection.count >= WORKER_FAILURES, "failed syncs")

@@ -87,9 +87,9 @@ async def test_what_commands_left_is_taken_once_though_it_could_not_be_removed(
     leave_record(tmp_path, "forget", {"consumer": "old"})
     leave_record(tmp_path, "verify", {})
     monkeypatch.setattr(Path, "unlink", _killed)
-    with pytest.raises(OSError, match="killed"):
-        await AuditTrail(tmp_path).take_left()
+    await AuditTrail(tmp_path).take_left()
     monkeypatch.undo()
+    assert actions_in(tmp_path, journal) == ["forget"]
 
     async with asyncio.timeout(TIMEOUT_S):
         await AuditTrail(tmp_path).take_left()
@@ -103,6 +103,36 @@ async def test_what_commands_left_is_taken_once_though_it_could_not_be_removed(
 
 def _killed(_: Path) -> None:
     raise OSError("killed")
+
+
+async def test_a_file_that_cannot_be_read_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that a command of another user left half-owned: told once, and taken when it can be."""
+    journal = open_journal(tmp_path)
+    server = InternalServer(journal, tmp_path / "run" / "intake.sock")
+    await server.start()
+    leave_record(tmp_path, "forget", {"consumer": "old"})
+    leave_record(tmp_path, "verify", {})
+    first = min((tmp_path / FOLDER).iterdir())
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: _denied(path) if path == first else read(path))
+    trail = AuditTrail(tmp_path)
+    async with asyncio.timeout(TIMEOUT_S):
+        await trail.take_left()
+        await trail.take_left()
+        assert actions_in(tmp_path, journal) == ["verify"]
+        monkeypatch.undo()
+        await trail.take_left()
+
+    assert actions_in(tmp_path, journal) == ["verify", "forget"]
+    assert capsys.readouterr().err.count("audit_record_not_taken") == 1
+    await server.close()
+    await journal.close()
+
+
+def _denied(path: Path) -> bytes:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 @pytest.mark.parametrize("good", [0, 1])
@@ -146,3 +176,36 @@ async def test_records_that_wait_are_bounded(
 
     told = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (told["event"], told["action"], told["peer"]) == ("audit_record_dropped", "handshake-2", "192.0.2.7")
+
+
+async def test_a_stop_waits_for_the_records_of_the_intake(tmp_path: Path) -> None:
+    """They are appended one after another; of several only the first was kept."""
+    journal = open_journal(tmp_path)
+    records = OwnRecords(journal)
+    names = [f"handshake-{number}" for number in range(20)]
+    for name in names:
+        records.append(name, {}, outcome="failure")
+
+    await records.finish()
+    await journal.close()
+
+    assert actions_in(tmp_path, journal) == names
+
+
+async def test_a_stop_does_not_wait_for_a_journal_that_takes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records that it refuses are told by the log, each."""
+    gate = Gate()
+    journal = open_journal(tmp_path, sync=gate)
+    records = OwnRecords(journal)
+    gate.errors = [OSError(errno.EIO, "Input/output error")]
+    for number in range(2):
+        records.append(f"handshake-{number}", {}, outcome="failure")
+
+    await records.finish()
+    await journal.close()
+
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    dropped = [json.loads(each["payload"])["action"] for each in told if each["event"] == "audit_record_dropped"]
+    assert dropped == ["handshake-0", "handshake-1"]

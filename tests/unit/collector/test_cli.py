@@ -109,6 +109,14 @@ def test_examples_of_the_help_stand_as_they_are_typed(tmp_path: Path) -> None:
     assert "  tidewaiter search '-container.name:web' --since 1h" in lines
 
 
+def test_no_mark_of_the_help_is_shown(tmp_path: Path) -> None:
+    """What keeps lines apart is for click: people saw a backslash and a `b`."""
+    pages = [tidewaiter(*command, "--help", cwd=tmp_path).stdout for command in (["verify"], ["search"], ["journal"])]
+
+    assert [page for page in pages if "\\b" in page] == []
+    assert "  Not proven: who takes the machine can forge in the segment" in pages[0]
+
+
 def test_no_line_of_the_help_is_cut(tmp_path: Path) -> None:
     """What a command does is said to its end."""
     lists = [tidewaiter(*command, "--help", cwd=tmp_path).stdout for command in ([], ["setup"])]

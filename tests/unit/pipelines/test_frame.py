@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.testing.frames import frame_of
-from pipelines.frame import INDEX_LIMIT, INDEXES_KEPT, JournalIdentity, document_ids, event_sequences, id_prefix
+from pipelines.frame import (
+    INDEX_LIMIT,
+    INDEXES_KEPT,
+    JournalIdentity,
+    auth_text,
+    document_ids,
+    event_sequences,
+    id_prefix,
+    proven_name,
+)
 
 frames = st.integers(0, 2**35 - 1).map(lambda sequence: frame_of(sequence=sequence))
 index = st.integers(0, INDEX_LIMIT - 2)
@@ -42,6 +51,14 @@ def test_no_two_records_have_one_id() -> None:
     identifiers = [document_ids(each, 7, 1)[0] for each in (frame, *others)] + [document_ids(frame, 8, 1)[0]]
 
     assert len(set(identifiers)) == 6
+
+
+def test_no_name_says_more_than_was_proven() -> None:
+    """Proofs are joined by `+`: a client that calls itself `a+user:root` is not `a` and root."""
+    auth = auth_text(["key:a+user:root", "user:b%2B"])
+
+    assert auth == "key:a%2Buser:root+user:b%252B"
+    assert [proven_name(auth, kind) for kind in ("key", "user")] == ["a+user:root", "b%2B"]
 
 
 @given(frames)

@@ -84,6 +84,56 @@ def test_what_was_written_and_deleted_lawfully_is_no_alarm(lawful: Path) -> None
     assert verdict.anchored == verdict.end
 
 
+def _live(root: Path, clock: FakeClock) -> Anchor:
+    """Start, append, stop cleanly; return the last anchor."""
+
+    async def live() -> Anchor:
+        clock.advance(10)
+        journal = open_journal(root, clock)
+        for number in range(5):
+            await journal.append(entry_of(b"%d" % number))
+        await journal.close()
+        assert journal.anchored is not None
+        return journal.anchored
+
+    return asyncio.run(live())
+
+
+def test_anchors_of_earlier_stops_in_the_log_are_no_alarm(tmp_path: Path) -> None:
+    """A collector that was stopped and started again writes behind the end of that stop; so it should."""
+    clock = FakeClock()
+    anchors = [_live(tmp_path, clock) for _ in range(3)]
+
+    assert verified(tmp_path, anchors=tuple(anchors)).findings == []
+    assert verified(tmp_path, anchors=tuple(anchors[:1])).findings == []
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_a_journal_put_back_and_gone_on_is_betrayed_by_an_anchor(tmp_path: Path, deleted: int) -> None:
+    """Segments say from where they go on: before what an anchor in the log names; though that one was deleted since."""
+    clock = FakeClock()
+
+    async def live(root: Path, copy: Path | None = None) -> Anchor:
+        clock.advance(10)
+        journal = open_journal(root, clock)
+        await journal.append(entry_of(b"1"))
+        if copy is not None:
+            await asyncio.to_thread(shutil.copytree, root, copy)
+        await journal.append(entry_of(b"2"))
+        await journal.close()
+        assert journal.anchored is not None
+        return journal.anchored
+
+    anchor = asyncio.run(live(tmp_path / "now", tmp_path / "copy"))
+    asyncio.run(live(tmp_path / "copy"))
+    if deleted:
+        reclaim(tmp_path / "copy", deleted)
+    verdict = verified(tmp_path / "copy", anchors=(anchor,))
+
+    assert [finding.kind for finding in verdict.findings] == ["cut"]
+    assert verdict.findings[0].first == anchor.end.position._replace(sequence=1)
+
+
 @pytest.mark.parametrize("back", [(1,), (0,), (0, 1)], ids=["the newest", "the oldest", "both"])
 def test_a_deletion_that_a_crash_undid_is_no_alarm(tmp_path: Path, back: tuple[int, ...]) -> None:
     """The tombstone comes first: segments it speaks of may still be there, or again after a power cut, in part."""

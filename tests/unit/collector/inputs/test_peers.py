@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from collector.inputs.peers import ALONE_AFTER_S, MESSAGE_BYTES, TURN_S, Peers
+from collector.inputs.peers import MESSAGE_BYTES, TURN_S, Peers, Places
 from collector.wire.blocks import Blocks
 
 RATE_BYTES_PER_S = 1 << 20
@@ -34,6 +34,29 @@ def test_connections_are_counted_in_all_and_per_peer() -> None:
     assert (peers.connections, len(peers)) == (4, 2)
 
 
+def test_addresses_of_one_network_are_one_peer() -> None:
+    """A limit per address would be none over IPv6."""
+    peers = peers_of("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", connection_limit_per_peer=3)
+
+    assert peers.admit("2001:db8::ffff") == "too many of one peer"
+    peers.leave("2001:db8::2")
+    assert peers.admit("2001:db8::ffff") == ""
+
+
+def test_inputs_share_the_files_that_the_process_may_open() -> None:
+    """However many each may have, together they leave room; what one gives back the other may take."""
+    places = Places(3)
+    limits = {"connection_limit": 10, "connection_limit_per_peer": 10, "rate_bytes_per_s": RATE_BYTES_PER_S}
+    one, other = (Peers(Blocks(), **limits, places=places) for _ in range(2))
+    admitted = [one.admit("a"), one.admit("a"), other.admit("b")]
+
+    assert admitted == ["", "", ""]
+    assert "ulimit -n" in other.admit("b")
+    assert (one.limit, other.limit) == (2, 1)
+    one.leave("a")
+    assert other.admit("b") == ""
+
+
 def test_a_peer_without_connections_is_forgotten() -> None:
     """A million addresses that came and went take no memory."""
     peers = peers_of("a", "b")
@@ -42,11 +65,6 @@ def test_a_peer_without_connections_is_forgotten() -> None:
     assert len(peers) == 1
     with pytest.raises(KeyError):
         peers["a"]
-
-
-def never() -> None:
-    """Fail: who was not told to wait is not called back."""
-    raise AssertionError("called back without having waited")
 
 
 async def test_who_is_ahead_of_its_rate_waits_while_others_are_served() -> None:
@@ -59,10 +77,12 @@ async def test_who_is_ahead_of_its_rate_waits_while_others_are_served() -> None:
         went.append("second")
         last.set()
 
-    assert not peers["quiet"].takes_turns(1, 0, never)
-    assert peers["flood"].takes_turns(AHEAD_BYTES, 0, lambda: went.append("first"))
-    assert peers["flood"].takes_turns(1, 0, go_on)
-    assert not peers["quiet"].takes_turns(1, 0, never)
+    assert not peers["quiet"].spend(1, 0)
+    assert peers["flood"].spend(AHEAD_BYTES, 0)
+    peers["flood"].wait(lambda: went.append("first"))
+    assert peers["flood"].spend(1, 0)
+    peers["flood"].wait(go_on)
+    assert not peers["quiet"].spend(1, 0)
     asyncio.get_running_loop().call_soon(went.append, "others")
     await asyncio.wait_for(last.wait(), 10)
 
@@ -72,47 +92,45 @@ async def test_who_is_ahead_of_its_rate_waits_while_others_are_served() -> None:
 async def test_what_has_been_paid_is_forgotten() -> None:
     """A peer that sends within its rate never waits, however long it sends."""
     peers = peers_of("steady", "quiet")
-    peers["quiet"].takes_turns(1, 0, never)
+    peers["quiet"].spend(1, 0)
     paid = asyncio.Event()
 
-    assert peers["steady"].takes_turns(AHEAD_BYTES, 0, paid.set)
+    assert peers["steady"].spend(AHEAD_BYTES, 0)
+    peers["steady"].wait(paid.set)
     await asyncio.wait_for(paid.wait(), 10)
-    asyncio.get_running_loop().call_later(TURN_S, paid.set)
-    await paid.wait()
 
-    assert not peers["steady"].takes_turns(1, 0, never)
+    assert not peers["steady"].spend(1, 0)
 
 
 async def test_many_tiny_messages_are_no_less_work() -> None:
     """Each counts for more than its bytes."""
     peers = peers_of("flood", "quiet")
-    peers["quiet"].takes_turns(1, 0, never)
+    peers["quiet"].spend(1, 0)
 
-    assert peers["flood"].takes_turns(100, AHEAD_BYTES // MESSAGE_BYTES + 1, lambda: None)
+    assert peers["flood"].spend(100, AHEAD_BYTES // MESSAGE_BYTES + 1)
 
 
 async def test_a_peer_that_is_alone_never_waits() -> None:
-    """There is nobody to wait for, also where others are connected and have long been silent."""
+    """There is nobody to wait for, also where others are connected."""
     peers = peers_of("alone", "silent")
-    now_s = asyncio.get_running_loop().time()
 
-    assert not peers["alone"].takes_turns(100 * AHEAD_BYTES, 0, never)
-    assert not peers.is_alone(peers["silent"], now_s)
-    assert not peers.is_alone(peers["alone"], now_s + ALONE_AFTER_S / 2)
-    assert peers.is_alone(peers["alone"], now_s + 2 * ALONE_AFTER_S)
+    assert not peers["alone"].spend(100 * AHEAD_BYTES, 0)
 
 
 async def test_the_others_go_on_though_one_of_them_fails() -> None:
     """A fault in one connection's turn takes nobody's away."""
     peers = peers_of("flood", "quiet")
-    peers["quiet"].takes_turns(1, 0, never)
+    peers["quiet"].spend(1, 0)
     reported: list[BaseException | None] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context.get("exception")))
     went = asyncio.Event()
 
-    assert peers["flood"].takes_turns(AHEAD_BYTES, 0, never)
-    assert peers["flood"].takes_turns(1, 0, went.set)
+    def fail() -> None:
+        raise AssertionError("a fault of ours")
+
+    assert peers["flood"].spend(AHEAD_BYTES, 0)
+    for go_on in (fail, went.set):
+        peers["flood"].wait(go_on)
     await asyncio.wait_for(went.wait(), 10)
 
     assert [type(error) for error in reported] == [AssertionError]

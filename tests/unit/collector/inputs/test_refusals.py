@@ -1,6 +1,14 @@
 """Failed proofs: counted, slowed down, told once a minute; bounded."""
 
-from collector.inputs.refusals import FAILURES_LIMIT, FAILURES_S, PEERS_LIMIT, REPORT_INTERVAL_S, Refusal, Refusals
+from collector.inputs.refusals import (
+    FAILURES_LIMIT,
+    FAILURES_S,
+    FORGOTTEN,
+    PEERS_LIMIT,
+    REPORT_INTERVAL_S,
+    Refusal,
+    Refusals,
+)
 
 
 class Clock:
@@ -53,5 +61,29 @@ def test_no_more_than_so_many_peers_are_remembered() -> None:
 
     due = refusals.due()
 
-    assert len(due) == PEERS_LIMIT
+    assert len(due) == PEERS_LIMIT + 1
     assert due[-1].peer == f"peer-{PEERS_LIMIT + 9}"
+
+
+def test_at_the_end_everything_is_told() -> None:
+    """What a stop did not wait for was lost: nine failures of ten."""
+    refusals = Refusals("docker", Clock())
+    refusals.failed("192.0.2.1", "wrong key")
+    assert [each.attempts for each in refusals.due()] == [1]
+    for _ in range(9):
+        refusals.failed("192.0.2.1", "wrong key")
+    assert refusals.due() == []
+
+    assert [each.attempts for each in refusals.due(last=True)] == [9]
+
+
+def test_failures_of_peers_that_were_forgotten_are_told_by_number() -> None:
+    """Of more peers than are remembered no failure goes uncounted."""
+    refusals = Refusals("docker", Clock())
+    for number in range(PEERS_LIMIT + 10):
+        refusals.failed(f"peer-{number}", "wrong key")
+
+    due = refusals.due()
+
+    assert (due[0].peer, due[0].attempts) == (FORGOTTEN, 10)
+    assert sum(each.attempts for each in due) == PEERS_LIMIT + 10

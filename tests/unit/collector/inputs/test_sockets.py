@@ -11,6 +11,7 @@ from collector.inputs.sockets import (
     TcpAddress,
     address_name,
     listening_name,
+    neighbours_of,
     parse_listen,
     remove_socket_file,
     serve,
@@ -106,3 +107,17 @@ async def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     await asyncio.to_thread(remove_socket_file, path)
 
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("peer", "neighbours"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unix:uid=0", "unix:uid=0"),
+    ],
+)
+def test_one_machine_is_one_peer_to_every_limit(peer: str, neighbours: str) -> None:
+    """Whoever has one address of an IPv6 network has 2**64 of them."""
+    assert neighbours_of(peer) == neighbours

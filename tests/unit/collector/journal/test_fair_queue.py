@@ -4,10 +4,9 @@ import asyncio
 import errno
 from pathlib import Path
 
-from collector.journal.entry import Entry, Receipt
+from collector.company import ALONE_AFTER_S
+from collector.journal.entry import OVERHEAD_BYTES, Entry, Receipt
 from collector.journal.fair_queue import (
-    ALONE_AFTER_S,
-    ENTRY_OVERHEAD_BYTES,
     GROUP_BYTES,
     LONE_SHARE_BYTES,
     SHARE_BYTES,
@@ -109,10 +108,10 @@ def test_an_entry_larger_than_the_share_is_all_the_client_has_in_a_group() -> No
 
 def test_many_tiny_entries_are_no_smaller_than_few_large_ones() -> None:
     """Each costs more than its payload."""
-    queue = queue_of(pending(QUIET, 1), *(pending(FLOODER, 1) for _ in range(3 * SHARE_BYTES // ENTRY_OVERHEAD_BYTES)))
+    queue = queue_of(pending(QUIET, 1), *(pending(FLOODER, 1) for _ in range(3 * SHARE_BYTES // OVERHEAD_BYTES)))
     queue.next_group()
 
-    assert 0 < len(queue.next_group()) <= SHARE_BYTES // ENTRY_OVERHEAD_BYTES
+    assert 0 < len(queue.next_group()) <= SHARE_BYTES // OVERHEAD_BYTES
 
 
 def test_clients_of_one_address_that_proved_who_they_are_have_shares_of_their_own() -> None:

@@ -11,6 +11,7 @@ from collector.evidence.verify import Verifier
 from collector.journal.cursors import write_cursor
 from collector.journal.options import JournalOptions
 from collector.journal.reclaim import Reclaimer
+from collector.journal.seals import TOMBSTONE_FILE, Tombstone, read_seal
 from collector.journal.segment_file import SUFFIX, is_compressed
 from collector.journal.segments import segment_files
 from collector.journal.state import VerificationKey, load_state
@@ -95,7 +96,7 @@ async def test_the_segment_that_is_being_written_is_never_deleted(tmp_path: Path
     state = load_state(tmp_path / "journal", export_to=tmp_path / "evidence")
     reclaimer = Reclaimer(tmp_path / "journal", tmp_path / "evidence", FakeClock(), JournalOptions())
 
-    count, _ = reclaimer.delete_before(journal.durable.position, names[2], state, spare_bytes=0, wait=True)
+    count = reclaimer.delete_before(journal.durable.position, names[2], state, spare_bytes=0, wait=True)
 
     assert (count, segment_files(tmp_path / "journal")) == (2, names[2:])
     reclaimer.close()
@@ -223,7 +224,52 @@ async def test_a_compressed_segment_nobody_can_read_is_set_aside(tmp_path: Path)
 
     journal = open_journal(tmp_path, clock)
 
-    assert journal.recovered.set_aside == (newest.name,)
+    assert journal.recovered.set_aside == (newest.with_suffix(".damaged").name,)
     await fill(journal, 1)
     assert len(payloads_in(read_all(tmp_path / "journal", journal.durable))) == 2
+    await journal.close()
+
+
+async def test_a_deletion_that_fails_frees_nothing(tmp_path: Path) -> None:
+    """What stays on disk stays in the count, and in the tombstone's: the limit drifted off, and counts doubled."""
+    clock = FakeClock()
+    journal = open_journal(tmp_path, clock, segment_bytes=1, compress=False)
+    await fill(journal, 4)
+    settle(tmp_path, journal)
+    evidence, before_bytes = tmp_path / "evidence", journal.disk_bytes
+    evidence.rename(tmp_path / "away")
+    for _ in range(3):
+        with pytest.raises(OSError, match="No such file"):
+            journal.reclaim(wait=True)
+    assert journal.disk_bytes == before_bytes
+    (tmp_path / "away").rename(evidence)
+
+    assert journal.reclaim(wait=True) == 3
+    assert journal.disk_bytes == sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.segment"))
+    tombstone = read_seal(evidence / TOMBSTONE_FILE, Tombstone)
+    assert tombstone is not None
+    assert (tombstone.segments, tombstone.bytes) == (3, before_bytes - journal.disk_bytes)
+    await journal.close()
+
+
+async def test_a_segment_that_cannot_be_compressed_holds_up_no_other(tmp_path: Path) -> None:
+    """It is told once, and not read again and again; those behind it are compressed, and deletion goes on."""
+    clock = FakeClock()
+    journal = open_journal(tmp_path, clock, segment_bytes=1, compress_after_s=0.0)
+    await fill(journal, 4)
+    clock.advance(1)
+    first = segment_files(tmp_path / "journal")[0]
+    (tmp_path / "journal" / f".{first}{SUFFIX}.new").mkdir()
+    failures = 0
+    for _ in range(12):
+        try:
+            await swept(journal)
+        except OSError:
+            failures += 1
+
+    names = segment_files(tmp_path / "journal")
+    assert failures == 1
+    assert [is_compressed(tmp_path / "journal", name) for name in names] == [False, True, True, False]
+    settle(tmp_path, journal)
+    assert journal.reclaim(wait=True) == 3
     await journal.close()

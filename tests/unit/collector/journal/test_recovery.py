@@ -167,7 +167,7 @@ async def test_a_file_with_frames_of_nobody_is_set_aside(tmp_path: Path) -> None
     strange.write_bytes(b"?" * 200 + FRAME_MAGIC + b"?" * 200)
     journal = _open(tmp_path)
 
-    assert journal.recovered.set_aside == (strange.name,)
+    assert journal.recovered.set_aside == (strange.with_suffix(".damaged").name,)
     assert strange.with_suffix(".damaged").read_bytes()[200:204] == FRAME_MAGIC
     assert payloads_in(read_all(tmp_path / "journal", journal.durable)) == PAYLOADS
     await journal.close()

@@ -141,17 +141,18 @@ async def test_senders_wait_while_the_disk_takes_no_new_segment(tmp_path: Path) 
 
 
 async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
-    """Above the limit senders wait; they go on when half of it is free again."""
+    """Above the limit senders wait; they go on when half of it is free. An entry counts for more than its bytes."""
     gate = Gate()
-    journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=100)
+    journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=1500)
     pressed: list[bool] = []
     journal.on_pressure(pressed.append)
     gate.shut()
-    receipts = [journal.append(entry_of(b"x" * 60))]
+    entries = [entry_of(b"x" * 60) for _ in range(2)]
+    receipts = [journal.append(entries[0])]
     await gate.wait_entered()
-    receipts.append(journal.append(entry_of(b"x" * 60)))
+    receipts.append(journal.append(entries[1]))
 
-    assert (journal.in_flight_bytes, pressed, journal.full) == (120, [True], False)
+    assert (journal.in_flight_bytes, pressed, journal.full) == (2 * entries[0].cost_bytes, [True], False)
     gate.open.set()
     await asyncio.gather(*receipts)
     assert (journal.in_flight_bytes, pressed) == (0, [True, False])
