@@ -61,7 +61,8 @@ async def intake(folder: Path, /, **options: object) -> AsyncIterator[Intake]:
 async def crash(running: Intake, folder: Path) -> Path:
     """Return a copy of the data folder as a kill would leave it now."""
     copy = folder.with_name(f"{folder.name}+")
-    await asyncio.to_thread(shutil.copytree, folder, copy)
+    # What is half-written may be renamed under the copy: an index is written by a thread.
+    await asyncio.to_thread(shutil.copytree, folder, copy, ignore=shutil.ignore_patterns(".*"))
     await running.close()
     return copy
 
