@@ -136,14 +136,14 @@ async def test_no_process_survives_its_supervisor(start_collector: StartCollecto
 
 
 async def test_a_second_collector_on_the_same_data_folder_refuses_to_run(start_collector: StartCollector) -> None:
-    """The data folder is locked: another `run` ends with exit code 3 and the first is unharmed."""
+    """The data folder is locked: another `run` names who holds it, ends with exit code 3, and harms nobody."""
     collector = start_collector()
 
     second = await asyncio.create_subprocess_exec(*collector.command("run"), stderr=asyncio.subprocess.PIPE)
     _, complaint = await asyncio.wait_for(second.communicate(), 10)
 
     assert 3 == second.returncode
-    assert str(collector.data_dir) in complaint.decode()
+    assert f"{collector.data_dir}: in use by another tidewaiter (pid {collector.pid})" in complaint.decode()
     assert 200 == collector.get("/health/ready")[0]
     with suppress(ProcessLookupError):
         second.kill()

@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -185,19 +184,6 @@ async def test_kill_while_it_starts(start_collector: StartCollector, chance: ran
     await check_all_once(collector, load.counts())
     assert await asyncio.to_thread(collector.stop) == 0
     assert sockets_in(collector) == []
-
-
-def test_two_collectors_on_one_data_folder(start_collector: StartCollector) -> None:
-    """The second names the pid that holds it; the first is unharmed."""
-    collector = start_collector()
-    roles = collector.processes()
-
-    second = subprocess.run(collector.command("run"), capture_output=True, text=True, timeout=30, check=False)
-
-    assert second.returncode == 3
-    assert f"{collector.data_dir}: in use by another tidewaiter (pid {collector.pid})" in second.stderr
-    assert collector.processes() == roles
-    assert collector.stop() == 0
 
 
 def test_a_stale_lock_file_is_no_obstacle(start_collector: StartCollector) -> None:
