@@ -124,10 +124,10 @@ async def never_read(address: str, port: int) -> None:
 def bombs() -> dict[str, tuple[bytes, int]]:
     """By name: what is sent, and how many dead letters it makes; with none, its connection is closed."""
     zeros = bytes(100 << 20)
-    gzip_bomb = gzip.compress(zeros, 9)
+    gzip_bomb = gzip.compress(zeros, 9, mtime=0)
     window = zstandard.ZstdCompressionParameters(window_log=27, compression_level=3)
     wide = zstandard.ZstdCompressor(compression_params=window)
-    empty_gzip, empty_zstd = gzip.compress(b""), zstandard.compress(b"")
+    empty_gzip, empty_zstd = gzip.compress(b"", mtime=0), zstandard.compress(b"")
 
     def compressed(name: str, payload: bytes, kind: str) -> bytes:
         return bytes(msgpack.packb(["t", payload, {"chunk": name, "compressed": kind}]))
@@ -136,7 +136,7 @@ def bombs() -> dict[str, tuple[bytes, int]]:
     entry = b"\x92\x00\x81\xa3log" + deep
     return {
         "gzip": (compressed("gzip", gzip_bomb, "gzip"), 1),
-        "gzip in gzip": (compressed("gzip in gzip", gzip.compress(gzip_bomb), "gzip"), 2),
+        "gzip in gzip": (compressed("gzip in gzip", gzip.compress(gzip_bomb, mtime=0), "gzip"), 2),
         "gzip members": (compressed("gzip members", empty_gzip * (MEMBER_LIMIT + 1), "gzip"), 1),
         "zstd": (compressed("zstd", zstandard.compress(zeros), "zstd"), 1),
         "zstd window": (compressed("zstd window", wide.compress(zeros), "zstd"), 1),
