@@ -243,3 +243,21 @@ def test_a_segment_gone_behind_one_without_a_frame_is_missing(tmp_path: Path) ->
 
     assert empty < with_one
     assert (found[0].kind, found[0].first) == ("missing", first_position(with_one))
+
+
+def test_a_cut_hidden_behind_an_empty_file_of_a_later_segment_is_found(tmp_path: Path) -> None:
+    """A segment that is being made holds nothing; it does not make the one before it whole."""
+    fill(tmp_path, starts=1)
+    newest = tmp_path / "journal" / _names(tmp_path)[-1]
+    segment = Segment(newest.parent, newest.name)
+    head = segment.head(segment.frames_at, segment.size)
+    segment.close()
+    content = newest.read_bytes()
+    (newest.parent / "00-1999999999-00000000000.segment").touch()
+    newest.write_bytes(content[: head.end])
+    (cut,) = verified(tmp_path).findings
+    newest.unlink()
+    (gone,) = verified(tmp_path).findings
+
+    assert (cut.kind, cut.first) == ("cut", segment.first._replace(sequence=head.header.sequence + 1))
+    assert gone.first == segment.first
