@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from collector.testing.forward_sender import ForwardSender, Options, tcp
 from collector.testing.running import RunningCollector, wait_until
 
@@ -42,6 +44,7 @@ def verify(collector: RunningCollector, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout.splitlines()[-1] if done.returncode == 0 else done.stdout + done.stderr
 
 
+@pytest.mark.timeout(120)
 def test_a_running_collector_is_verified_again_and_again_without_an_alarm(tmp_path: Path) -> None:
     """Under load, with segments sealed each second and deleted when the store has passed them: no finding, ever."""
     collector = RunningCollector(tmp_path / "c", settings={"journal": {"segment_age": "1s"}})
