@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import msgspec
 
 from collector.audit import leave_record
 from collector.commands.terminal import size_text
-from collector.errors import DataDirError, UnreachableError
-from collector.evidence.verify import Finding, Verdict, Verifier
-from collector.journal.seals import anchors_in
+from collector.errors import DataDirError, UnreachableError, sentence_of
+from collector.evidence.verdict import Finding, Verdict
+from collector.evidence.verify import Verifier
+from collector.journal.format import LINK_BYTES
+from collector.journal.seals import Anchor, anchors_in
 from collector.journal.segments import segment_bytes, segment_files
 from collector.journal.state import VERIFICATION_FILE, VerificationKey
 from pipelines.frame import Position
@@ -43,8 +45,8 @@ def verify(
 
     Computes every link of the chain anew with the key that was exported at the first start, and names the first
     position that is missing, altered, reordered, forged without the key, or cut. Needs no running collector, and none
-    of its other files. Exit code 1 when anything was found. Without PATH the journal itself records that it was
-    verified, and what was found.
+    of its other files; one may run. Exit code 1 when anything was found, 3 when it cannot be told. Without PATH the
+    journal itself records that it was verified, and what was found.
 
     \b
     Proven:     nobody without the chain's key of that time wrote or changed it.
@@ -58,12 +60,13 @@ def verify(
     evidence = root / "evidence" if (root / "evidence").is_dir() else root
     beside = evidence / VERIFICATION_FILE
     key = _read_key(key_file or beside)
-    anchors = [anchor for file in anchor_files for anchor in anchors_in(file.read_text(errors="replace"))]
-    if anchor_files and not anchors:
-        raise click.UsageError("no anchor stands in " + ", ".join(map(str, anchor_files)))
     started = time.perf_counter()
-    with _progress(journal, shown=sys.stderr.isatty() and not as_json) as advance:
-        verdict = Verifier(journal, evidence, key, partial=partial, anchors=anchors, on_progress=advance).run()
+    try:
+        anchors = _read_anchors(anchor_files)
+        with _progress(journal, shown=sys.stderr.isatty() and not as_json) as advance:
+            verdict = Verifier(journal, evidence, key, partial=partial, anchors=anchors, on_progress=advance).run()
+    except OSError as error:
+        raise UnreachableError(f"cannot be verified: {sentence_of(error) or error}") from error
     seconds = time.perf_counter() - started
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_report(verdict))))
@@ -93,11 +96,27 @@ def _record(data_dir: Path, verdict: Verdict) -> None:
 
 def _read_key(file: Path) -> VerificationKey:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=VerificationKey)
+        key = msgspec.json.decode(file.read_bytes(), type=VerificationKey)
+        if len(bytes.fromhex(key.key)) != LINK_BYTES:
+            raise DataDirError(f"{file}: is no verification key: its key has another length")
     except FileNotFoundError as error:
         raise UnreachableError(f"{file}: is not there; name the exported key by --key FILE") from error
+    except OSError as error:
+        raise UnreachableError(f"{file}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, ValueError) as error:
         raise DataDirError(f"{file}: is no verification key: {error}") from error
+    return key
+
+
+def _read_anchors(files: tuple[Path, ...]) -> list[Anchor]:
+    """Read the anchors in files, logs of any length; raise OSError."""
+    anchors: list[Anchor] = []
+    for file in files:
+        with file.open(errors="replace") as lines:
+            anchors += anchors_in(lines)
+    if files and not anchors:
+        raise click.UsageError("no anchor stands in " + ", ".join(map(str, files)))
+    return anchors
 
 
 @contextmanager
@@ -108,7 +127,10 @@ def _progress(journal: Path, *, shown: bool) -> Iterator[Any]:
     from rich.console import Console  # for people only
     from rich.progress import Progress
 
-    total = sum(segment_bytes(journal, name) for name in segment_files(journal))
+    total = 0
+    for name in segment_files(journal):
+        with suppress(FileNotFoundError):  # deleted lawfully, or found missing by who verifies
+            total += segment_bytes(journal, name)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("verifying", total=total)
         yield lambda count: progress.advance(task, count)

@@ -89,10 +89,11 @@ class Committer:
 
     def start(self, producers: Iterable[Producer]) -> DurableEnd:
         """Take an epoch and open its first segment; raise OSError, or DataDirError when the epochs are used up."""
-        end = self._open(producers, epoch=self._next_epoch(), first_sequence=0).durable
+        active = self._open(producers, epoch=self._next_epoch(), first_sequence=0)
         self._take_opened()
-        self.anchor()
-        return end
+        # Durable: else the disk may still say, behind a power cut, that the run before was stopped and nothing follows.
+        self._write_anchor(active, synced=True)
+        return active.durable
 
     def begin(self) -> None:
         """Write down which segment is the first of a new journal; raises OSError."""
@@ -152,7 +153,7 @@ class Committer:
         active, self._active = self._active, None
         try:
             if active is not None:
-                self._write_anchor(active, stopped=True)
+                self._write_anchor(active, stopped=True, synced=True)
         finally:
             if active is not None:
                 active.close()
@@ -161,13 +162,13 @@ class Committer:
     def anchor(self) -> None:
         """Write down where the chain ends, if it moved; raises OSError.
 
-        Not synced but at a stop: after a power cut the anchor before, or none, is what the disk kept, and the next
-        start writes a new one.
+        Synced only at a start and a stop: after a power cut the anchor before is what the disk kept, and the next start
+        writes a new one.
         """
         if self._active is not None and (self.anchored is None or self._active.durable != self.anchored.end):
-            self._write_anchor(self._active, stopped=False)
+            self._write_anchor(self._active)
 
-    def _write_anchor(self, active: ActiveSegment, *, stopped: bool) -> None:
+    def _write_anchor(self, active: ActiveSegment, *, stopped: bool = False, synced: bool = False) -> None:
         anchor = Anchor(
             journal_id=self._state.journal_id,
             key_number=active.header.key_number,
@@ -180,7 +181,7 @@ class Committer:
         descriptor = os.open(self._evidence / ANCHOR_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(descriptor, encoded(anchor), 0)
-            if stopped:
+            if synced:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -15,7 +15,7 @@ all of it back to an earlier state is betrayed only by an anchor that was kept e
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -111,9 +111,9 @@ def read_seal(path: Path, kind: type[Seal]) -> Seal | None:
         raise DataDirError(f"{path}: {error}") from error
 
 
-def anchors_in(text: str) -> Iterator[Anchor]:
+def anchors_in(lines: Iterable[str]) -> Iterator[Anchor]:
     """Yield the anchors in a file: lines that are one, or log lines with one as their member `anchor`."""
-    for line in text.splitlines():
+    for line in lines:
         for content in (line, _member(line)):
             with contextlib.suppress(msgspec.DecodeError, ValueError):
                 yield msgspec.json.decode(content, type=Anchor)

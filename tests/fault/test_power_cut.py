@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from collector.evidence.verify import Finding, Verifier
+from collector.evidence.verdict import Finding
+from collector.evidence.verify import Verifier
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.cursors import read_cursor
 from collector.journal.follow import Gap

@@ -97,3 +97,30 @@ def test_what_is_not_there_is_said_in_a_sentence(data_dir: Path, tmp_path: Path)
     (other / "evidence" / "verification.key").unlink()
     with pytest.raises(UnreachableError, match="--key"):
         verify(other)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), OSError(5, "Input/output error")])
+def test_what_the_disk_does_not_give_is_a_sentence_and_exit_code_3(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """Never a traceback: what cannot be verified is neither good nor bad."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("collector.evidence.verify.acknowledged_ends", fail)
+    with pytest.raises(UnreachableError, match=f"cannot be verified: {error.strerror}") as raised:
+        verify(data_dir)
+
+    assert raised.value.exit_code == 3
+
+
+@pytest.mark.parametrize("key", ["no hex", "ab", ""])
+def test_a_key_that_is_none_is_said_in_a_sentence(data_dir: Path, tmp_path: Path, key: str) -> None:
+    """A file that was cut or mistyped on its way to the safe."""
+    exported = json.loads((data_dir / "evidence" / "verification.key").read_text())
+    kept = tmp_path / "kept.key"
+    kept.write_text(json.dumps({**exported, "key": key}))
+
+    with pytest.raises(DataDirError, match="no verification key"):
+        verify(data_dir, "--key", kept)

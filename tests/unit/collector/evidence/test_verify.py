@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import xxhash
 
-from collector.evidence.verify import Finding, Verdict, Verifier
+from collector.evidence.verdict import Finding, Verdict
+from collector.evidence.verify import Verifier
 from collector.journal.cursors import write_cursor
 from collector.journal.format import FrameHeader, encode_frame_head
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, read_seal

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import xxhash
 
-from collector.evidence.verify import Keys
+from collector.evidence.keys import Keys
 from collector.journal.format import encode_frame_head, encode_segment_header
 from collector.journal.seals import ANCHOR_FILE, Anchor, encoded, read_seal, sealed
 from collector.journal.segments import Segment, segment_files
