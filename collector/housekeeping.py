@@ -39,6 +39,7 @@ class Housekeeping:
         self._anchor_told_s = -ANCHOR_LOG_S
         self._anchor_told: Anchor | None = None
         self._failures_told = 0
+        self._index_failures_told = 0
         if journal.is_new:
             self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
         recovered = journal.recovered
@@ -46,6 +47,8 @@ class Housekeeping:
             logger.warning(
                 "journal_recovered", cut_bytes=recovered.cut_bytes, gaps=recovered.gaps, set_aside=recovered.set_aside
             )
+        if recogniser.damaged:
+            logger.warning("resend_indexes_not_read", files=recogniser.damaged)
 
     async def keep(self) -> None:
         """Keep house until cancelled."""
@@ -103,8 +106,11 @@ class Housekeeping:
             logger.info("journal_anchored", anchor=msgspec.json.encode(anchor).decode())
 
     def _tell_recogniser(self) -> None:
-        if self._recogniser.failure:
-            logger.warning("resend_index_not_written", reason=self._recogniser.failure)
+        failures = self._recogniser.index_failures
+        if failures > self._index_failures_told:
+            since = failures - self._index_failures_told
+            logger.warning("resend_index_not_written", indexes=since, reason=self._recogniser.failure)
+            self._index_failures_told = failures
 
     def _count(self) -> None:
         for each in self._inputs:
