@@ -44,6 +44,7 @@ class Housekeeping:
             "journal_not_reclaimed": journal.reclaim,
             "resends_not_swept": recogniser.sweep,
         }
+        self._index_failures_told = 0
         if journal.is_new:
             self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
         recovered = journal.recovered
@@ -51,6 +52,8 @@ class Housekeeping:
             logger.warning(
                 "journal_recovered", cut_bytes=recovered.cut_bytes, gaps=recovered.gaps, set_aside=recovered.set_aside
             )
+        if recogniser.damaged:
+            logger.warning("resend_indexes_not_read", files=recogniser.damaged)
 
     async def keep(self) -> None:
         """Keep house until cancelled."""
@@ -112,8 +115,11 @@ class Housekeeping:
             logger.info("journal_anchored", anchor=msgspec.json.encode(anchor).decode())
 
     def _tell_recogniser(self) -> None:
-        if self._recogniser.failure:
-            logger.warning("resend_index_not_written", reason=self._recogniser.failure)
+        failures = self._recogniser.index_failures
+        if failures > self._index_failures_told:
+            since = failures - self._index_failures_told
+            logger.warning("resend_index_not_written", indexes=since, reason=self._recogniser.failure)
+            self._index_failures_told = failures
 
     def _count(self) -> None:
         for each in self._inputs:

@@ -16,6 +16,9 @@ from pipelines.frame import Origin, Sending
 UNIQUE_ID_SPAN_S: Final = 86_400
 """A Docker chunk id begins with the sender's time; one that is further from ours is some other kind of id."""
 
+_NAMING_PROOFS: Final = ("certificate:", "key:", "user:")
+"""Parts of `Origin.auth` that name somebody; `shared-key` is said of everybody who has that key."""
+
 _FLUENTD_ID_BYTES: Final = 25
 _DOCKER_ID_BYTES: Final = 24
 
@@ -26,6 +29,9 @@ class SenderConnection:
     `number` is 0 until a message with a chunk id came, `unique` None; that first id tells of what kind all are.
     `refused` says that one of its messages was not kept: then none behind it is, for the client sends all of them
     again, and what it repeats behind a message that is new to us would pass for new too.
+
+    `behind` are its messages that the journal has not been given yet, in order, each as what gives it: the first waits
+    for a first sending.
     """
 
     def __init__(self, client: bytes) -> None:
@@ -38,6 +44,7 @@ class SenderConnection:
         self.unique: bool | None = None
         self.unsettled = 0
         self.held: deque[Arrival] = deque()
+        self.behind: deque[tuple[Arrival | None, Callable[[], None]]] = deque()
         self.has_sent_new = False
         self.repeated: dict[int, int] = {}
         self.is_over = False
@@ -53,7 +60,10 @@ class SenderConnection:
 class Arrival(msgspec.Struct, eq=False, gc=False):
     """A message with a chunk id that came on a connection, and what it repeats.
 
-    `repeats` is the stored message whose place it takes; `waits_for` the same while that is not durable yet.
+    `repeats` is the stored message whose place it takes; `waits_for` the same while that is not durable yet, which
+    calls `on_settled` when it is known. `taken` says that nothing can repeat it any more: another has, `taker` as long
+    as that is not durable itself, or it was not kept. `takes` is the other end of `taker`. `is_noted` says that the
+    place stands among the changes for the disk.
     """
 
     connection: SenderConnection
@@ -64,6 +74,10 @@ class Arrival(msgspec.Struct, eq=False, gc=False):
     waits_for: "Arrival | None" = None
     settled_at_s: float | None = None
     taken: bool = False
+    taker: "Arrival | None" = None
+    takes: "Arrival | None" = None
+    is_noted: bool = False
+    on_settled: Callable[[bool], None] | None = None
 
     @property
     def sending(self) -> Sending:
@@ -73,8 +87,13 @@ class Arrival(msgspec.Struct, eq=False, gc=False):
 
 
 def client_of(origin: Origin) -> bytes:
-    """Return who sends, as far as resends are concerned: a credential, else socket credentials, else the address."""
-    return (origin.auth or origin.peer).encode("utf-8", "surrogateescape")
+    """Return who sends, as far as resends are concerned: a credential, else socket credentials, else the address.
+
+    A proof that names nobody is no credential: what it proves stands beside the address.
+    """
+    is_named = any(part.startswith(_NAMING_PROOFS) for part in origin.auth.split("+"))
+    client = origin.auth if is_named else " ".join(filter(None, (origin.auth, origin.peer)))
+    return client.encode("utf-8", "surrogateescape")
 
 
 def is_unique(chunk_id: bytes, now_s: float) -> bool:

@@ -7,23 +7,25 @@ every acknowledgement we gave, and a restart finds the memory as it was.
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import xxhash
 
-from collector.journal.arrivals import Arrival, client_of, is_unique
+from collector.journal.arrivals import Arrival, SenderConnection, client_of, is_unique
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd, FrameHeader
 from collector.journal.remembered import KEY_BYTES
-from collector.journal.resend_index import index_files, read_indexes, write_index
-from collector.journal.resends import REMEMBERED_S, Resends, Snapshot
+from collector.journal.resend_index import Indexes, IndexWriter, index_files, read_indexes
+from collector.journal.resends import REMEMBERED_S, Resends
 from collector.journal.segments import (
     HEADERS_BYTES,
     FrameHead,
     Segment,
+    UnreadableError,
     acknowledged_ends,
     find_identity,
     segment_files,
@@ -34,11 +36,15 @@ from collector.journal.writer import Journal
 ENCODING: Final = "resend"
 """Encoding of a record that repeats a stored message; it has no payload."""
 
+REPLAYED_SEGMENTS: Final = 16
+"""A start reads the tables of so many segments at most; there is one to read, unless indexes are lost."""
+
 
 class Recogniser:
     """Takes entries as the journal does, and keeps those that are resends once. Belongs to the event loop's thread.
 
-    `recognised` counts the resends since the start; `failure` says why the last index was not written, if it was not.
+    `recognised` counts the resends since the start; `index_failures` the indexes that were not written, `failure` says
+    why the last of them was not. `damaged` are the indexes that the start could not read, or missed.
     """
 
     def __init__(self, journal: Journal, directory: Path, resends: Resends | None = None) -> None:
@@ -46,13 +52,19 @@ class Recogniser:
         self._journal = journal
         self._directory = directory
         self._resends = resends or Resends()
-        self._waiting: dict[int, list[Callable[[bool], None]]] = {}
+        self._behind_bytes = 0
         self._segment = journal.durable.segment
-        self._written: dict[Path, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="resends")
+        self._writing: deque[Future[Path]] = deque()
+        self._closed = False
         self.recognised = 0
+        self.index_failures = 0
         self.failure = ""
-        self._take_up()
+        indexes = read_indexes(directory)
+        self._index = IndexWriter(directory, indexes.newest)
+        self._written = dict.fromkeys(index_files(directory), time.monotonic())
+        self.damaged = indexes.damaged
+        self._take_up(indexes)
         journal.on_durable(self._on_durable)
 
     @property
@@ -62,8 +74,8 @@ class Recogniser:
 
     @property
     def room_bytes(self) -> int:
-        """What the journal may still have in flight."""
-        return self._journal.room_bytes
+        """What the journal may still have in flight, and what waits here for a first sending."""
+        return max(self._journal.room_bytes - self._behind_bytes, 0)
 
     @property
     def remembered(self) -> int:
@@ -71,42 +83,69 @@ class Recogniser:
         return len(self._resends.remembered)
 
     def submit(self, entry: Entry, on_receipt: Callable[[], None]) -> None:
-        """Take an entry as `Journal.submit` does; one with a chunk id only once."""
+        """Take an entry as `Journal.submit` does; one with a chunk id only once.
+
+        A resend of what is not durable yet waits for that, and whatever follows on its connection waits for both: it
+        must not be kept when they are not.
+        """
         connection = entry.connection
-        if not entry.chunk_id or connection is None:
+        if connection is None:
             self._journal.submit(entry, on_receipt)
             return
+        arrival = self._arrived(entry, connection) if entry.chunk_id else None
+        first = arrival.waits_for if arrival is not None else None
+        if first is None and not connection.behind:
+            self._hand_on(entry, arrival, on_receipt)
+            return
+
+        def go_on() -> None:
+            self._behind_bytes -= entry.payload_bytes
+            self._hand_on(entry, arrival, on_receipt)
+
+        self._behind_bytes += entry.payload_bytes
+        connection.behind.append((arrival, go_on))
+        if arrival is not None and first is not None:
+            first.on_settled = lambda durable: self._go_on(arrival, connection, durable=durable)
+
+    def _arrived(self, entry: Entry, connection: SenderConnection) -> Arrival:
         entry.digest = self._journal.digest(entry.payload)
         key = _key(connection.client, entry.tag, entry.chunk_id, entry.digest)
         if not connection.number:
             self._resends.begun(connection, unique=is_unique(entry.chunk_id, time.time()))
-        arrival = self._resends.arrived(connection, key)
+        return self._resends.arrived(connection, key)
+
+    def _go_on(self, arrival: Arrival, connection: SenderConnection, *, durable: bool) -> None:
+        """Go on with a resend whose first sending has its receipt now, and with what is behind it."""
+        if durable:
+            self._resends.now_repeats(arrival)
+        else:
+            arrival.waits_for = None
+            connection.refused = True
+        behind = connection.behind
+        while behind and (behind[0][0] is None or behind[0][0].waits_for is None):
+            behind.popleft()[1]()
+
+    def _hand_on(self, entry: Entry, arrival: Arrival | None, on_receipt: Callable[[], None]) -> None:
+        """Give an entry to the journal that waits for nothing here."""
+        if arrival is None:
+            self._journal.submit(entry, on_receipt)
+            return
 
         def settle() -> None:
             durable = entry.receipt is Receipt.DURABLE
             self._resends.settled(arrival, durable=durable)
-            on_receipt()
-            if self._waiting and id(arrival) in self._waiting:
-                for go_on in self._waiting.pop(id(arrival)):
+            try:
+                on_receipt()
+            finally:
+                go_on, arrival.on_settled = arrival.on_settled, None
+                if go_on is not None:
                     go_on(durable)
 
-        if arrival.waits_for is not None:
-            waiting = self._waiting.setdefault(id(arrival.waits_for), [])
-            waiting.append(lambda durable: self._go_on(entry, arrival, settle, durable=durable))
-        elif arrival.repeats is not None:
+        if arrival.repeats is not None:
             self._repeat(entry, arrival, settle)
         else:
             entry.sending = arrival.sending
             self._journal.submit(entry, settle)
-
-    def _go_on(self, entry: Entry, arrival: Arrival, settle: Callable[[], None], *, durable: bool) -> None:
-        """Go on with a resend whose first sending has its receipt now."""
-        if durable:
-            self._resends.now_repeats(arrival)
-            self._repeat(entry, arrival, settle)
-        else:
-            entry.receipt = Receipt.RETRY
-            settle()
 
     def _repeat(self, entry: Entry, arrival: Arrival, settle: Callable[[], None]) -> None:
         """Record that a stored message came again; its receipt is that of the entry."""
@@ -131,16 +170,20 @@ class Recogniser:
     def sweep(self) -> None:
         """Forget what is too old, here and on disk; to be called once a second. Raises OSError."""
         self._resends.sweep()
+        self._take_written()
         now_s = time.monotonic()
-        old = [path for path, at_s in self._written.items() if now_s - at_s > REMEMBERED_S]
-        for path in old[: -1 if len(old) == len(self._written) else None]:
-            del self._written[path]
-            path.unlink(missing_ok=True)
+        for path in list(self._written)[:-1]:  # the newest says where the next start goes on
+            if now_s - self._written[path] > REMEMBERED_S:
+                path.unlink(missing_ok=True)
+                del self._written[path]
 
     def close(self) -> None:
         """Write down what is remembered; once no input sends any more. Blocking."""
-        self._thread.shutdown()
-        self._try_to_write(self._segment, self._resends.snapshot())
+        if not self._closed:
+            self._closed = True
+            self._write_index(self._segment)
+            self._thread.shutdown()
+            self._take_written()
 
     def _on_durable(self, end: DurableEnd) -> None:
         """Write the index of a segment that was sealed.
@@ -150,32 +193,41 @@ class Recogniser:
         """
         if end.segment != self._segment:
             sealed, self._segment = self._segment, end.segment
-            self._thread.submit(self._try_to_write, sealed, self._resends.snapshot())
+            self._write_index(sealed)
 
-    def _try_to_write(self, segment: str, snapshot: Snapshot) -> None:
-        try:
-            self._write(segment, snapshot)
-        except OSError as error:
-            self.failure = f"{error.strerror or error}"
-        else:
-            self.failure = ""
+    def _write_index(self, segment: str) -> None:
+        self._writing.append(self._thread.submit(self._index.write, segment, self._resends.snapshot()))
 
-    def _write(self, segment: str, snapshot: Snapshot) -> None:
-        self._written[write_index(self._directory, segment, snapshot)] = time.monotonic()
+    def _take_written(self) -> None:
+        """Take note of what became of the indexes that were to be written."""
+        while self._writing and self._writing[0].done():
+            try:
+                path = self._writing.popleft().result()
+            except OSError as error:
+                self.index_failures += 1
+                self.failure = f"{error.strerror or error}"
+            else:
+                self._written.pop(path, None)
+                self._written[path] = time.monotonic()
 
-    def _take_up(self) -> None:
-        indexes = read_indexes(self._directory)
-        headers = _headers_behind(self._directory, indexes.newest, self._segment)
-        first = next(headers, None)
-        self._resends.restore(indexes.snapshots, first.journal_time / 1e9 if first is not None else 0.0)
-        while first is not None:
-            self._replay(first)
-            first = next(headers, None)
+    def _take_up(self, indexes: Indexes) -> None:
+        """Remember what the indexes say and what stands behind them; from the last place where something is missing."""
+        is_restored = False
+        for header in _headers_behind(self._directory, indexes.newest, self._segment):
+            if not is_restored:
+                is_restored = True
+                self._resends.restore(indexes.snapshots, header.journal_time / 1e9 if header is not None else 0.0)
+            if header is None:
+                self._resends.forget()
+                self._index.begin_anew()
+            else:
+                self._replay(header)
+        if not is_restored:
+            self._resends.restore(indexes.snapshots, 0.0)
         self._resends.replayed()
-        self._written = dict.fromkeys(index_files(self._directory), time.monotonic())
         before = [name for name in segment_files(self._directory) if name < self._segment]
         if before and before[-1] > indexes.newest:
-            self._try_to_write(before[-1], self._resends.snapshot())
+            self._write_index(before[-1])
 
     def _replay(self, header: FrameHeader) -> None:
         for message in header.messages:
@@ -193,14 +245,36 @@ def _key(client: bytes, tag: bytes, chunk_id: bytes, digest: bytes) -> bytes:
     return xxhash.xxh3_128_digest(b"\0".join((client, tag, chunk_id, digest)))[:KEY_BYTES]
 
 
-def _headers_behind(directory: Path, indexed: str, opened: str) -> Iterator[FrameHeader]:
-    """Yield the headers of all frames that were acknowledged in segments behind `indexed`, before the open one."""
-    names = [name for name in segment_files(directory) if indexed < name <= opened]
+def _headers_behind(directory: Path, indexed: str, opened: str) -> Iterator[FrameHeader | None]:
+    """Yield the headers of all frames that were acknowledged in segments behind `indexed`, before the open one.
+
+    None stands where something is missing.
+    """
+    names = [name for name in segment_files(directory) if indexed < name <= opened][-REPLAYED_SEGMENTS - 1 :]
     ends = acknowledged_ends(directory, names)
     identity = find_identity(directory, names[::-1])
-    for name in names[:-1]:
+    known = indexed
+    for name in names:
         with contextlib.closing(Segment(directory, name, block_bytes=HEADERS_BYTES)) as segment:
-            segment.identity = segment.identity or identity
-            for found in walk(segment, ends[name], payloads=False):
-                if isinstance(found, FrameHead):
-                    yield found.header
+            if not _follows(segment, known):
+                yield None
+            if name != opened:
+                segment.identity = segment.identity or identity
+                yield from _headers_in(segment, ends[name])
+        known = name
+
+
+def _follows(segment: Segment, known: str) -> bool:
+    """Tell whether no segment with frames stood between one that is known, or none, and this one."""
+    if segment.header is None:
+        return False
+    before = segment.header.before
+    return before.segment <= known if before is not None else not known
+
+
+def _headers_in(segment: Segment, end: int) -> Iterator[FrameHeader | None]:
+    try:
+        for found in walk(segment, end, payloads=False):
+            yield found.header if isinstance(found, FrameHead) else None
+    except UnreadableError:
+        yield None

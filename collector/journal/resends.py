@@ -93,14 +93,19 @@ class Resends:
     ) -> None:
         self._clock = clock
         self._started_s = clock() - RESTORED_SPAN_S
-        self.remembered = Remembered(limit=limit, kept_s=kept_s)
+        self._limit, self._kept_s = limit, kept_s
+        self._pipelining: dict[bytes, None] = {}
+        self.newest_number = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with no message remembered, before anything arrives: what is known of those before is not all."""
+        self.remembered = Remembered(limit=self._limit, kept_s=self._kept_s)
         self._connections: dict[int, SenderConnection] = {}
         self._live_unique: dict[bytes, Arrival] = {}
         self._held = 0
-        self._pipelining: dict[bytes, None] = {}
         self._late: dict[bytes, list[Arrival]] = {}
         self._changes = bytearray()
-        self.newest_number = 0
 
     def begun(self, connection: SenderConnection, *, unique: bool) -> None:
         """Number a connection, whose first message with a chunk id comes now."""
@@ -139,14 +144,19 @@ class Resends:
         connection.unsettled -= 1
         if durable:
             arrival.settled_at_s = self._clock()
-            if connection.ended and not arrival.taken:
+            if connection.ended:
                 self._remember(arrival)
+            if arrival.repeats is not None:
+                self._note(arrival.key, arrival.repeats, added=False)
         else:
             arrival.taken = True
             if self._live_unique.get(arrival.key) is arrival:
                 del self._live_unique[arrival.key]
             if arrival.repeats is not None:
-                self._add(arrival.key, arrival.repeats)
+                self._give_back(arrival, arrival.repeats)
+        if arrival.takes is not None:
+            arrival.takes.taker = None
+            arrival.takes = None
         self._forget_late(arrival)
         if connection.ended and not connection.unsettled:
             self._connections.pop(connection.number, None)
@@ -163,12 +173,10 @@ class Resends:
         for arrival in connection.held:
             if self._live_unique.get(arrival.key) is arrival:
                 del self._live_unique[arrival.key]
-            if arrival.taken:
-                continue
-            if arrival.settled_at_s is None:
-                self._late.setdefault(arrival.key, []).append(arrival)
-            else:
+            if arrival.settled_at_s is not None:
                 self._remember(arrival)
+            elif not arrival.taken:
+                self._late.setdefault(arrival.key, []).append(arrival)
         connection.held.clear()
         if not connection.unsettled:
             self._connections.pop(connection.number, None)
@@ -215,12 +223,12 @@ class Resends:
         connection, key = arrival.connection, arrival.key
         if connection.unique:
             live = self._live_unique.get(key)
-            if live is not None and live.connection is not connection:
+            if live is not None and live.connection is not connection and not live.taken:
                 self._take(arrival, live)
                 return
         if key in self._late:
             for late in self._late[key]:
-                if self._may_repeat(connection, _place_of(late)):
+                if not late.taken and self._may_repeat(connection, _place_of(late)):
                     self._take(arrival, late)
                     return
         if places := self.remembered.matches(key):
@@ -228,7 +236,6 @@ class Resends:
             if place is not None:
                 arrival.repeats = place
                 self.remembered.remove(key, place.connection, place.ordinal)
-                self._note(key, place, added=False)
                 connection.repeated[place.connection] = place.ordinal
 
     def _may_repeat(self, connection: SenderConnection, place: Place) -> bool:
@@ -237,7 +244,7 @@ class Resends:
 
     def _take(self, arrival: Arrival, earlier: Arrival) -> None:
         """Let a message stand in the place of one that nobody remembers yet."""
-        earlier.taken = True
+        earlier.taken, earlier.taker, arrival.takes = True, arrival, earlier
         place = _place_of(earlier)
         arrival.connection.repeated[place.connection] = place.ordinal
         if earlier.settled_at_s is None:
@@ -246,11 +253,24 @@ class Resends:
             arrival.repeats = place
 
     def _remember(self, arrival: Arrival) -> None:
-        self._add(arrival.key, _place_of(arrival))
+        """Remember a durable message of an ended connection that may come again.
 
-    def _add(self, key: bytes, place: Place) -> None:
-        self.remembered.add(key, place, self._now_s())
-        self._note(key, place, added=True)
+        Where another has taken its place that is not durable, it is remembered on disk: were we killed, that other
+        would not have come.
+        """
+        place = _place_of(arrival)
+        if not arrival.taken:
+            self.remembered.add(arrival.key, place, self._now_s())
+        if not arrival.taken or arrival.taker is not None:
+            self._note(arrival.key, place, added=True)
+            arrival.is_noted = True
+
+    def _give_back(self, arrival: Arrival, place: Place) -> None:
+        """Remember the place again that a message took which was not kept."""
+        self.remembered.add(arrival.key, place, self._now_s())
+        if arrival.takes is not None and not arrival.takes.is_noted:
+            self._note(arrival.key, place, added=True)
+            arrival.takes.is_noted = True
 
     def now_repeats(self, arrival: Arrival) -> None:
         """Take note that the message is durable which this one waits for."""
@@ -334,7 +354,7 @@ def _live(connection: SenderConnection) -> Live:
     held = tuple(
         (arrival.key, arrival.ordinal)
         for arrival in connection.held
-        if arrival.settled_at_s is not None and not arrival.taken
+        if arrival.settled_at_s is not None and (not arrival.taken or arrival.taker is not None)
     )
     settled = connection.messages - connection.unsettled
     return Live(connection.client, connection.number, settled, connection.waits, bool(connection.unique), held)

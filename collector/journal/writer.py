@@ -186,6 +186,8 @@ class Journal:
         pending = Pending(entry, on_receipt)
         if self._closed or _is_behind_refused(entry) or not fits(entry):
             is_misfit = not self._closed and not fits(entry)
+            if entry.connection is not None and entry.chunk_id:
+                entry.connection.refused = True
             self._answer_soon([pending], Receipt.REJECTED if is_misfit else Receipt.RETRY)
             return
         if entry.producer is not None and self._is_known(pending, entry.producer):

@@ -1,4 +1,4 @@
-"""The intake's duties stand apart: one that fails keeps no other from being done."""
+"""What the intake does once a second, whatever fails beside it; what it says then, and what it says only once."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,10 @@ from collector import housekeeping
 from collector.config import Config
 from collector.housekeeping import Housekeeping
 from collector.journal.recogniser import Recogniser
+from collector.journal.resend_index import FOLDER, index_files
 from collector.role import Context
 from collector.testing.journals import entry_of, open_journal
+from collector.testing.recognisers import Intake
 from tests.unit.collector.test_intake import FakeContext
 
 TIMEOUT_S = 10
@@ -44,3 +46,40 @@ async def test_a_damaged_cursor_stops_deletion_and_not_the_anchors(
     assert {each["event"] for each in told if each["level"] == "error"} == {"journal_not_reclaimed"}
     await journal.close()
     recogniser.close()
+
+
+def _told(capsys: pytest.CaptureFixture[str], event: str) -> int:
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    return sum(line["event"] == event for line in lines)
+
+
+async def test_an_index_that_was_not_written_was_told_every_second(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until the next was written, hours later; each failure is a fact of its own, told once."""
+    running = Intake(tmp_path, open_journal(tmp_path))
+    house = Housekeeping(cast(Context, None), running.journal, running.recogniser, [])
+    (running.directory / FOLDER).write_bytes(b"")
+    await running.close()
+
+    house.close()
+    house.close()
+
+    assert running.recogniser.index_failures == _told(capsys, "resend_index_not_written") == 1
+
+
+async def test_indexes_that_were_damaged_were_told_to_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resends may be kept twice after such a start, and the operator has to know why."""
+    running = Intake(tmp_path, open_journal(tmp_path))
+    await running.close()
+    (index,) = index_files(running.directory)
+    index.write_bytes(b"")
+
+    running = Intake(tmp_path, open_journal(tmp_path))
+    Housekeeping(cast(Context, None), running.journal, running.recogniser, [])
+    await running.close()
+
+    assert running.recogniser.damaged == [index.name]
+    assert _told(capsys, "resend_indexes_not_read") == 1

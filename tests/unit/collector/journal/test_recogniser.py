@@ -1,9 +1,6 @@
 """A message that is sent again is kept once: in the real journal, across reconnects, restarts and deleted segments."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,60 +8,13 @@ import pytest
 from collector.journal.arrivals import SenderConnection
 from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
-from collector.journal.recogniser import ENCODING, Recogniser
+from collector.journal.recogniser import ENCODING
 from collector.journal.resend_index import index_files, read_indexes
 from collector.journal.segments import segment_files
-from collector.journal.writer import Journal
-from collector.testing.journals import ORIGIN, Gate, frames_in, messages_of, open_journal, payloads_in, read_all
+from collector.testing.journals import ORIGIN, Gate, frames_in, messages_of, open_journal, read_all
+from collector.testing.recognisers import Intake, crash, intake
 
 CLIENT = ORIGIN.peer.encode()
-
-
-class Intake:
-    """A journal with a recogniser in front, and what stands in it."""
-
-    def __init__(self, folder: Path, journal: Journal) -> None:
-        self.journal = journal
-        self.directory = folder / "journal"
-        self.recogniser = Recogniser(journal, self.directory)
-
-    def send(self, connection: SenderConnection, content: bytes, chunk_id: bytes = b"") -> asyncio.Future[Receipt]:
-        """Send one message; its chunk id is its content unless another is given."""
-        entry = Entry(ORIGIN, "forward", (content,), chunk_id=chunk_id or content, claimed=1, connection=connection)
-        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-
-        def tell() -> None:
-            assert entry.receipt is not None
-            answer.set_result(entry.receipt)
-
-        self.recogniser.submit(entry, tell)
-        return answer
-
-    def stored(self) -> list[bytes]:
-        """Return the messages kept, without records of resends."""
-        return [payload for payload in payloads_in(read_all(self.directory, self.journal.durable)) if payload]
-
-    async def close(self) -> None:
-        """Stop cleanly."""
-        await self.journal.close()
-        await asyncio.to_thread(self.recogniser.close)
-
-
-@asynccontextmanager
-async def intake(folder: Path, /, **options: object) -> AsyncIterator[Intake]:
-    """Run an intake; stop it cleanly."""
-    running = Intake(folder, open_journal(folder, **options))
-    yield running
-    await running.close()
-
-
-async def crash(running: Intake, folder: Path) -> Path:
-    """Return a copy of the data folder as a kill would leave it now."""
-    copy = folder.with_name(f"{folder.name}+")
-    # What is half-written may be renamed under the copy: an index is written by a thread.
-    await asyncio.to_thread(shutil.copytree, folder, copy, ignore=shutil.ignore_patterns(".*"))
-    await running.close()
-    return copy
 
 
 def _client() -> SenderConnection:

@@ -393,3 +393,16 @@ def test_messages_that_come_up_after_their_connection_has_ended_are_known_again_
         ]
     assert resends._held == 0
     assert [] == [*resends._connections, *resends._live_unique, *resends._late]
+
+
+def test_a_snapshot_remembers_what_a_message_took_that_is_not_durable() -> None:
+    """Were we killed now that message would not have come, and what it repeats has to be known when it comes again."""
+    resends = Resends(Clock())
+    first, second = SenderConnection(b"a"), SenderConnection(b"a")
+    _stored(resends, first, X, unique=True)
+    again = _arrived(resends, second, X, unique=True)
+    before = resends.snapshot()
+    resends.settled(again, durable=True)
+
+    assert [live.held for live in before.live] == [((X, 1),), ()]
+    assert [live.held for live in resends.snapshot().live] == [(), ((X, 1),)]
