@@ -337,17 +337,18 @@ class ForwardConnection(asyncio.BufferedProtocol):
             self._end(transport)
 
     def _end(self, transport: asyncio.Transport) -> None:
-        if self._peer_finished or not self._has_acked:
+        over_tls = not transport.can_write_eof()
+        if (self._peer_finished or not self._has_acked) and not over_tls:
             if self._unread_since_s is None:
                 self._unread_since_s = self._owner.now_s  # it closes once everything is read
             transport.close()
-        elif self._linger is None and not transport.is_closing():
+        elif self._linger is None:
             self._linger = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
-            if transport.can_write_eof():
+            if not over_tls:
                 with contextlib.suppress(OSError):  # it has vanished, and we are about to hear of it
                     transport.write_eof()
-            else:
-                transport.close()  # TLS: what was written goes out, and then its farewell
+            elif not transport.is_closing():
+                transport.close()  # what was written goes out, and then its farewell, for which we read on
             self.flow()
 
     def connection_lost(self, exc: Exception | None) -> None:
