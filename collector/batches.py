@@ -266,9 +266,9 @@ class Source:
 
     def lag(self, now_ns: int) -> tuple[int, float]:
         """Return how many frames, and how many seconds of journal time, the cursor is behind the journal's end."""
-        end = self._window.end
-        same_epoch = end is not None and end.epoch == self.cursor.epoch
-        frames = end.sequence - self.cursor.sequence if end is not None and same_epoch else len(self._unsettled)
+        end, since = self._window.end, next(iter(self._unsettled), self._at)
+        same_epoch = end is not None and end.epoch == since.epoch
+        frames = end.sequence - since.sequence if end is not None and same_epoch else len(self._unsettled)
         oldest = next(iter(self._unsettled.values()), None)
         return frames, max(now_ns - oldest.journal_time, 0) / 1e9 if oldest is not None else 0.0
 

@@ -14,7 +14,7 @@ from collector.commands.terminal import size_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
 from collector.errors import DataDirError
 from collector.journal.cursors import cursors, forget_cursor
-from collector.journal.survey import ConsumerFacts, Survey, survey
+from collector.journal.survey import NOTHING_SETTLED, ConsumerFacts, Survey, survey
 from collector.logs import escaped
 
 
@@ -32,7 +32,7 @@ def info(ctx: click.Context, *, as_json: bool) -> None:
     Reads the files, whether the collector runs or not. Records are counted as their senders claim them.
     """
     config: Config = ctx.obj.load().config
-    found = survey(Path(config.data_dir) / "journal")
+    found = survey(Path(config.data_dir) / "journal", consumers=consumers_of(config))
     now_ns = time.time_ns()
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_report(found, config, now_ns))))
@@ -51,12 +51,14 @@ def forget(ctx: click.Context, *, name: str) -> None:
     """
     config: Config = ctx.obj.load().config
     directory = Path(config.data_dir) / "journal"
-    if name in consumers_of(config):
+    if name == DEAD_LETTERS_OUTPUT:
+        raise click.UsageError(f"{name} is the collector's own, and stays")
+    if name in config.outputs:
         raise click.UsageError(f"{name} is an output of the configuration: take it out there first")
     position = cursors(directory).get(name)
     if position is None:
         others = ", ".join(strangers(config)) or "none"
-        raise click.UsageError(f"no output {name!r} has a cursor; those that the configuration does not know: {others}")
+        raise click.UsageError(f"nothing is held for an output {name!r}; outputs that can be forgotten: {others}")
     leave_record(Path(config.data_dir), "forget", {"output": name, "position": position._asdict()})
     forget_cursor(directory, name)
     click.echo(f"forgotten: {name}")
@@ -132,7 +134,9 @@ def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     known = consumers_of(config)
     for each in found.consumers:
         age = _duration(_age_s(each, now_ns)) if each.frames else "-"
-        note = "" if each.name in known else f"  not in the configuration: tidewaiter journal forget {each.name}"
+        note = "  has delivered nothing yet" if each.position == NOTHING_SETTLED and each.frames else ""
+        if each.name not in known:
+            note = f"  not in the configuration: tidewaiter journal forget {each.name}"
         yield f"{each.name:{max(width, 6)}} {each.records:>16,} {size_text(each.bytes):>10} {age:>10}{note}"
 
 

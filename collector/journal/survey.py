@@ -4,7 +4,9 @@ No payload is read, so 20 GiB take about as long as their frames are many: measu
 """
 
 import contextlib
+from collections.abc import Set
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -22,6 +24,9 @@ from collector.journal.segments import (
     walk,
 )
 from pipelines.frame import JournalIdentity, Position
+
+NOTHING_SETTLED: Final = Position(0, 0, 0)
+"""Where a consumer stands that has no cursor yet."""
 
 
 class SegmentFacts(msgspec.Struct):
@@ -77,8 +82,11 @@ def claimed_records(header: FrameHeader) -> int:
     return sum(message.claimed if message.claimed >= 0 else 1 for message in header.messages)
 
 
-def survey(directory: Path) -> Survey:
-    """Look at a journal; raise UnreachableError when there is none, DataDirError for a damaged cursor, OSError."""
+def survey(directory: Path, *, consumers: Set[str] = frozenset()) -> Survey:
+    """Look at a journal; raise UnreachableError when there is none, DataDirError for a damaged cursor, OSError.
+
+    `consumers` are shown also where they have no cursor yet: they need everything.
+    """
     try:
         names = segment_files(directory)
     except FileNotFoundError as error:
@@ -86,11 +94,12 @@ def survey(directory: Path) -> Survey:
             f"there is no journal in {directory}: has a collector run with this data folder?"
         ) from error
     # Cursors first: what becomes durable meanwhile then counts as not settled, never the other way round.
-    consumers = [ConsumerFacts(name, position) for name, position in cursors(directory).items()]
+    found_cursors = dict.fromkeys(consumers, NOTHING_SETTLED) | cursors(directory)
     identity = find_identity(directory, names[::-1])
     if identity is None:
         raise UnreachableError(f"{directory}: holds no segment that can be read")
-    found = Survey(identity.journal, [], consumers, None)
+    shown = [ConsumerFacts(name, position) for name, position in sorted(found_cursors.items())]
+    found = Survey(identity.journal, [], shown, None)
     for name, end in reversed(acknowledged_ends(directory, names).items()):
         with (
             contextlib.suppress(FileNotFoundError),  # every consumer has passed it meanwhile

@@ -218,3 +218,13 @@ async def test_the_lag_is_told_in_frames_and_seconds(setting: Setting) -> None:
     assert source.lag(first.journal_time)[0] == 1
     source.settle(Position(0, epoch, 1, 0))
     assert source.lag(first.journal_time) == (0, 0.0)
+
+
+async def test_an_output_that_never_delivered_is_behind_by_everything(setting: Setting) -> None:
+    """Its lag stood still at what it had in hand, so no alert told of the first outage."""
+    source = setting.source()
+    await setting.append(b"1", b"1")
+    assert source.ready() is not None
+    await setting.append(b"1", b"1", b"1")
+
+    assert source.lag(0)[0] == 5

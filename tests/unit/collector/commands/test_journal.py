@@ -41,7 +41,7 @@ def test_info_tells_programs_who_is_behind(data_dir: Path) -> None:
     report = json.loads(tidewaiter(data_dir, "journal", "info", "--json").stdout)
 
     behind = {each["name"]: (each["configured"], each["behind"]["records"]) for each in report["consumers"]}
-    assert behind == {"store": (True, 0), "old": (False, 7)}
+    assert behind == {"dead-letters": (True, 7), "store": (True, 0), "old": (False, 7)}
     assert report["bytes"] == sum(segment["bytes"] for segment in report["segments"])
     old = next(each for each in report["consumers"] if each["name"] == "old")
     assert old["behind"]["seconds"] > 0
@@ -55,6 +55,15 @@ def test_info_tells_people_how_to_let_go(data_dir: Path) -> None:
     (old,) = (line for line in lines if line.startswith("old "))
     assert old.split()[1] == "7"
     assert old.endswith("tidewaiter journal forget old")
+
+
+def test_info_shows_an_output_that_has_delivered_nothing_yet(data_dir: Path) -> None:
+    """The one that holds the journal, since its target was never there, was the one that was left out."""
+    lines = tidewaiter(data_dir, "journal", "info").stdout.splitlines()
+
+    (line,) = (line for line in lines if line.startswith("dead-letters "))
+    assert line.split()[1] == "7"
+    assert line.endswith("has delivered nothing yet")
 
 
 def test_an_output_that_is_no_more_is_named_until_it_is_forgotten(data_dir: Path) -> None:
@@ -73,7 +82,12 @@ def test_an_output_that_is_no_more_is_named_until_it_is_forgotten(data_dir: Path
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("store", "take it out there first"), ("typo", "no output 'typo' has a cursor"), ("../x", "cursor")],
+    [
+        ("store", "take it out there first"),
+        ("typo", "held for an output 'typo'"),
+        ("../x", "'../x'"),
+        ("dead-letters", "stays"),
+    ],
 )
 def test_nothing_else_is_forgotten(data_dir: Path, name: str, part: str) -> None:
     """An output of the configuration would begin anew; an unknown name is a mistake."""
