@@ -45,8 +45,11 @@ frame, so that names sort like positions. One epoch per file; files are never re
     header = [epoch, sequence, journal time (ns since 1970), origins, messages, runs, xxh(0, payload),
               producer or nil, compression of the payload (0: none)]
     origins = [[input, transport, peer, auth], …]
-    messages = [[index of origin, length, tag, chunk id, digest, claimed or -1], …]
-    runs = [[encoding, number of messages], …]: consecutive messages of one encoding
+    messages = [[index of origin, length, tag, chunk id, digest, claimed or -1, sending or nil], …]
+    sending = [connection, ordinal, ahead, first or nil]: where a chunk id was given (`pipelines.frame.Sending`);
+            first = [connection, ordinal] of the stored message that this one repeats
+    runs = [[encoding, number of messages], …]: consecutive messages of one encoding; those of `resend` have no payload,
+            and say that a stored message came again; those of `audit` are the collector's own
     producer = [name, sequence, cursor]
 
 Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame

@@ -1,10 +1,13 @@
 """The bytes of headers and frames."""
 
+import re
+
 import msgspec
 import pytest
 import xxhash
 from blake3 import blake3
 
+import collector.journal
 from collector.errors import DataDirError
 from collector.journal import format as journal_format
 from collector.journal.format import (
@@ -225,3 +228,11 @@ def test_segment_names_sort_like_positions() -> None:
     """The name of a segment gives the position of its first frame."""
     assert SEGMENT.file_name == "00-1800000000-00000000007.segment"
     assert position_of(SEGMENT.file_name) == SEGMENT.position
+
+
+def test_the_docs_name_every_element_of_a_message() -> None:
+    """A reader is written from that page: it left out how a message was sent."""
+    page = " ".join(str(collector.journal.__doc__).split())
+    (listed,) = re.findall(r"messages = \[\[(.*?)\], …\]", page)
+
+    assert len(listed.split(", ")) == len(Message.__struct_fields__)
