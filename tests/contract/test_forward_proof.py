@@ -34,22 +34,6 @@ from collector.testing.journal_moods import MoodyJournal
 KEY = b"k3y"
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """Who signs the server's certificate and clients'."""
-    return trustme.CA()
-
-
-@pytest.fixture
-def files(tmp_path: Path, authority: trustme.CA) -> TlsConfig:
-    """The server's certificate and key, and the authority of clients."""
-    certificate = authority.issue_cert("collector.example")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    return TlsConfig(certificate=str(tmp_path / "certificate.pem"), key=str(tmp_path / "key.pem"))
-
-
 @pytest.fixture
 def secret(tmp_path: Path) -> Callable[[bytes], Secret]:
     """Put a secret into a file."""

@@ -5,7 +5,6 @@ import contextlib
 import random
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import msgpack
@@ -114,21 +113,6 @@ class Session:
         unpacker = msgpack.Unpacker()
         unpacker.feed(replies)
         self.told += [reply["ack"] for reply in unpacker]
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """Who signs the server's certificate."""
-    return trustme.CA()
-
-
-@pytest.fixture
-def files(tmp_path: Path, authority: trustme.CA) -> TlsConfig:
-    """The server's certificate and key."""
-    certificate = authority.issue_cert("collector.example")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
-    return TlsConfig(certificate=str(tmp_path / "certificate.pem"), key=str(tmp_path / "key.pem"))
 
 
 def opener(forward: ForwardInput, context: ssl.SSLContext | None) -> Callable[[str], Any]:
