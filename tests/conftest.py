@@ -17,3 +17,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if counts["skipped"] or counts["deselected"] or lost > 0:
         reporter.write_line(f"CI runs every test: {counts}, collected {session.testscollected}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew: read the difference by eye before you commit it."""
+    parser.addoption("--golden", choices=["compare", "write"], default="compare", help="write: renew the golden files")
+
+
+@pytest.fixture
+def golden_write(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--golden") == "write")

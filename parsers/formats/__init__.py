@@ -1,0 +1,1 @@
+"""One module per format: its docstring, its tables and FORMAT; found by name."""

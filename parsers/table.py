@@ -1,0 +1,323 @@
+r"""A parser is a table: a pattern or an object's keys, an ECS field per group or key, constants. This is its reading.
+
+From a table come two paths with the same output: `Table.parse`, one payload at a time, clear and slow (the reference),
+and `parsers.columns`, flat code for many lines at once, made from the same tree of fields. A format
+(`parsers.formats.NAME`) is one table or several, tried in order.
+
+    ACCESS = Table(
+        dataset="nginx.access",
+        pattern=r'(?P<client>\S+) - (?P<user>\S+) \[(?P<time>[^]]+)\] "(?P<method>[A-Z]+) …',
+        time=clf("time"),
+        constants={"event.category": ["web"], "event.type": ["access"]},
+        fields={"source.ip": address("client"), "user.name": text("user", absent=NOTHING)},
+    )
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from parsers.times import Instant, Time
+from parsers.values import Value
+
+KEPT: Final = frozenset(
+    {"agent", "container", "data_stream", "ecs", "host", "observer", "orchestrator", "related", "tags", "tidewaiter"}
+)
+"""Objects that no parser may write: identity is the connection's and the Engine's word (P5), `related` is derived."""
+
+TEXT_LIMIT: Final = 1 << 16
+"""Characters of a line that patterns are tried on; a longer one is of no text format."""
+
+JSON_LIMIT: Final = 1 << 20
+"""Characters of a line that is read as JSON."""
+
+
+class Payload:
+    """One line, and what several tables want to know of it, found once."""
+
+    def __init__(self, text: str) -> None:
+        """Keep the text; nothing is looked for yet."""
+        self.text = text
+
+    @cached_property
+    def object(self) -> dict[str, Any] | None:
+        """The JSON object that the whole line is, else None."""
+        return json_object(self.text)
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """Decode a line that is one JSON object (RFC 8259), else None; of equal keys the last wins."""
+    if not text.startswith("{") or len(text) > JSON_LIMIT:
+        return None
+    try:
+        found = orjson.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+class Parsed(msgspec.Struct):
+    """What a parser found in one payload.
+
+    `dataset` is where its documents go, None: where the stream's plain lines go. `event` and `fields` are nested, in
+    canonical order; `message` is the document's. `time` is the line's own. `rest` holds an object's other keys.
+    `related` lists addresses, users, hosts and hashes by the names of ECS.
+    """
+
+    dataset: str | None
+    message: str
+    event: dict[str, Any]
+    fields: dict[str, Any]
+    time: Instant | None = None
+    related: dict[str, list[str]] = {}
+    rest: dict[str, Any] = {}
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """One field at the end of a path: its name there, and its value or its constant."""
+
+    field: str
+    value: Value | None
+    constant: Any = None
+
+    @property
+    def sure(self) -> bool:
+        """Whether every match gives it."""
+        return self.value is None or self.value.sure
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """An object of a document: its members in canonical order, the sure ones first."""
+
+    members: dict[str, "Leaf | Branch"]
+
+    @property
+    def sure(self) -> bool:
+        """Whether every match gives it."""
+        return any(member.sure for member in self.members.values())
+
+    def leaves(self) -> list[Leaf]:
+        """All leaves below, in canonical order."""
+        return [leaf for member in self.members.values() for leaf in _leaves(member)]
+
+    def build(self, take: Callable[[Value], Any]) -> dict[str, Any]:
+        """Make the object of one payload; what gives no value is left out."""
+        made: dict[str, Any] = {}
+        for name, member in self.members.items():
+            found = _member(member, take)
+            if found is not None and found != {}:
+                made[name] = found
+        return made
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A parser's declaration: a `pattern` for lines of text, or `requires` for lines that are JSON objects.
+
+    `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
+    go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
+    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of the document's
+    `message` (none: the line as it came). `accept` is a further condition on the groups or the object. `constants` and
+    `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by themselves.
+    """
+
+    fields: Mapping[str, Value]
+    dataset: str | None = None
+    pattern: str | None = None
+    requires: tuple[str, ...] = ()
+    accept: Callable[[Mapping[str, Any]], bool] | None = None
+    constants: Mapping[str, Any] = {}
+    message: Value | None = None
+    time: Time | None = None
+
+    def parse(self, payload: Payload, near_s: int) -> Parsed | None:
+        """Parse one payload by the plain path, or return None where it is not this table's."""
+        return self._parse_text(payload, near_s) if self.pattern is not None else self._parse_object(payload, near_s)
+
+    @cached_property
+    def match(self) -> Callable[[str], "re.Match[str] | None"]:
+        """The compiled pattern."""
+        return re.compile(self.pattern or "", re.DOTALL | re.ASCII).fullmatch
+
+    @cached_property
+    def event(self) -> Branch:
+        """What parsed lines have in `event` behind kind, module and dataset."""
+        return self._tree.members.get("event", Branch({}))  # type: ignore[return-value]
+
+    @cached_property
+    def roots(self) -> Branch:
+        """All other fields."""
+        return Branch({name: member for name, member in self._tree.members.items() if name != "event"})
+
+    @cached_property
+    def related(self) -> dict[str, list[Value]]:
+        """The values that belong into `related`, by its fields."""
+        found: dict[str, list[Value]] = {}
+        for leaf in self._tree.leaves():
+            kind = related_kind(leaf.field)
+            if kind and leaf.value is not None:
+                found.setdefault(kind, []).append(leaf.value)
+        return {kind: found[kind] for kind in RELATED if kind in found}
+
+    @cached_property
+    def _tree(self) -> Branch:
+        leaves = {name: Leaf(name, None, constant) for name, constant in self.constants.items()}
+        leaves |= {name: Leaf(name, value) for name, value in self.fields.items()}
+        return _branch({tuple(name.split(".")): leaf for name, leaf in leaves.items()})
+
+    def _parse_text(self, payload: Payload, near_s: int) -> Parsed | None:
+        found = self.match(payload.text) if len(payload.text) <= TEXT_LIMIT else None
+        if found is None:
+            return None
+        groups = found.groupdict()
+        if self.accept is not None and not self.accept(groups):
+            return None
+
+        def take(value: Value) -> Any:
+            return first_of(value, groups)
+
+        message = payload.text if self.message is None else take(self.message) or payload.text
+        return self._parsed(take, message, read_time(self.time, groups, near_s))
+
+    def _parse_object(self, payload: Payload, near_s: int) -> Parsed | None:
+        found = payload.object
+        if found is None or any(at_path(found, path) is None for path in self.requires):
+            return None
+        if self.accept is not None and not self.accept(found):
+            return None
+        taken: set[str] = set()
+
+        def take(value: Value) -> Any:
+            for source in value.sources:
+                raw = at_path(found, source)
+                if raw is not None and (made := value.convert(raw)) is not None:
+                    taken.add(source)
+                    return made
+            return value.default
+
+        time = None
+        for source in self.time.sources if self.time else ():
+            raw = at_path(found, source)
+            if self.time and raw is not None and (time := self.time.read(raw, near_s)):
+                taken.add(source)
+                break
+        message = payload.text if self.message is None else take(self.message) or payload.text
+        parsed = self._parsed(take, message, time)
+        parsed.rest = without(found, taken)
+        return parsed
+
+    def _parsed(self, take: Callable[[Value], Any], message: str, time: Instant | None) -> Parsed:
+        event, fields = self.event.build(take), self.roots.build(take)
+        related = {kind: _unique([take(value) for value in values]) for kind, values in self.related.items()}
+        return Parsed(
+            dataset=self.dataset,
+            message=message,
+            event=event,
+            fields=fields,
+            time=time,
+            related={kind: values for kind, values in related.items() if values},
+        )
+
+
+RELATED: Final = ("ip", "user", "hash", "hosts")
+"""The lists of `related`, in canonical order: a stream's own host comes last."""
+
+
+def related_kind(field: str) -> str | None:
+    """Return the list of `related` that a field's value belongs to."""
+    parent, _, last = field.rpartition(".")
+    if last == "ip" or field.endswith(".nat.ip"):
+        return "ip"
+    if last == "name" and (parent == "user" or parent.startswith("user.") or parent.endswith(".user")):
+        return "user"
+    if (
+        last == "domain" and parent in ("source", "destination", "client", "server", "url")
+    ) or field == "log.syslog.hostname":
+        return "hosts"
+    return "hash" if parent.rpartition(".")[2] == "hash" else None
+
+
+def first_of(value: Value, groups: Mapping[str, Any]) -> Any:
+    """Return the first of a value's sources that converts, None where none does."""
+    for source in value.sources:
+        raw = groups[source]
+        if raw is not None and (made := value.convert(raw)) is not None:
+            return made
+    return value.default
+
+
+def read_time(time: Time | None, groups: Mapping[str, Any], near_s: int) -> Instant | None:
+    """Return a line's own time."""
+    for source in time.sources if time else ():
+        raw = groups[source]
+        if raw is not None and time and (found := time.read(raw, near_s)):
+            return found
+    return None
+
+
+def at_path(found: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a path, whether its keys are nested or one key with dots; None where there is none."""
+    if path in found:
+        return found[path]
+    head, dot, rest = path.partition(".")
+    while dot:
+        inner = found.get(head)
+        if isinstance(inner, dict):
+            return at_path(inner, rest)
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return None
+
+
+def without(found: dict[str, Any], taken: set[str]) -> dict[str, Any]:
+    """Return a copy without the values at these paths, and without objects that this makes empty."""
+    if not taken:
+        return found
+    made = dict(found)
+    for path in taken:
+        _drop(made, path)
+    return made
+
+
+def _drop(found: dict[str, Any], path: str) -> None:
+    if path in found:
+        del found[path]
+        return
+    head, dot, rest = path.partition(".")
+    while dot:
+        inner = found.get(head)
+        if isinstance(inner, dict):
+            found[head] = kept = dict(inner)
+            _drop(kept, rest)
+            if not kept:
+                del found[head]
+            return
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+
+
+def _leaves(member: Leaf | Branch) -> list[Leaf]:
+    return [member] if isinstance(member, Leaf) else member.leaves()
+
+
+def _member(member: Leaf | Branch, take: Callable[[Value], Any]) -> Any:
+    if isinstance(member, Branch):
+        return member.build(take)
+    return member.constant if member.value is None else take(member.value)
+
+
+def _branch(leaves: Mapping[tuple[str, ...], Leaf]) -> Branch:
+    """Make a tree of paths; members keep their order, the sure ones first."""
+    below: dict[str, dict[tuple[str, ...], Leaf]] = {}
+    for path, leaf in leaves.items():
+        below.setdefault(path[0], {})[path[1:]] = leaf
+    members = {name: paths[()] if () in paths else _branch(paths) for name, paths in below.items()}
+    return Branch(dict(sorted(members.items(), key=lambda item: not item[1].sure)))
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    flat = [each for value in values if value is not None for each in (value if isinstance(value, list) else [value])]
+    return list(dict.fromkeys(flat))

@@ -1,0 +1,169 @@
+"""Times as logs write them -> (second, nanosecond) since the Unix epoch, or None for what no calendar has.
+
+Every reader takes the text and `near_s`, the Unix second of receipt: a form without a year means the year that brings
+it nearest to that. A form without a zone is UTC: containers run in UTC unless told otherwise. A leap second is the second
+before it. What is before 1970 or beyond the year 9999 is None.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import msgspec
+
+from parsers.timestamps import LAST_SECOND
+
+Instant = tuple[int, int]
+"""(second, nanosecond) since the Unix epoch."""
+
+DAY_S: Final = 86400
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
+    )
+}
+
+
+class Time(msgspec.Struct, frozen=True):
+    """Where a table's time stands: the first of these groups or keys that `read` understands."""
+
+    sources: tuple[str, ...]
+    read: Callable[[Any, int], Instant | None]
+    form: str
+
+
+_ISO = re.compile(
+    r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?:[T ]|, ?)(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
+    r" ?(Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?: [A-Z]{3,4})?(?: m=[+-][\d.]+)?"
+)
+_CLF = re.compile(r"(\d{1,2})[/ -]([A-Za-z]{3})[/ -](\d{4})[: ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([+-]\d{4}))?")
+_CTIME = re.compile(
+    r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([A-Z]{3,4}))? (\d{4})"
+)
+_BSD = re.compile(r"([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
+_KLOG = re.compile(r"(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
+
+
+def iso(*sources: str) -> Time:
+    """RFC 3339 and its kin: `T` or blank, point or comma, `Z`, `+01:00`, `+0100`, `UTC` or nothing."""
+    return Time(sources, _read_iso, "2026-11-29T02:00:00.123Z")
+
+
+def clf(*sources: str) -> Time:
+    """Common log format: `29/Nov/2026:02:00:00 +0000`, also with blanks and fractions (HAProxy, Redis)."""
+    return Time(sources, _read_clf, "29/Nov/2026:02:00:00 +0000")
+
+
+def ctime(*sources: str) -> Time:
+    """The C library's: `Sun Nov 29 02:00:00.123456 2026`."""
+    return Time(sources, _read_ctime, "Sun Nov 29 02:00:00 2026")
+
+
+def bsd(*sources: str) -> Time:
+    """RFC 3164's, without year and zone: `Nov 29 02:00:00`; also RFC 3339 in its place (RFC 5424, rsyslog)."""
+    return Time(sources, _read_bsd, "Nov 29 02:00:00")
+
+
+def klog(*sources: str) -> Time:
+    """Kubernetes components' `1129 02:00:00.123456`, month and day before the time."""
+    return Time(sources, _read_klog, "1129 02:00:00.123456")
+
+
+def epoch(*sources: str) -> Time:
+    """A number since 1970 in seconds, milliseconds, microseconds or nanoseconds, told apart by its size."""
+    return Time(sources, _read_epoch, "1795917600.123")
+
+
+def any_time(*sources: str) -> Time:
+    """What JSON loggers write: an RFC 3339 text or a number, also a number as text."""
+    return Time(sources, read_any, "2026-11-29T02:00:00Z or 1795917600123")
+
+
+def read_any(value: Any, near_s: int) -> Instant | None:
+    """Read a text or a number."""
+    if isinstance(value, str):
+        return _read_iso(value, near_s) or _read_epoch(value, near_s)
+    return _read_epoch(value, near_s)
+
+
+def _read_iso(text: Any, near_s: int) -> Instant | None:
+    found = _ISO.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    return _instant((int(year), int(month), int(day)), (hour, minute, second or "0"), fraction, zone)
+
+
+def _read_clf(text: Any, near_s: int) -> Instant | None:
+    found = _CLF.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return None
+    day, month, year, hour, minute, second, fraction, zone = found.groups()
+    return _instant((int(year), _MONTHS.get(month.lower(), 0), int(day)), (hour, minute, second), fraction, zone)
+
+
+def _read_ctime(text: Any, near_s: int) -> Instant | None:
+    found = _CTIME.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return None
+    month, day, hour, minute, second, fraction, _zone, year = found.groups()
+    return _instant((int(year), _MONTHS.get(month.lower(), 0), int(day)), (hour, minute, second), fraction, None)
+
+
+def _read_bsd(text: Any, near_s: int) -> Instant | None:
+    found = _BSD.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return _read_iso(text, near_s)
+    month, day, hour, minute, second, fraction = found.groups()
+    return _nearest(_MONTHS.get(month.lower(), 0), int(day), (hour, minute, second), fraction, near_s)
+
+
+def _read_klog(text: Any, near_s: int) -> Instant | None:
+    found = _KLOG.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return None
+    month, day, hour, minute, second, fraction = found.groups()
+    return _nearest(int(month), int(day), (hour, minute, second), fraction, near_s)
+
+
+def _read_epoch(value: Any, near_s: int) -> Instant | None:
+    text = repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not (found := re.fullmatch(r"(\d{9,19})(?:\.(\d{1,9})\d*)?", text)):
+        return None
+    whole, fraction = found[1], found[2] or ""
+    # 12 digits of seconds are beyond the year 9999, 12 of milliseconds in 1973: the sizes do not meet.
+    digits = next(kept for kept in (0, 3, 6, 9) if len(whole) <= 11 + kept)
+    seconds, below = int(whole[: len(whole) - digits]), whole[len(whole) - digits :]
+    instant = (seconds, int((below + fraction)[:9].ljust(9, "0")))
+    return instant if 0 < seconds <= LAST_SECOND else None
+
+
+def _nearest(month: int, day: int, clock: tuple[str, str, str], fraction: str | None, near_s: int) -> Instant | None:
+    year = datetime.fromtimestamp(near_s, UTC).year
+    found = [_instant((each, month, day), clock, fraction, None) for each in (year, year - 1, year + 1)]
+    return min((each for each in found if each), key=lambda each: abs(each[0] - near_s), default=None)
+
+
+def _instant(
+    day: tuple[int, int, int], clock: tuple[str, str, str], fraction: str | None, zone: str | None
+) -> Instant | None:
+    hour, minute, second = map(int, clock)
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    try:
+        days = date(*day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    at = days * DAY_S + hour * 3600 + minute * 60 + min(second, 59) - _offset_s(zone)
+    return (at, int((fraction or "0").ljust(9, "0"))) if 0 < at <= LAST_SECOND else None
+
+
+def _offset_s(zone: str | None) -> int:
+    if not zone or zone[0] not in "+-":
+        return 0
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    offset = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+    return -offset if zone[0] == "-" else offset
