@@ -1,8 +1,8 @@
 """The head that syslog daemons put before a program's text, as part of the patterns of such programs' formats.
 
 RFC 3164 section 4.1 and what files hold of it: `[<PRI>]Nov 29 02:00:00 HOST PROGRAM[PID]: TEXT`, with an RFC 3339 time
-in rsyslog's and systemd's newer files. In a container the program's own standard error has the text alone, or the program
-before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md` section 5).
+in rsyslog's and systemd's newer files. In a container the program's own standard error has the text alone, or the
+program before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md` section 5).
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from parsers.times import bsd
-from parsers.values import Value, integer, made, otherwise, text, to_integer
+from parsers.values import NOTHING, Value, integer, made, otherwise, text, to_integer
 
 HEAD_TIME: Final = bsd("stamp")
 """The time of a line with a head."""
@@ -36,7 +36,7 @@ def head_fields(program: str) -> dict[str, Value]:
     return {
         "process.name": otherwise(text("program"), program),
         "process.pid": integer("pid"),
-        "log.syslog.hostname": text("hostname"),
+        "log.syslog.hostname": text("hostname", absent=NOTHING),
         "log.syslog.priority": integer("priority"),
         "log.syslog.facility.code": made(lambda value: _part(value, 3), "priority", kind="long"),
         "log.syslog.severity.code": made(lambda value: _part(value, 0), "priority", kind="long"),

@@ -119,9 +119,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
     go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
-    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of the document's
-    `message` (none: the line as it came). `accept` is a further condition on the groups or the object. `constants` and
-    `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by themselves.
+    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of
+    the document's `message` (none: the line as it came). `accept` is a further condition on the groups or the object.
+    `constants` and `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by
+    themselves.
     """
 
     fields: Mapping[str, Value]
@@ -211,7 +212,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _parsed(self, take: Callable[[Value], Any], message: str, time: Instant | None) -> Parsed:
         event, fields = self.event.build(take), self.roots.build(take)
-        related = {kind: _unique([take(value) for value in values]) for kind, values in self.related.items()}
+        related = {kind: unique([take(value) for value in values]) for kind, values in self.related.items()}
         return Parsed(
             dataset=self.dataset,
             message=message,
@@ -318,6 +319,7 @@ def _branch(leaves: Mapping[tuple[str, ...], Leaf]) -> Branch:
     return Branch(dict(sorted(members.items(), key=lambda item: not item[1].sure)))
 
 
-def _unique(values: list[Any]) -> list[Any]:
+def unique(values: list[Any]) -> list[Any]:
+    """Return values, lists among them made flat, each once, without None."""
     flat = [each for value in values if value is not None for each in (value if isinstance(value, list) else [value])]
     return list(dict.fromkeys(flat))

@@ -24,21 +24,29 @@ class Value(msgspec.Struct, frozen=True):
     """One field's value: the first of these groups or keys that `convert` takes.
 
     `kind` is the type of ECS field that it fits: keyword (any text), long, float, ip, boolean; with `[]` a list.
-    `default` is the value where none of them gives one. `sure`: the value is the text as it stands in the one group,
-    which always has one (the chunk path splices it).
+    `default` is the value where none of them gives one.
     """
 
     sources: tuple[str, ...]
     convert: Convert
     kind: str
-    sure: bool = False
     default: Any = None
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether the value is the text as it stands, where that is not empty (the chunk path splices it)."""
+        return self.convert is to_text
+
+    @property
+    def sure(self) -> bool:
+        """Whether every match of a pattern gives it: it has one group, whose text it is (rarely empty or missing)."""
+        return self.verbatim and len(self.sources) == 1 and self.default is None
 
 
 def text(*sources: str, absent: frozenset[str] | set[str] | None = None) -> Value:
     """Text as it stands. With `absent` (such as NOTHING), these texts mean that there is none."""
     if absent is None:
-        return Value(sources, _text, "keyword", sure=len(sources) == 1)
+        return Value(sources, to_text, "keyword")
     return Value(
         sources, lambda value: value if isinstance(value, str) and value and value not in absent else None, "keyword"
     )
@@ -46,7 +54,7 @@ def text(*sources: str, absent: frozenset[str] | set[str] | None = None) -> Valu
 
 def otherwise(value: Value, default: Any) -> Value:
     """The same value, and `default` where there is none."""
-    return msgspec.structs.replace(value, default=default, sure=False)
+    return msgspec.structs.replace(value, default=default)
 
 
 def lowered(*sources: str) -> Value:
@@ -125,6 +133,11 @@ def url_query(source: str) -> Value:
 def http_outcome(source: str) -> Value:
     """`success` below status 400, else `failure`."""
     return Value((source,), _http_outcome, "keyword")
+
+
+def to_text(value: Any) -> str | None:
+    """Return a text that is not empty, or None."""
+    return value if isinstance(value, str) and value else None
 
 
 def to_integer(value: Any) -> int | None:
@@ -219,10 +232,6 @@ _LEVELS: Final = {
     for alias in aliases.split()
 }
 _NUMBERED_LEVELS: Final = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _identifier(value: Any) -> str | None:
