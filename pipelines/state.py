@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from pipelines.frame import Frame, JournalIdentity, Origin, Position
+from pipelines.parse import Choice
 from pipelines.sections import Section
 
 STATE_VERSION: Final = 1
@@ -21,6 +22,12 @@ OPEN_LINES_LIMIT: Final = 4096
 
 OPEN_LINES_BYTES_LIMIT: Final = 8 << 20
 """What their pieces may take in all."""
+
+
+CHOICES_LIMIT: Final = 65_536
+"""Streams whose choice of a parser is kept; the one whose lines chose longest ago is forgotten, and begins anew."""
+
+CHOICES_BYTES_LIMIT: Final = 32 << 20
 
 
 class StateError(ValueError):
@@ -80,7 +87,14 @@ class State:
             limit_bytes=OPEN_LINES_BYTES_LIMIT,
             cost=lambda line: line.size_bytes,
         )
-        self._sections: dict[str, Section[Any]] = {"lines": self.lines}
+        self.choices: Section[Choice] = Section(
+            Choice,
+            limit=CHOICES_LIMIT,
+            limit_bytes=CHOICES_BYTES_LIMIT,
+            cost=lambda choice: 16 * len(choice.formats),
+            deferred=True,
+        )
+        self._sections: dict[str, Section[Any]] = {"lines": self.lines, "choices": self.choices}
 
     @property
     def is_open(self) -> bool:

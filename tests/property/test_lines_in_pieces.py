@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.testing.pieces import CONTAINERS, docker_pieces, frames_of, packed
-from pipelines import chunk, reference
+from pipelines import layout, reference
 from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
 from pipelines.frame import Frame
@@ -121,7 +121,7 @@ def test_both_paths_make_equal_batches_and_states(
     path = ChunkPath(SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
         if small:
-            patch.setattr(chunk, "RECORDS_LIMIT", 2)
+            patch.setattr(layout, "RECORDS_LIMIT", 2)
             patch.setattr(reference, "RECORDS_LIMIT", 2)
         for frame in frames_of(cut(entries, where), encoding=encoding, step_ns=step_ns):
             assert list(path.process(frame, fast)) == list(reference.process(frame, SETTINGS, slow))
@@ -181,7 +181,7 @@ def test_a_path_that_fails_leaves_no_trace(
     _, entries, encoding = journal
     whole, failing = Pipeline(SETTINGS, failed), pipeline_that_fails(after, lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunk, "RECORDS_LIMIT", 2)
+        patch.setattr(layout, "RECORDS_LIMIT", 2)
         patch.setattr(reference, "RECORDS_LIMIT", 2)
         for frame in frames_of(cut(entries, where), encoding=encoding):
             assert list(failing(frame)) == list(whole(frame))
