@@ -23,6 +23,7 @@ from pipelines.batch import ENVELOPE, Batch, DataStream, Documents
 from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
+from pipelines.decode.msgpack_walk import objects
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
 from pipelines.join import mark_of
 from pipelines.normalize.container import normalise
@@ -48,12 +49,16 @@ WHOLE_MESSAGE_LIMIT: Final = 8 << 20
 
 
 class Columns(msgspec.Struct):
-    """Records of one message, ready to be spliced: the chunk path's counterpart of many `reference.Ready`."""
+    """Records of one message, ready to be spliced: the chunk path's counterpart of many `reference.Ready`.
+
+    `pieces` are the places of those that are pieces of lines, which have to be cut out first.
+    """
 
     seconds: Sequence[int]
     nanoseconds: Sequence[int]
     lines: list[str]
     tails: list[bytes]
+    pieces: Sequence[int] = ()
 
     def cut(self, start: int, end: int) -> "Columns":
         """Return the records from `start` up to `end`."""
@@ -94,21 +99,44 @@ class ChunkPath:
         index = 0
         for group, encoding, payload in _groups(frame):
             columns = self._columns(frame, group, encoding, payload)
-            if columns is not None:
-                index += len(columns.lines)
-                yield columns
-                continue
-            for message, own in _parted(group, payload):
-                columns = self._columns(frame, [message], encoding, own) if len(group) > 1 else None
-                if columns is not None:
-                    index += len(columns.lines)
-                    yield columns
-                    continue
-                for item in reference.settle(
-                    frame, message, encoding, own, settings=self._settings, state=state, first=index
-                ):
-                    index += 1
-                    yield item
+            parts = [(group, payload, columns)]
+            if columns is None and len(group) > 1:
+                apart = _parted(group, payload)
+                parts = [([message], own, self._columns(frame, [message], encoding, own)) for message, own in apart]
+            for part, own, made in parts:
+                for span in self._settled(frame, part, encoding, own, made, state=state, first=index):
+                    yield span
+                    index += len(span.lines) if isinstance(span, Columns) else 1
+
+    def _settled(
+        self,
+        frame: Frame,
+        group: Sequence[Message],
+        encoding: str,
+        payload: memoryview,
+        columns: Columns | None,
+        *,
+        state: State,
+        first: int,
+    ) -> Iterator[Span]:
+        """Yield what was decoded by one call, and one by one what was not, or is a piece of a line."""
+        if columns is None:
+            yield from reference.settle(
+                frame, group[0], encoding, payload, settings=self._settings, state=state, first=first
+            )
+            return
+        start = 0
+        entries = _entries(group, payload) if columns.pieces else []
+        for at in columns.pieces:
+            if start < at:
+                yield columns.cut(start, at)
+            message, entry = entries[at]
+            yield reference.settle_entry(
+                frame, message, entry, encoding, settings=self._settings, state=state, index=first + at
+            )
+            start = at + 1
+        if start < len(columns.lines):
+            yield columns.cut(start, len(columns.lines)) if start else columns
 
     def _columns(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> Columns | None:
         """Decode neighbouring messages by one call, or return None where that cannot be done."""
@@ -121,35 +149,36 @@ class ChunkPath:
         if decoded is None:
             return None
         try:
-            tails = self._tails_of(frame, message, decoded)
+            tails, pieces = self._tails_of(frame, message, decoded)
         except EntryError:
             return None
-        if tails is None:
-            return None
-        return Columns(decoded.seconds, decoded.nanoseconds, decoded.lines, tails)
+        return Columns(decoded.seconds, decoded.nanoseconds, decoded.lines, tails, pieces) if tails else None
 
-    def _tails_of(self, frame: Frame, message: Message, decoded: Decoded) -> list[bytes] | None:
-        """Return each record's tail; None where nearly every record would need one of its own, or one is a piece."""
+    def _tails_of(self, frame: Frame, message: Message, decoded: Decoded) -> tuple[list[bytes], list[int]]:
+        """Return each record's tail, and the places of pieces; nothing where nearly every record needs its own tail."""
         origin, tags = frame.origins[message.origin], decoded.tags
         place = (origin, message.tag, tags is None)
         known = self._tails.get(place, {})
         keys: Sequence[Any] = decoded.keys if tags is None else list(zip(tags, decoded.keys, strict=True))
         try:
-            return list(map(known.__getitem__, keys))
+            return list(map(known.__getitem__, keys)), []
         except KeyError:
             missing = set(keys).difference(known)
             if len(missing) > max(FEW_STREAMS, len(keys) // 4):
-                return None
+                return [], []
             self._tails[place] = known
+            pieces = set()
             for key in missing:
                 tag, stream = ("", key) if tags is None else key
                 fields = decoded.record_of(stream)
                 if mark_of(fields) is not None:
-                    return None
+                    pieces.add(key)
+                    continue
                 tail = self._tail(frame, origin, tag.encode() or message.tag, fields)
                 known[key] = tail
                 self._kept_bytes += TAIL_BYTES + len(message.tag) + len(tag) + key_bytes(stream) + len(tail)
-        return list(map(known.__getitem__, keys))
+        found = [known.get(key, b"") for key in keys]
+        return found, [at for at, key in enumerate(keys) if key in pieces] if pieces else []
 
     def _tail(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> bytes:
         """Encode what all documents of a stream end with, by the reference's own function."""
@@ -251,6 +280,13 @@ def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Mes
     for message in group:
         start, end = end, end + message.length
         yield message, payload[start:end]
+
+
+def _entries(group: Sequence[Message], payload: memoryview) -> list[tuple[Message, memoryview]]:
+    """Return each record's message and bytes: of messages of one record each, or of one message."""
+    if len(group) > 1:
+        return list(_parted(group, payload))
+    return [(group[0], payload[start:end]) for start, end in objects(payload)]
 
 
 def _slices(spans: Iterator[Span]) -> Iterator[tuple[list[Span], int]]:
