@@ -99,18 +99,29 @@ def test_streams_containers_and_senders_are_apart(pipeline: Pipeline) -> None:
 def test_a_line_without_an_end_goes_out_when_it_waited_long_enough(pipeline: Pipeline) -> None:
     """In journal time; no last piece comes for what a container wrote before it ended. Before that it waits."""
     (first,) = docker_pieces(b"abc", 4, last=False)
-    frames = frames_of([[packed(first)], [packed({"log": "x"})], [], [packed({"log": "y"})]], step_ns=2 * SECOND_NS)
-    batches = run(pipeline, *frames)
+    others = [[packed({"log": "x"})], [], [], [], [packed({"log": "y"})]]
+    batches = run(pipeline, *frames_of([[packed(first)], *others], step_ns=SECOND_NS))
 
-    assert [[told(each)[0] for each in documents([batch])] for batch in batches] == [[], ["x"], [], ["y", "abc"]]
-    assert told(documents([batches[3]])[1]) == ("abc", 1, [INCOMPLETE])
-    assert batches[3].tally.taken_up == 1
+    texts = [[told(each)[0] for each in documents([batch])] for batch in batches]
+    assert texts == [[], ["x"], [], [], [], ["y", "abc"]]
+    assert told(documents([batches[5]])[1]) == ("abc", 1, [INCOMPLETE])
+    assert batches[5].tally.taken_up == 1
+
+
+def test_a_pause_of_the_journal_cuts_no_line(pipeline: Pipeline) -> None:
+    """While the intake was down, or senders were made to wait, no piece could come."""
+    first, second = docker_pieces(b"abcdef", 4)
+    batches = run(
+        pipeline, *frames_of([[packed(first)], [packed({"log": "x"})], [packed(second)]], step_ns=3600 * SECOND_NS)
+    )
+
+    assert [told(each) for each in documents(batches)] == [("x", 0, []), ("abcdef", 2, [])]
 
 
 def test_a_frame_without_records_lets_go_as_well(pipeline: Pipeline) -> None:
     """What became due goes out with the next frame, whatever is in it."""
     (first,) = docker_pieces(b"abc", 4, last=False)
-    _, batch = run(pipeline, *frames_of([[packed(first)], []], step_ns=6 * SECOND_NS))
+    *_, batch = run(pipeline, *frames_of([[packed(first)], [], [], [], [], []], step_ns=SECOND_NS))
 
     assert [told(each) for each in documents([batch])] == [("abc", 1, [INCOMPLETE])]
     assert (batch.tally.records, batch.tally.documents) == (0, 1)
@@ -154,7 +165,7 @@ def test_pieces_out_of_order_are_not_joined(pipeline: Pipeline) -> None:
         ("abcd", 1, [INCOMPLETE]),
         ("i", 1, [INCOMPLETE]),
     ]
-    late = documents(run(pipeline, *frames_of([[], []], step_ns=9 * SECOND_NS)))
+    late = documents(run(pipeline, *frames_of([[], [], [], [], [], []], step_ns=SECOND_NS)))
     assert [told(each) for each in late] == [("efgh", 1, [INCOMPLETE])]
 
 
@@ -195,9 +206,9 @@ def test_what_is_not_marked_as_a_piece_is_a_line(pipeline: Pipeline, marks: dict
 
 def test_the_wait_is_measured_from_the_newest_piece(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that goes on being written is not cut for its age."""
-    monkeypatch.setattr(join, "WAIT_NS", 3 * SECOND_NS)
+    monkeypatch.setattr(join, "WAIT_NS", 3 * SECOND_NS // 2)
     pieces = docker_pieces(b"abcdefghijkl", 4)
-    made = documents(run(pipeline, *frames_of([[packed(each)] for each in pieces], step_ns=2 * SECOND_NS)))
+    made = documents(run(pipeline, *frames_of([[packed(each)] for each in pieces], step_ns=SECOND_NS)))
 
     assert [told(each) for each in made] == [("abcdefghijkl", 4, [])]
     assert {each["tidewaiter"]["origin"]["peer"] for each in made} == {ORIGIN.peer}

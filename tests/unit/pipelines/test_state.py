@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from collector.testing.frames import JOURNAL_TIME, ORIGIN
 from pipelines.frame import JournalIdentity, Position
 from pipelines.sections import ENTRY_BYTES, Section
-from pipelines.state import OPEN_LINES_LIMIT, OpenLine, State, StateError
+from pipelines.state import OPEN_LINES_LIMIT, STEP_NS, OpenLine, State, StateError
 
 keys = st.sampled_from("abcde").map(lambda text: (text,))
 changes = st.lists(st.tuples(st.sampled_from(["put", "take"]), keys, st.integers(0, 9)), max_size=20)
@@ -84,15 +84,19 @@ def test_a_state_is_the_same_when_it_was_written_down() -> None:
     state = State()
     for number in range(3):
         state.lines.put((f"key {number}",), line(number))
+        state.advance(number * STEP_NS // 2 + 1)
     restored = State()
     restored.load(state.encode(), settings_changed=True)
 
     assert list(restored.lines.items()) == list(state.lines.items())
     assert restored.encode() == state.encode()
+    assert restored.waited_ns == STEP_NS
     assert (State().is_open, restored.is_open) == (False, True)
 
 
-@pytest.mark.parametrize("encoded", [b"", b"\x00", b"\x92\x02\x80", b"\x92\x01\x81\xa5lines\x91\xc0", b"\x92\x01\xc0"])
+@pytest.mark.parametrize(
+    "encoded", [b"", b"\x00", b"\x93\x02\x92\0\0\x80", b"\x93\x01\x92\0\0\x81\xa5lines\x91\xc0", b"\x92\x01\xc0"]
+)
 def test_bytes_that_are_no_state_change_nothing(encoded: bytes) -> None:
     """A newer version is refused like bytes that cannot be decoded."""
     state = State()
@@ -101,6 +105,22 @@ def test_bytes_that_are_no_state_change_nothing(encoded: bytes) -> None:
     with pytest.raises(StateError):
         state.load(encoded, settings_changed=False)
     assert len(state.lines) == 1
+
+
+def test_the_clock_counts_a_pause_for_a_second() -> None:
+    """However long nothing came, and whatever it was that came then; a clock that stands still counts for nothing."""
+    state = State()
+    times = [50, 50, 50 + STEP_NS // 4, 3600 * STEP_NS, 3600 * STEP_NS + 7]
+    waited = []
+    for time in times:
+        state.mark()
+        state.advance(time)
+        waited.append(state.waited_ns)
+
+    assert waited == [0, 0, STEP_NS // 4, STEP_NS // 4 + STEP_NS, STEP_NS // 4 + STEP_NS + 7]
+    assert state.at_mark().waited_ns == waited[-2]
+    state.undo()
+    assert state.waited_ns == waited[-2]
 
 
 def test_a_section_that_depends_on_the_settings_begins_anew_under_others() -> None:
