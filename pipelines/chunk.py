@@ -24,6 +24,7 @@ from pipelines.batch import Batch, DataStream, Documents
 from pipelines.books import Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
+from pipelines.decode.msgpack_walk import objects
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
 from pipelines.join import mark_of
 from pipelines.layout import NO_FIELDS, Lines, Part, Span, render, singly, slices
@@ -71,6 +72,26 @@ class _Tail(msgspec.Struct):
     whole: bytes
 
 
+NO_STREAM: Final = _Stream(Line("", None, {}, None), None, _Tail([], b"", b"", b"", b""), {})
+"""Stands for the stream of a piece, which is cut out before anything looks at it."""
+
+
+class _Read(msgspec.Struct):
+    """Records decoded by one call, as columns; `pieces` are the places of those that are pieces of lines."""
+
+    seconds: Sequence[int]
+    nanoseconds: Sequence[int]
+    lines: list[str]
+    streams: list[_Stream]
+    pieces: Sequence[int] = ()
+
+    def cut(self, start: int, end: int) -> "_Read":
+        """Return the records from `start` up to `end`."""
+        return _Read(
+            self.seconds[start:end], self.nanoseconds[start:end], self.lines[start:end], self.streams[start:end]
+        )
+
+
 class ChunkPath:
     """Makes batches; keeps what it encoded of the streams it saw, which no output depends on."""
 
@@ -101,26 +122,47 @@ class ChunkPath:
     def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
         index = 0
         for group, encoding, payload in _groups(frame):
-            lines = self._lines(frame, group, encoding, payload, state)
-            if lines is not None:
-                index += lines.size
-                yield lines
-                continue
-            for message, own in _parted(group, payload):
-                lines = self._lines(frame, [message], encoding, own, state) if len(group) > 1 else None
-                if lines is not None:
-                    index += lines.size
-                    yield lines
-                    continue
-                for item in reference.settle(
-                    frame, message, encoding, own, settings=self._settings, state=state, first=index
-                ):
-                    index += 1
-                    yield item
+            read = self._read(frame, group, encoding, payload)
+            parts = [(group, payload, read)]
+            if read is None and len(group) > 1:
+                apart = _parted(group, payload)
+                parts = [([message], own, self._read(frame, [message], encoding, own)) for message, own in apart]
+            for part, own, made in parts:
+                for span in self._settled(frame, part, encoding, own, made, state=state, first=index):
+                    yield span
+                    index += span.size if isinstance(span, Lines) else 1
 
-    def _lines(
-        self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview, state: State
-    ) -> Lines | None:
+    def _settled(
+        self,
+        frame: Frame,
+        group: Sequence[Message],
+        encoding: str,
+        payload: memoryview,
+        read: "_Read | None",
+        *,
+        state: State,
+        first: int,
+    ) -> Iterator[Span]:
+        """Yield what was decoded by one call, and one by one what was not, or is a piece of a line."""
+        if read is None:
+            yield from reference.settle(
+                frame, group[0], encoding, payload, settings=self._settings, state=state, first=first
+            )
+            return
+        start = 0
+        entries = _entries(group, payload) if read.pieces else []
+        for at in read.pieces:
+            if start < at:
+                yield self._laid_out(frame, read.cut(start, at), state)
+            message, entry = entries[at]
+            yield reference.settle_entry(
+                frame, message, entry, encoding, settings=self._settings, state=state, index=first + at
+            )
+            start = at + 1
+        if start < len(read.lines):
+            yield self._laid_out(frame, read.cut(start, len(read.lines)) if start else read, state)
+
+    def _read(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> "_Read | None":
         """Decode neighbouring messages by one call, or return None where that cannot be done."""
         message, count = group[0], sum(each.claimed for each in group)
         if encoding not in ENCODINGS or not 0 < count <= len(payload) <= WHOLE_MESSAGE_LIMIT:
@@ -131,33 +173,36 @@ class ChunkPath:
         if decoded is None:
             return None
         try:
-            streams = self._streams_of(frame, message, decoded)
+            streams, pieces = self._streams_of(frame, message, decoded)
         except EntryError:
             return None
-        return None if streams is None else self._laid_out(frame, decoded, streams, state)
+        return _Read(decoded.seconds, decoded.nanoseconds, decoded.lines, streams, pieces) if streams else None
 
-    def _streams_of(self, frame: Frame, message: Message, decoded: Decoded) -> list[_Stream] | None:
-        """Return each record's stream; None where nearly every record would have one of its own, or one is a piece."""
+    def _streams_of(self, frame: Frame, message: Message, decoded: Decoded) -> tuple[list["_Stream"], list[int]]:
+        """Return each record's stream, and the places of pieces; nothing where nearly every record has its own."""
         origin, tags = frame.origins[message.origin], decoded.tags
         place = (origin, message.tag, tags is None)
         known = self._streams.get(place, {})
         keys: Sequence[Any] = decoded.keys if tags is None else list(zip(tags, decoded.keys, strict=True))
         try:
-            return list(map(known.__getitem__, keys))
+            return list(map(known.__getitem__, keys)), []
         except KeyError:
             missing = set(keys).difference(known)
             if len(missing) > max(FEW_STREAMS, len(keys) // 4):
-                return None
+                return [], []
             self._streams[place] = known
+            pieces = set()
             for key in missing:
                 tag, record = ("", key) if tags is None else key
                 fields = decoded.record_of(record)
                 if mark_of(fields) is not None:
-                    return None
+                    pieces.add(key)
+                    continue
                 stream = known[key] = self._stream(frame, origin, tag.encode() or message.tag, fields)
                 kept = 2 * len(stream.plain.whole) + key_bytes(record)
                 self._kept_bytes += STREAM_BYTES + len(message.tag) + len(tag) + kept
-        return list(map(known.__getitem__, keys))
+        found = [known.get(key, NO_STREAM) for key in keys]
+        return found, [at for at, key in enumerate(keys) if key in pieces] if pieces else []
 
     def _stream(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> _Stream:
         """Make what all lines of a stream share, by the reference's own function."""
@@ -190,16 +235,17 @@ class ChunkPath:
             made = self._events[dataset] = encode(event_of(self._settings.stream_of(dataset), dataset))[1:-1]
         return made
 
-    def _laid_out(self, frame: Frame, decoded: Decoded, streams: list[_Stream], state: State) -> Lines:
+    def _laid_out(self, frame: Frame, read: "_Read", state: State) -> Lines:
         """Parse the lines of a message and lay out their documents, in parts by parser's dataset."""
-        near_s, size = near_second(frame.journal_time), len(streams)
-        found, failed = parse_columns([stream.held for stream in streams], decoded.lines, near_s, state.choices)
+        streams, near_s = read.streams, near_second(frame.journal_time)
+        size = len(streams)
+        found, failed = parse_columns([stream.held for stream in streams], read.lines, near_s, state.choices)
         part = Part(
             None,
             range(size),
-            decoded.seconds,
-            decoded.nanoseconds,
-            decoded.lines,
+            read.seconds,
+            read.nanoseconds,
+            read.lines,
             [self._event(None)] * size,
             [NO_FIELDS] * size,
             [stream.plain.whole for stream in streams],
@@ -308,6 +354,13 @@ def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Mes
     for message in group:
         start, end = end, end + message.length
         yield message, payload[start:end]
+
+
+def _entries(group: Sequence[Message], payload: memoryview) -> list[tuple[Message, memoryview]]:
+    """Return each record's message and bytes: of messages of one record each, or of one message."""
+    if len(group) > 1:
+        return list(_parted(group, payload))
+    return [(group[0], payload[start:end]) for start, end in objects(payload)]
 
 
 def _singles(others: list[tuple[int, reference.Settled]]) -> dict[DataStream, list[tuple[int, Document]]]:

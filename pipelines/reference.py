@@ -71,7 +71,8 @@ def process(frame: Frame, settings: Settings, state: State) -> Iterator[Batch]:
 
 def waited_enough(frame: Frame, settings: Settings, state: State) -> list[Joined]:
     """Return the lines that go out before the first record of the frame, for they waited long enough."""
-    return [_join(whole, settings, state) for whole in due(state, frame.journal_time)]
+    state.advance(frame.journal_time)
+    return [_join(whole, settings, state) for whole in due(state)]
 
 
 def _settle_all(frame: Frame, settings: Settings, state: State) -> Iterator[Settled]:
