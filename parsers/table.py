@@ -119,9 +119,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
     go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
-    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of the document's
-    `message` (none: the line as it came). `accept` is a further condition on the groups or the object. `constants` and
-    `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by themselves.
+    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of
+    the document's `message` (none: the line as it came). `accept` is a further condition on the groups or the object.
+    `constants` and `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by
+    themselves.
     """
 
     fields: Mapping[str, Value]
@@ -191,9 +192,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         taken: set[str] = set()
 
         def take(value: Value) -> Any:
-            for source in value.sources:
+            for source, convert in value.tries:
                 raw = at_path(found, source)
-                if raw is not None and (made := value.convert(raw)) is not None:
+                if raw is not None and (made := convert(raw)) is not None:
                     taken.add(source)
                     return made
             return value.default
@@ -242,9 +243,9 @@ def related_kind(field: str) -> str | None:
 
 def first_of(value: Value, groups: Mapping[str, Any]) -> Any:
     """Return the first of a value's sources that converts, None where none does."""
-    for source in value.sources:
+    for source, convert in value.tries:
         raw = groups[source]
-        if raw is not None and (made := value.convert(raw)) is not None:
+        if raw is not None and (made := convert(raw)) is not None:
             return made
     return value.default
 
