@@ -25,6 +25,7 @@ from parsers.values import (
     to_address,
     to_integer,
     to_nanoseconds,
+    to_port,
     url_path,
     url_query,
 )
@@ -87,6 +88,16 @@ def request_target(value: Any) -> str | None:
     return value if isinstance(value, str) and value.startswith(("/", "http://", "https://")) else None
 
 
+def port_behind(value: Any) -> int | None:
+    """Return the port behind an address; a number alone is none."""
+    return to_port(value) if isinstance(value, str) and to_address(value) else None
+
+
+def service_name(value: Any) -> str | None:
+    """Return a service's name; the time that a service took (`18ms`, Heroku's router) is none."""
+    return value if isinstance(value, str) and value and spoken_duration(value) is None else None
+
+
 def spoken_duration(value: Any) -> int | None:
     """Return nanoseconds of a text that names its unit (`1.5ms`), None for a bare number: loggers differ in that."""
     return to_nanoseconds(value, 1) if isinstance(value, str) and value[-1:].isalpha() else None
@@ -139,7 +150,9 @@ _BASE: Final[dict[str, Value]] = {
     "process.name": text("process.name", "processName", "process_name"),
     "process.thread.id": integer("process.thread.id", "thread_id", "threadId", "thread"),
     "process.thread.name": text("process.thread.name", "thread_name", "threadName", "thread"),
-    "service.name": text("service.name", "service", "service_name", "serviceName", "dd.service"),
+    "service.name": made(
+        service_name, "service.name", "service", "service_name", "serviceName", "dd.service"
+    ),
     "service.version": text("service.version", "service_version", "dd.version"),
     "service.environment": text("service.environment", "dd.env"),
     "trace.id": made(
@@ -181,9 +194,9 @@ def _http(status: tuple[str, ...], target: tuple[str, ...], size: tuple[str, ...
     return {
         "source.address": made(to_address, *_PEER),
         "source.ip": made(to_address, *_PEER, kind="ip"),
-        "source.port": port(
-            "source.port", "client.port", "remote_port", "remotePort", "client_port", "req.remotePort", "remote_addr",
-            "remoteAddr", "remote_address", "client_addr",
+        "source.port": either(
+            port("source.port", "client.port", "remote_port", "remotePort", "client_port", "req.remotePort"),
+            made(port_behind, *_PEER, kind="long"),
         ),
         "http.request.id": identifier("http.request.id", "request_id", "requestId", "req_id", "reqId", "req.id"),
         "http.request.method": made(http_method, *_METHOD),

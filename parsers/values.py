@@ -227,12 +227,12 @@ _BOOLEANS: Final = {"true": True, "false": False, "yes": True, "no": False}
 _LEVELS: Final = {
     alias: name
     for name, aliases in {
-        "trace": "trc t finest verbose v all",
+        "trace": "trc trce t finest verbose v all",
         "debug": "dbg d fine finer dbug",
         "info": "inf i information informational config",
         "notice": "note n",
         "warn": "warning wrn w warni",
-        "error": "err e eror erro severe",
+        "error": "err e eror erro fail severe",
         "critical": "crit c",
         "alert": "a",
         "emergency": "emerg",

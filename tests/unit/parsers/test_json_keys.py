@@ -10,7 +10,9 @@ from parsers.json_keys import (
     http_method,
     http_status,
     http_version,
+    port_behind,
     request_target,
+    service_name,
     spoken_duration,
     trace_id,
 )
@@ -47,6 +49,18 @@ def test_http_is_taken_only_where_it_is_http() -> None:
     assert ["1.1", "2", None] == [http_version(value) for value in ("HTTP/1.1", "2", "AMQP")]
     assert ["/a", "https://example.com/", None] == [
         request_target(value) for value in ("/a", "https://example.com/", "a.txt")
+    ]
+
+
+def test_what_a_service_took_is_not_its_name() -> None:
+    """Heroku's router writes both under one key."""
+    assert ["shop", None, None] == [service_name(value) for value in ("shop", "18ms", {"name": "shop"})]
+
+
+def test_a_port_stands_behind_an_address() -> None:
+    """Not behind a name, and a number alone is none."""
+    assert [443, 443, None, None, None] == [
+        port_behind(value) for value in ("192.0.2.7:443", "[2001:db8::7]:443", "192.0.2.7", "web-1:443", "443")
     ]
 
 
