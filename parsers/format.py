@@ -15,8 +15,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of payload: its tables, tried in order, and how it is told from others.
 
     `sniff` is cheap: a line for which it is false is not of this format; a line of which it is true may be. `images`
-    are last parts of the names of images that write it (`nginx`). `rank` orders what is tried: 0 for formats with marks of
-    their own, higher for general ones (JSON of any logger 5, logfmt 6, text with a level 7).
+    are last parts of the names of images that write it (`nginx`). `rank` orders what is tried: 0 for formats with marks
+    of their own, higher for general ones (JSON of any logger 5, logfmt 6, text with a level 7).
     """
 
     title: str

@@ -1,8 +1,8 @@
 """The head that syslog daemons put before a program's text, as part of the patterns of such programs' formats.
 
 RFC 3164 section 4.1 and what files hold: `[<PRI>]Nov 29 02:00:00 [HOST] PROGRAM[PID]: TEXT`, with an RFC 3339 time
-in rsyslog's and systemd's newer files. In a container the program's own standard error has the text alone, or the program
-before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md` section 5).
+in rsyslog's and systemd's newer files. In a container the program's own standard error has the text alone, or the
+program before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md` section 5).
 """
 
 import re

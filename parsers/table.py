@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from parsers.logfmt import logfmt_pairs
 from parsers.times import Instant, Time
 from parsers.values import Value
 
@@ -47,6 +48,11 @@ class Payload:
     def object(self) -> dict[str, Any] | None:
         """The JSON object that the whole line is, else None."""
         return json_object(self.text)
+
+    @cached_property
+    def pairs(self) -> dict[str, Any] | None:
+        """What the line's `key=value` pairs say, if it is nothing else, else None."""
+        return logfmt_pairs(self.text) if len(self.text) <= TEXT_LIMIT else None
 
 
 def json_object(text: str) -> dict[str, Any] | None:
@@ -117,17 +123,21 @@ class Branch(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A parser's declaration: a `pattern` for lines of text, or `requires` for lines that are JSON objects.
 
+    With `pairs`, lines of logfmt are read as such objects, of texts.
+
     `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
     go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
-    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of the document's
-    `message` (none: the line as it came). `accept` is a further condition on the groups or the object. `constants` and
-    `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by themselves.
+    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of
+    the document's `message` (none: the line as it came). `accept` is a further condition on the groups or the object.
+    `constants` and `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by
+    themselves.
     """
 
     fields: Mapping[str, Value]
     dataset: str | None = None
     pattern: str | None = None
     requires: tuple[str, ...] = ()
+    pairs: bool = False
     accept: Callable[[Mapping[str, Any]], bool] | None = None
     constants: Mapping[str, Any] = {}
     message: Value | None = None
@@ -183,7 +193,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self._parsed(take, message, read_time(self.time, groups, near_s))
 
     def _parse_object(self, payload: Payload, near_s: int) -> Parsed | None:
-        found = payload.object
+        found = payload.pairs if self.pairs else payload.object
         if found is None or any(at_path(found, path) is None for path in self.requires):
             return None
         if self.accept is not None and not self.accept(found):
@@ -191,9 +201,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         taken: set[str] = set()
 
         def take(value: Value) -> Any:
-            for source in value.sources:
+            for source, convert in value.tries:
                 raw = at_path(found, source)
-                if raw is not None and (made := value.convert(raw)) is not None:
+                if raw is not None and (made := convert(raw)) is not None:
                     taken.add(source)
                     return made
             return value.default
@@ -242,9 +252,9 @@ def related_kind(field: str) -> str | None:
 
 def first_of(value: Value, groups: Mapping[str, Any]) -> Any:
     """Return the first of a value's sources that converts, None where none does."""
-    for source in value.sources:
+    for source, convert in value.tries:
         raw = groups[source]
-        if raw is not None and (made := value.convert(raw)) is not None:
+        if raw is not None and (made := convert(raw)) is not None:
             return made
     return value.default
 
