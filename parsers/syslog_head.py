@@ -1,6 +1,6 @@
 """The head that syslog daemons put before a program's text, as part of the patterns of such programs' formats.
 
-RFC 3164 section 4.1 and what files hold of it: `[<PRI>]Nov 29 02:00:00 HOST PROGRAM[PID]: TEXT`, with an RFC 3339 time
+RFC 3164 section 4.1 and what files hold: `[<PRI>]Nov 29 02:00:00 [HOST] PROGRAM[PID]: TEXT`, with an RFC 3339 time
 in rsyslog's and systemd's newer files. In a container the program's own standard error has the text alone, or the
 program before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md` section 5).
 """
@@ -26,7 +26,7 @@ def headed(programs: Iterable[str], pattern: str, *, bare: bool = False) -> str:
     return (
         r"(?:(?:<(?P<priority>\d{1,3})>)?"
         r"(?P<stamp>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d)) "
-        r"(?P<hostname>[^\s:\[]{1,255}) )?"
+        r"(?:(?P<hostname>[^\s:\[]{1,255}) )?)?"
         rf"(?:{program}){'?' if bare else ''}(?P<text>{pattern})"
     )
 

@@ -1,0 +1,26 @@
+"""Times of JSON loggers."""
+
+from typing import Any
+
+import pytest
+
+from parsers.times import Instant, any_time
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("2026-11-29T02:00:00.123Z", (1795917600, 123000000)),
+        (1795917600123, (1795917600, 123000000)),
+        ({"epochSecond": 1795917600, "nanoOfSecond": 5}, (1795917600, 5)),
+        ({"seconds": 1795917600, "nanos": 5}, (1795917600, 5)),
+        ({"seconds": 1795917600}, None),
+        ({"seconds": "1795917600", "nanos": 0}, None),
+        ({"seconds": 1795917600, "nanos": 10**9}, None),
+        ({"seconds": -1, "nanos": 0}, None),
+        (True, None),
+    ],
+)
+def test_any_time_reads_texts_numbers_and_objects(written: Any, expected: Instant | None) -> None:
+    """log4j2's `instant` and protobuf's timestamp are objects of seconds and nanoseconds."""
+    assert expected == any_time("time").read(written, 0)
