@@ -94,6 +94,11 @@ def host(*sources: str) -> Value:
     return Value(sources, lambda value: _split(value)[0], "keyword")
 
 
+def domain(*sources: str) -> Value:
+    """The host of `HOST:PORT` where it is a name and no address."""
+    return Value(sources, to_domain, "keyword")
+
+
 def port(*sources: str) -> Value:
     """The port of `HOST:PORT`, or a port alone."""
     return Value(sources, to_port, "long")
@@ -173,6 +178,12 @@ def to_address(value: Any) -> str | None:
         return None
 
 
+def to_domain(value: Any) -> str | None:
+    """Return a host's name, None for an address or what is no name (letters, digits, `.`, `-` and `_`)."""
+    name = _split(value)[0]
+    return name if name and _NAME.fullmatch(name) and to_address(name) is None else None
+
+
 def to_port(value: Any) -> int | None:
     """Return a port (0 to 65535) or None."""
     found = to_integer(value) if not isinstance(value, str) or value.isdigit() else to_integer(_split(value)[1])
@@ -204,6 +215,7 @@ def to_level(value: Any) -> str | None:
 LEVEL_CHARACTERS: Final = 32
 """A longer text is no level."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _DECIMAL: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,40}))?")
