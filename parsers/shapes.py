@@ -13,7 +13,7 @@ from parsers.canonical import encode, encode_text
 from parsers.flattened import DEPTH_LIMIT, bent, key_text
 from parsers.splice import Memory, Spliced, spliced
 from parsers.table import Branch, Payload, Table, json_object, unique
-from parsers.values import LONG_LIMIT, Value, to_integer
+from parsers.values import LONG_LIMIT, Convert, Value, to_integer, to_text
 
 SHAPES_LIMIT: Final = 256
 """Shapes of a format that have functions of their own; others go the plain way."""
@@ -115,7 +115,9 @@ class _Function:
         }  # fmt: skip
         self._lines: list[str] = []
         self._taken: set[Chain] = set()
+        self._sources: dict[Value, tuple[Chain, Convert] | None] = {}
         self._table = self._choose(tables)
+        self._anchors = self._find_anchors()
 
     def compiled(self) -> Write:
         """Write and compile it."""
@@ -159,34 +161,78 @@ class _Function:
     def _raw(self, chain: Chain) -> str:
         return "o" + "".join(f"[{key!r}]" for key in chain)
 
-    def _source(self, value: Value) -> Chain | None:
-        """Return where a value comes from: the first of its keys that the sample has, which must convert there."""
-        for path in value.sources:
+    def _source(self, value: Value) -> tuple[Chain, Convert] | None:
+        """Return where the sample has a value from, and its conversion; that others of this shape do is checked."""
+        if value in self._sources:
+            return self._sources[value]
+        found = self._optional(value)
+        if found is not None:
+            return found
+        for path, convert in value.tries:
             chain = chain_of(self._sample, path)
-            if chain is not None:
-                if value.convert(_at(self._sample, chain)) is None:
-                    raise Unsuited
-                return chain
-        return None
+            if chain is None or isinstance(raw := _at(self._sample, chain), dict):
+                continue
+            if convert(raw) is not None:
+                found = (chain, convert)
+                break
+            if not _never(convert, type(raw)):
+                self._lines.append(f"if {self._converted(chain, convert)} is not None: return None")
+        self._sources[value] = found
+        return found
+
+    def _optional(self, value: Value) -> tuple[Chain, Convert] | None:
+        """Return the one source of a value that may convert or not: another field takes its key all the same."""
+        present = [
+            (chain, convert)
+            for path, convert in value.tries
+            if (chain := chain_of(self._sample, path)) and not isinstance(_at(self._sample, chain), dict)
+        ]
+        if len(present) != 1 or value.default is not None:
+            return None
+        chain, convert = present[0]
+        return (chain, convert) if chain in self._anchors and self._anchors[chain] is not value else None
+
+    def _spliced(self, chain: Chain, convert: Convert) -> bool:
+        """Tell whether a value is spliced as it stands: a text, or an integer."""
+        kind = type(_at(self._sample, chain))
+        return (convert is to_text and kind is str) or (convert is to_integer and kind is int)
+
+    def _find_anchors(self) -> dict[Chain, Value]:
+        """Return for each key the field that must take it; where that does not convert, the line goes the plain way."""
+        leaves = [*self._table.event.leaves(), *self._table.roots.leaves()]
+        values = [self._table.message, *(leaf.value for leaf in leaves)]
+        found: dict[Chain, tuple[bool, Value]] = {}
+        for value in values:
+            for path, convert in value.tries if value else ():
+                chain = chain_of(self._sample, path)
+                if chain is None or value is None or isinstance(raw := _at(self._sample, chain), dict):
+                    continue
+                if convert(raw) is not None:
+                    spliced_first = self._spliced(chain, convert)
+                    if chain not in found or (spliced_first and not found[chain][0]):
+                        found[chain] = spliced_first, value
+                    break
+        return {chain: value for chain, (_, value) in found.items()}
+
+    def _converted(self, chain: Chain, convert: Convert) -> str:
+        """Say how a value is converted and encoded, None where it does not convert."""
+        return self._looked_up(lambda key: _encoded(convert(key)), [chain])
 
     def _value(self, value: Value) -> str | None:
         """Say how a field's encoded value is made; None where objects of this shape have none."""
-        chain = self._source(value)
-        if chain is None:
+        source = self._source(value)
+        if source is None:
             return None if value.default is None else self._named(encode(value.default))
+        chain, convert = source
         self._taken.add(chain)
-        raw, sample = self._raw(chain), _at(self._sample, chain)
-        variable = f"v{len(self._lines)}"
-        if value.verbatim:
+        raw, variable = self._raw(chain), f"v{len(self._lines)}"
+        if convert is to_text:
             self._lines += [f"{variable} = {raw}", f"if not {variable}: return None"]
             return f"text({variable})"
-        if value.convert is to_integer and type(sample) is int:
+        if convert is to_integer and type(_at(self._sample, chain)) is int:
             self._lines += [f"{variable} = {raw}", f"if not low <= {variable} < high: return None"]
             return f"b'%d' % {variable}"
-        self._lines += [
-            f"{variable} = {self._looked_up(lambda key: _encoded(value.convert(key)), [chain])}",
-            f"if {variable} is None: return None",
-        ]
+        self._lines += [f"{variable} = {self._converted(chain, convert)}", f"if {variable} is None: return None"]
         return variable
 
     def _looked_up(self, make: Callable[[Any], Any], chains: Sequence[Chain]) -> str:
@@ -207,9 +253,21 @@ class _Function:
                     template, filling = template + key + b"{" + inside + b"}", filling + more
             elif member.value is None:
                 template += key + _literal(encode(member.constant))
+            elif (led or template) and (source := self._optional(member.value)):
+                template, filling = template + b"%b", [*filling, self._fragment(key, *source)]
             elif (made := self._value(member.value)) is not None:
                 template, filling = template + key + b"%b", [*filling, made]
         return template, filling
+
+    def _fragment(self, key: bytes, chain: Chain, convert: Convert) -> str:
+        """Say how a member is made that may be missing."""
+        name = key.replace(b"%%", b"%")
+
+        def make(raw: Any) -> bytes:
+            found = convert(raw)
+            return b"" if found is None else name + encode(found)
+
+        return self._looked_up(make, [chain])
 
     def _filled(self, template: bytes, filling: list[str]) -> str:
         if not filling:
@@ -220,55 +278,57 @@ class _Function:
         time = self._table.time
         for path in time.sources if time else ():
             chain = chain_of(self._sample, path)
-            if chain is not None and time is not None:
+            if chain is None or time is None:
+                continue
+            read = f"{self._named(time.read)}({self._raw(chain)}, near_s)"
+            if time.read(_at(self._sample, chain), 0):
                 self._taken.add(chain)
-                self._lines += [
-                    f"time = {self._named(time.read)}({self._raw(chain)}, near_s)",
-                    "if not time: return None",
-                ]
+                self._lines += [f"time = {read}", "if not time: return None"]
                 return "time"
+            self._lines.append(f"if {read}: return None")
         return "None"
 
     def _message(self) -> str:
         message = self._table.message
-        chain = self._source(message) if message else None
-        if message is None or chain is None:
+        source = self._source(message) if message else None
+        if source is None:
             return "line"
+        chain, convert = source
         self._taken.add(chain)
-        made = self._raw(chain) if message.verbatim else self._looked_up(message.convert, [chain])
+        made = self._raw(chain) if convert is to_text else self._looked_up(convert, [chain])
         self._lines += [f"message = {made}", "if not message: return None"]
         return "message"
 
     def _listed(self, related: Mapping[str, list[Value]]) -> str:
-        found = {kind: [value for value in values if self._source(value)] for kind, values in related.items()}
-        values = [value for kind in found.values() for value in kind]
-        if any(value.default is not None for each in related.values() for value in each):
-            raise Unsuited
-        if not values:
+        found = {kind: self._present(values) for kind, values in related.items()}
+        chains = list(dict.fromkeys(chain for each in found.values() for chain, _ in each))
+        if not chains:
             return "b''"
-        chains = list(dict.fromkeys(chain for value in values if (chain := self._source(value))))
 
         def make(key: Any) -> bytes:
             raw = dict(zip(chains, key if len(chains) > 1 else (key,), strict=True))
-            lists = {
-                kind: unique([value.convert(raw[chain]) for value in each if (chain := self._source(value))])
-                for kind, each in found.items()
-            }
-            return encode({kind: each for kind, each in lists.items() if each})[1:-1] + b","
+            lists = {kind: unique([convert(raw[chain]) for chain, convert in each]) for kind, each in found.items()}
+            listed = {kind: each for kind, each in lists.items() if each}
+            return encode(listed)[1:-1] + b"," if listed else b""
 
         return self._looked_up(make, chains)
 
     def _hosts(self, hosts: list[Value]) -> str:
-        chains = [chain for value in hosts if (chain := self._source(value))]
-        if not chains:
+        present = self._present(hosts)
+        if not present:
             return "()"
-        present = [value for value in hosts if self._source(value)]
 
         def make(key: Any) -> tuple[str, ...]:
-            raw = key if len(chains) > 1 else (key,)
-            return tuple(unique([value.convert(each) for value, each in zip(present, raw, strict=True)]))
+            raw = key if len(present) > 1 else (key,)
+            return tuple(unique([convert(each) for (_, convert), each in zip(present, raw, strict=True)]))
 
-        return self._looked_up(make, chains)
+        return self._looked_up(make, [chain for chain, _ in present])
+
+    def _present(self, values: list[Value]) -> list[tuple[Chain, Convert]]:
+        """Return the sources of those of these values that objects of this shape have."""
+        if any(value.default is not None for value in values):
+            raise Unsuited
+        return [source for value in values if (source := self._source(value))]
 
     def _rest(self, found: Mapping[str, Any], above: Chain, depth: int) -> tuple[bytes, list[str]]:
         """Lay out what no field took, as `parsers.flattened` bends it."""
@@ -294,6 +354,11 @@ class _Function:
         if type(value) is bool:
             return f"flags[{raw}]"
         return f"encode(bent({raw}, {depth}))"
+
+
+def _never(convert: Convert, kind: type) -> bool:
+    """Tell whether a conversion is known to take nothing of this type."""
+    return (convert is to_text and kind is not str) or (convert is to_integer and kind in (bool, list))
 
 
 def _at(found: Any, chain: Chain) -> Any:

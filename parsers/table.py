@@ -164,6 +164,16 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {kind: found[kind] for kind in RELATED if kind in found}
 
     @cached_property
+    def _by_head(self) -> dict[str, list[str]]:
+        """The paths of all values by their first keys."""
+        values = [leaf.value for leaf in self._tree.leaves() if leaf.value is not None]
+        found: dict[str, list[str]] = {}
+        for value in [*values, self.message] if self.message else values:
+            for source in value.sources:
+                found.setdefault(source.partition(".")[0], []).append(source)
+        return found
+
+    @cached_property
     def _tree(self) -> Branch:
         leaves = {name: Leaf(name, None, constant) for name, constant in self.constants.items()}
         leaves |= {name: Leaf(name, value) for name, value in self.fields.items()}
@@ -189,12 +199,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return None
         if self.accept is not None and not self.accept(found):
             return None
+        # Of the many keys that a table knows an object has few.
+        there = {source for key in found for source in self._by_head.get(key.partition(".")[0], ())}
         taken: set[str] = set()
 
         def take(value: Value) -> Any:
-            for source in value.sources:
-                raw = at_path(found, source)
-                if raw is not None and (made := value.convert(raw)) is not None:
+            for source, convert in value.tries:
+                raw = scalar_at(found, source) if source in there else None
+                if raw is not None and (made := convert(raw)) is not None:
                     taken.add(source)
                     return made
             return value.default
@@ -246,9 +258,9 @@ _USER: Final = re.compile(r"user(?:\.(?:target|effective|changes))?|.+[._]user")
 
 def first_of(value: Value, groups: Mapping[str, Any]) -> Any:
     """Return the first of a value's sources that converts, None where none does."""
-    for source in value.sources:
+    for source, convert in value.tries:
         raw = groups[source]
-        if raw is not None and (made := value.convert(raw)) is not None:
+        if raw is not None and (made := convert(raw)) is not None:
             return made
     return value.default
 
@@ -274,6 +286,12 @@ def at_path(found: Mapping[str, Any], path: str) -> Any:
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"
     return None
+
+
+def scalar_at(found: Mapping[str, Any], path: str) -> Any:
+    """Return the text, number, boolean or list at a path; None where there is none: an object is never a value."""
+    value = at_path(found, path)
+    return None if isinstance(value, dict) else value
 
 
 def without(found: dict[str, Any], taken: set[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ none or it does not fit: the field is then left out, and a JSON value stays with
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -20,22 +21,28 @@ NOTHING: Final = frozenset({"-", "", "(null)", "(none)"})
 Convert = Callable[[Any], Any]
 
 
-class Value(msgspec.Struct, frozen=True):
+class Value(msgspec.Struct, frozen=True, dict=True):
     """One field's value: the first of these groups or keys that `convert` takes.
 
     `kind` is the type of ECS field that it fits: keyword (any text), long, float, ip, boolean; with `[]` a list.
-    `default` is the value where none of them gives one.
+    `default` is the value where none of them gives one. `converts` has a conversion for each source, where they differ.
     """
 
     sources: tuple[str, ...]
     convert: Convert
     kind: str
     default: Any = None
+    converts: tuple[Convert, ...] = ()
+
+    @cached_property
+    def tries(self) -> list[tuple[str, Convert]]:
+        """Each source with its conversion, in the order in which they are tried."""
+        return list(zip(self.sources, self.converts or [self.convert] * len(self.sources), strict=True))
 
     @property
     def verbatim(self) -> bool:
         """Whether the value is the text as it stands, where that is not empty (the chunk path splices it)."""
-        return self.convert is to_text
+        return self.convert is to_text and not self.converts
 
     @property
     def sure(self) -> bool:
@@ -55,6 +62,13 @@ def text(*sources: str, absent: frozenset[str] | set[str] | None = None) -> Valu
 def otherwise(value: Value, default: Any) -> Value:
     """The same value, and `default` where there is none."""
     return msgspec.structs.replace(value, default=default)
+
+
+def either(*values: Value) -> Value:
+    """The first of these values that there is: sources that differ in their unit or shape."""
+    tries = [each for value in values for each in value.tries]
+    sources, converts = tuple(source for source, _ in tries), tuple(convert for _, convert in tries)
+    return Value(sources, values[0].convert, values[0].kind, converts=converts)
 
 
 def lowered(*sources: str) -> Value:
@@ -125,19 +139,19 @@ def made(convert: Convert, *sources: str, kind: str = "keyword") -> Value:
     return Value(sources, convert, kind)
 
 
-def url_path(source: str) -> Value:
+def url_path(*sources: str) -> Value:
     """The path of a request target."""
-    return Value((source,), lambda value: _target(value)[0], "keyword")
+    return Value(sources, lambda value: _target(value)[0], "keyword")
 
 
-def url_query(source: str) -> Value:
+def url_query(*sources: str) -> Value:
     """The query of a request target, without its question mark."""
-    return Value((source,), lambda value: _target(value)[1], "keyword")
+    return Value(sources, lambda value: _target(value)[1], "keyword")
 
 
-def http_outcome(source: str) -> Value:
+def http_outcome(*sources: str) -> Value:
     """`success` below status 400, else `failure`."""
-    return Value((source,), _http_outcome, "keyword")
+    return Value(sources, _http_outcome, "keyword")
 
 
 def to_text(value: Any) -> str | None:
@@ -168,12 +182,16 @@ def to_number(value: Any) -> float | None:
 
 
 def to_address(value: Any) -> str | None:
-    """Return an IP address in canonical form or None; without its zone (`%eth0`), for which ECS's type has no place."""
+    """Return an IP address in canonical form or None; without its zone (`%eth0`), for which ECS's type has no place.
+
+    An IPv4 address written as IPv6 (`::ffff:192.0.2.7`) is the IPv4 address.
+    """
     name = _split(value)[0]
     if not name or not (name[0].isdigit() or ":" in name or name[0] in _HEX):
         return None
     try:
-        return str(ipaddress.ip_address(name.partition("%")[0]))
+        found = ipaddress.ip_address(name.partition("%")[0])
+        return str(getattr(found, "ipv4_mapped", None) or found)
     except ValueError:
         return None
 
@@ -205,9 +223,12 @@ def to_nanoseconds(value: Any, scale: int) -> int | None:
 
 
 def to_level(value: Any) -> str | None:
-    """Return a level's one name; numbers are those of pino, bunyan and their kin (10 to 60)."""
+    """Return a level's one name; numbers are those of pino, bunyan and their kin (10 to 60).
+
+    Steps between levels (slog's `DEBUG-2`, `INFO+4`) are left out.
+    """
     if isinstance(value, str):
-        name = value.strip().lower()
+        name = _STEP.sub("", value.strip().lower())
         return _LEVELS.get(name, name) if 0 < len(name) <= LEVEL_CHARACTERS else None
     return _NUMBERED_LEVELS.get(value) if type(value) is int else None
 
@@ -216,6 +237,7 @@ LEVEL_CHARACTERS: Final = 32
 """A longer text is no level."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
+_STEP: Final = re.compile(r"(?<=[a-z])[+-][0-9]{1,3}\Z")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _DECIMAL: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,40}))?")

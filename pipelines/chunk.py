@@ -24,8 +24,10 @@ from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
+from pipelines.join import mark_of
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
+from pipelines.state import State
 
 TAILS_KEPT_BYTES: Final = 16 << 20
 """Bound of the cache of encoded tails, one per (origin, tag, container, stream); about 1.5 KB each."""
@@ -73,31 +75,40 @@ class ChunkPath:
         self._writer: object = None
         self._kept_bytes = 0
 
-    def process(self, frame: Frame) -> Iterator[Batch]:
+    def process(self, frame: Frame, state: State) -> Iterator[Batch]:
         """Make the batches of a frame: one, or slices of RECORDS_LIMIT records."""
         writer = (frame.journal, frame.epoch)
         if writer != self._writer or self._kept_bytes > TAILS_KEPT_BYTES:
             self._tails.clear()
             self._writer, self._kept_bytes = writer, 0
+        waited = reference.waited_enough(frame, self._settings, state)
         first = 0
-        for (spans, count), last in with_lookahead(_slices(self._spans(frame))):
-            yield self._assemble(frame, spans, range(first, first + count), last=last)
+        for (spans, count), last in with_lookahead(_slices(self._spans(frame, state))):
+            yield self._assemble(frame, spans, range(first, first + count), waited, last=last)
             first += count
+            waited = []
         if not first:
-            yield close_batch(frame, (), [], records=range(0), last=True)
+            yield reference.assemble(frame, [], 0, waited, last=True)
 
-    def _spans(self, frame: Frame) -> Iterator[Span]:
+    def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
+        index = 0
         for group, encoding, payload in _groups(frame):
             columns = self._columns(frame, group, encoding, payload)
             if columns is not None:
+                index += len(columns.lines)
                 yield columns
                 continue
             for message, own in _parted(group, payload):
                 columns = self._columns(frame, [message], encoding, own) if len(group) > 1 else None
                 if columns is not None:
+                    index += len(columns.lines)
                     yield columns
-                else:
-                    yield from reference.settle(frame, message, encoding, own, self._settings)
+                    continue
+                for item in reference.settle(
+                    frame, message, encoding, own, settings=self._settings, state=state, first=index
+                ):
+                    index += 1
+                    yield item
 
     def _columns(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> Columns | None:
         """Decode neighbouring messages by one call, or return None where that cannot be done."""
@@ -118,7 +129,7 @@ class ChunkPath:
         return Columns(decoded.seconds, decoded.nanoseconds, decoded.lines, tails)
 
     def _tails_of(self, frame: Frame, message: Message, decoded: Decoded) -> list[bytes] | None:
-        """Return each record's tail; None where nearly every record would need one of its own."""
+        """Return each record's tail; None where nearly every record would need one of its own, or one is a piece."""
         origin, tags = frame.origins[message.origin], decoded.tags
         place = (origin, message.tag, tags is None)
         known = self._tails.get(place, {})
@@ -132,7 +143,10 @@ class ChunkPath:
             self._tails[place] = known
             for key in missing:
                 tag, stream = ("", key) if tags is None else key
-                tail = self._tail(frame, origin, tag.encode() or message.tag, decoded.record_of(stream))
+                fields = decoded.record_of(stream)
+                if mark_of(fields) is not None:
+                    return None
+                tail = self._tail(frame, origin, tag.encode() or message.tag, fields)
                 known[key] = tail
                 self._kept_bytes += TAIL_BYTES + len(message.tag) + len(tag) + key_bytes(stream) + len(tail)
         return list(map(known.__getitem__, keys))
@@ -142,7 +156,9 @@ class ChunkPath:
         line = normalise(Record((1, 0), fields), frame=frame, origin=origin, tag=tag, settings=self._settings)
         return _encoded_tail(line.tail)
 
-    def _assemble(self, frame: Frame, spans: list[Span], records: range, *, last: bool) -> Batch:
+    def _assemble(
+        self, frame: Frame, spans: list[Span], records: range, waited: list[reference.Joined], *, last: bool
+    ) -> Batch:
         """Join the columns of all messages into one, keeping each record's index; see to the rest one by one."""
         now = divmod(frame.journal_time, 1_000_000_000)
         gathered: list[Columns] = []
@@ -165,7 +181,9 @@ class ChunkPath:
         documents = [self._render(frame, _joined(gathered), indexes, records)] if indexes else []
         documents += _rendered_singly(frame, others)
         refused = [(at, item) for at, item in others if isinstance(item, Refused)]
-        return close_batch(frame, tuple(documents), refused, records=records, last=last)
+        pieces = [item for _, item in others if isinstance(item, reference.Piece)]
+        joined, counts = reference.joined_documents(waited, pieces)
+        return close_batch(frame, (*documents, *joined), refused, records=records, last=last, pieces=counts)
 
     def _render(self, frame: Frame, columns: Columns, indexes: list[range], records: range) -> Documents:
         """Lay out all documents of the batch by a few calls.

@@ -12,13 +12,15 @@ import msgspec
 from parsers.canonical import encode
 from parsers.timestamps import rfc3339
 from pipelines.batch import Batch, DataStream, Documents
-from pipelines.books import RECORDS_LIMIT, Control, Refused, close_batch, with_lookahead
-from pipelines.decode.forward import EntryError, decode_entry, decode_message
+from pipelines.books import RECORDS_LIMIT, Control, Pieces, Refused, close_batch, with_lookahead
+from pipelines.decode.forward import EntryError, Record, decode_entry, decode_message
 from pipelines.decode.msgpack_walk import BrokenPayloadError, objects
-from pipelines.frame import Frame, Message, document_ids, event_sequences
+from pipelines.frame import Frame, Ids, Message, Origin, document_ids, event_sequences
+from pipelines.join import Whole, due, joined_record, mark_of, take
 from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
+from pipelines.state import State
 
 MESSAGE_RECORDS_LIMIT = 1 << 23
 """Records of one message; what stands behind them is one dead letter. A record with a time and a key has nine bytes at
@@ -41,20 +43,52 @@ class Ready(msgspec.Struct):
     tail: dict[str, Any]
 
 
-Settled = Refused | Control | Ready
+class Joined(msgspec.Struct):
+    """A line's document, by the frame and the index of its first piece. `waited` of its `pieces` were parked before."""
+
+    frame: Frame
+    index: int
+    ready: Ready
+    pieces: int
+    waited: int
+
+
+class Piece(msgspec.Struct):
+    """A record that is a piece of a line: parked, or gone with its line; `lines` are those that go out with it."""
+
+    parked: bool
+    lines: list[Joined]
+
+
+Settled = Refused | Control | Ready | Piece
 """What becomes of a record, in the order of the frame."""
 
 
-def process(frame: Frame, settings: Settings) -> Iterator[Batch]:
+def process(frame: Frame, settings: Settings, state: State) -> Iterator[Batch]:
     """Make the batches of a frame: one, or slices of RECORDS_LIMIT records."""
-    settled = (item for parts in messages(frame) for item in settle(frame, *parts, settings))
+    waited = waited_enough(frame, settings, state)
+    settled = _settle_all(frame, settings, state)
     slices = iter(lambda: list(itertools.islice(settled, RECORDS_LIMIT)), [])
     first = 0
     for items, last in with_lookahead(slices):
-        yield assemble(frame, items, first, last=last)
+        yield assemble(frame, items, first, waited, last=last)
         first += len(items)
+        waited = []
     if not first:
-        yield close_batch(frame, (), [], records=range(0), last=True)
+        yield assemble(frame, [], 0, waited, last=True)
+
+
+def waited_enough(frame: Frame, settings: Settings, state: State) -> list[Joined]:
+    """Return the lines that go out before the first record of the frame, for they waited long enough."""
+    return [_join(whole, settings) for whole in due(state, frame.journal_time)]
+
+
+def _settle_all(frame: Frame, settings: Settings, state: State) -> Iterator[Settled]:
+    index = 0
+    for message, encoding, payload in messages(frame):
+        for item in settle(frame, message, encoding, payload, settings=settings, state=state, first=index):
+            yield item
+            index += 1
 
 
 def messages(frame: Frame) -> Iterator[tuple[Message, str, memoryview]]:
@@ -67,8 +101,17 @@ def messages(frame: Frame) -> Iterator[tuple[Message, str, memoryview]]:
             start += message.length
 
 
-def settle(frame: Frame, message: Message, encoding: str, payload: memoryview, settings: Settings) -> Iterator[Settled]:
-    """Decode and normalise the records of one message."""
+def settle(
+    frame: Frame,
+    message: Message,
+    encoding: str,
+    payload: memoryview,
+    *,
+    settings: Settings,
+    state: State,
+    first: int,
+) -> Iterator[Settled]:
+    """Decode and normalise the records of one message; `first` is the index of its first record."""
     if encoding in ("forward", "forward-message"):
         try:
             for number, (start, end) in enumerate(objects(payload)):
@@ -76,7 +119,8 @@ def settle(frame: Frame, message: Message, encoding: str, payload: memoryview, s
                     why = ("too_many_records", f"more than {MESSAGE_RECORDS_LIMIT} records in one message")
                     yield refuse(frame, message, payload[start:], why)
                     return
-                yield settle_entry(frame, message, payload[start:end], encoding=encoding, settings=settings)
+                entry, index = payload[start:end], first + number
+                yield settle_entry(frame, message, entry, encoding, settings=settings, state=state, index=index)
         except BrokenPayloadError as error:
             yield refuse(frame, message, payload[error.start :], ("bad_payload", str(error)))
     elif encoding == "resend":
@@ -88,16 +132,40 @@ def settle(frame: Frame, message: Message, encoding: str, payload: memoryview, s
         yield refuse(frame, message, payload, REFUSED_ENCODINGS.get(encoding, unknown))
 
 
-def settle_entry(frame: Frame, message: Message, entry: memoryview, *, encoding: str, settings: Settings) -> Settled:
-    """Decode and normalise one Forward entry or Message-mode object."""
+def settle_entry(
+    frame: Frame,
+    message: Message,
+    entry: memoryview,
+    encoding: str,
+    *,
+    settings: Settings,
+    state: State,
+    index: int,
+) -> Settled:
+    """Decode and normalise one Forward entry or Message-mode object, which is the record of this index."""
     try:
         record = decode_entry(entry) if encoding == "forward" else decode_message(entry)
     except EntryError as error:
         return refuse(frame, message, entry, (error.code, str(error)))
     if record.group_mark:
         return Control()
-    origin, tag = frame.origins[message.origin], record.tag or message.tag
-    line = normalise(record, frame=frame, origin=origin, tag=tag, settings=settings)
+    origin = frame.origins[message.origin]
+    record.tag = record.tag or message.tag
+    mark = mark_of(record.fields)
+    if mark is None:
+        return _ready(record, frame, origin, settings)
+    taken = take(state, frame, index, origin, mark, (record, encoding, entry))
+    return Piece(taken.parked, [_join(whole, settings) for whole in taken.whole])
+
+
+def _join(whole: Whole, settings: Settings) -> Joined:
+    line = whole.line
+    ready = _ready(joined_record(line), line.frame, line.origin, settings)
+    return Joined(line.frame, line.position.record, ready, line.pieces, whole.waited)
+
+
+def _ready(record: Record, frame: Frame, origin: Origin, settings: Settings) -> Ready:
+    line = normalise(record, frame=frame, origin=origin, tag=record.tag, settings=settings)
     return Ready(settings.container_stream, container_event(settings), line.time, line.message, line.tail)
 
 
@@ -137,8 +205,8 @@ def encode_document(frame: Frame, item: Ready, *, identifier: bytes, sequence: i
     return encode(document) + b"\n"
 
 
-def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool) -> Batch:
-    """Number the records from `first` on, encode their documents and close the books (P2)."""
+def assemble(frame: Frame, settled: Sequence[Settled], first: int, waited: list[Joined], *, last: bool) -> Batch:
+    """Number the records from `first` on, encode their documents and those that waited, and close the books (P2)."""
     identifiers = document_ids(frame, first, len(settled))
     prefix, digits = event_sequences(frame, first, len(settled))
     encoded: dict[DataStream, tuple[list[bytes], list[int]]] = {}
@@ -154,4 +222,25 @@ def assemble(frame: Frame, settled: Sequence[Settled], first: int, *, last: bool
     documents = tuple(
         Documents.of_lines(stream, lines, identifiers.picked(places)) for stream, (lines, places) in encoded.items()
     )
-    return close_batch(frame, documents, refused, records=range(first, first + len(settled)), last=last)
+    pieces = [item for item in settled if isinstance(item, Piece)]
+    joined, counts = joined_documents(waited, pieces)
+    records = range(first, first + len(settled))
+    return close_batch(frame, documents + joined, refused, records=records, last=last, pieces=counts)
+
+
+def joined_documents(waited: list[Joined], pieces: list[Piece]) -> tuple[tuple[Documents, ...], Pieces]:
+    """Encode the documents of lines that came in pieces, and count these."""
+    lines = [*waited, *(line for piece in pieces for line in piece.lines)]
+    made: dict[DataStream, tuple[list[bytes], list[bytes]]] = {}
+    for line in lines:
+        encoded, names = made.setdefault(line.ready.stream, ([], []))
+        (identifier,) = document_ids(line.frame, line.index, 1)
+        shared, (digits,) = event_sequences(line.frame, line.index, 1)
+        encoded.append(encode_document(line.frame, line.ready, identifier=identifier, sequence=int(shared + digits)))
+        names.append(identifier)
+    documents = tuple(Documents.of_lines(stream, encoded, Ids(b"", names)) for stream, (encoded, names) in made.items())
+    return documents, Pieces(
+        joined=sum(line.pieces - 1 for line in lines),
+        parked=sum(piece.parked for piece in pieces),
+        taken_up=sum(line.waited for line in lines),
+    )

@@ -17,6 +17,11 @@ class Settings(msgspec.Struct, frozen=True):
     hosts: dict[str, str] = {}
 
     @property
+    def fingerprint(self) -> str:
+        """What of this decides values that a state keeps (`pipelines.sections`): nothing does, at present."""
+        return ""
+
+    @property
     def container_stream(self) -> DataStream:
         """Where lines of containers go."""
         return DataStream("logs", "tidewaiter.container", self.namespace)

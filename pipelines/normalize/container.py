@@ -54,7 +54,7 @@ class Line(msgspec.Struct):
 def normalise(record: Record, *, frame: Frame, origin: Origin, tag: bytes, settings: Settings) -> Line:
     """Make the document's parts of a decoded record. Its fields are used up."""
     fields = record.fields
-    tags: list[str] = []
+    tags: list[str] = [*record.tags]
     message, damaged = _line(fields)
     if damaged:
         tags.append(INVALID_UTF8)
@@ -65,7 +65,8 @@ def normalise(record: Record, *, frame: Frame, origin: Origin, tag: bytes, setti
     if record.claimed_time is not None:
         tags.append(TIME_OUT_OF_RANGE)
         own["claimed"] = {"time": record.claimed_time}
-    tail = _tail(fields, own=own, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
+    about = {"pieces": record.pieces} if record.pieces else {}
+    tail = _tail(fields, own=own, about=about, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
     if record.metadata:
         own["metadata"] = flattened(record.metadata)
     tail.update(fixed_tail(frame, settings, settings.container_stream))
@@ -80,14 +81,22 @@ def _line(fields: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _tail(
-    fields: dict[str, Any], *, own: dict[str, Any], tags: list[str], tag: str, origin: Origin, settings: Settings
+    fields: dict[str, Any],
+    *,
+    own: dict[str, Any],
+    about: dict[str, Any],
+    tags: list[str],
+    tag: str,
+    origin: Origin,
+    settings: Settings,
 ) -> dict[str, Any]:
     claims: dict[str, Any] = {}
     from_driver = "container_id" in fields and "source" in fields
     stream = next((take_text(fields, key) for key in STREAM_KEYS if fields.get(key) in ("stdout", "stderr")), None)
     container = container_of(fields, tag, claims)
     orchestrator, node = kubernetes_of(fields, container)
-    about: dict[str, Any] = {"stream": stream} if stream else {}
+    if stream:
+        about["stream"] = stream
     partial = {field: take_text(fields, key) for key, field in PARTIAL_KEYS.items() if isinstance(fields.get(key), str)}
     if partial:
         about["partial"] = partial

@@ -1,0 +1,130 @@
+"""What a pipeline remembers from one frame to the next: bounded, a pure function of the journal, kept in checkpoints.
+
+Two pipelines that have read the same frames hold equal states, whatever batches were asked of them; so a state that was
+written down anywhere serves whoever goes on from there (`collector.journal.checkpoints`). What is kept of a line are
+the bytes that came: when it is whole it becomes a document under the configuration of then. So a changed configuration
+loses no piece; a section whose values depend on the configuration says so (`Section.lasting`), and begins anew.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from pipelines.frame import Frame, JournalIdentity, Origin, Position
+from pipelines.sections import Section
+
+STATE_VERSION: Final = 1
+"""Of the encoded form. A state of a higher one is not read, nor one of a lower that this program does not know."""
+
+OPEN_LINES_LIMIT: Final = 4096
+"""Lines whose next piece is waited for, of all containers; the oldest goes out as it is when one more begins."""
+
+OPEN_LINES_BYTES_LIMIT: Final = 8 << 20
+"""What their pieces may take in all."""
+
+
+class StateError(ValueError):
+    """Bytes that are no state that this program reads."""
+
+
+class OpenLine(msgspec.Struct, frozen=True, array_like=True):
+    """A line of which pieces came and more are to come.
+
+    `journal`, `position` and `journal_time` are those of its first piece, `entry` that piece as it came with its
+    `encoding`, `more` the lines of those behind it. `ordinal` is that of the newest, `touched_ns` the journal time of
+    its frame. `tags` are what its document is tagged with already.
+    """
+
+    journal: JournalIdentity
+    position: Position
+    journal_time: int
+    origin: Origin
+    tag: bytes
+    encoding: str
+    entry: bytes
+    more: tuple[bytes, ...]
+    line_bytes: int
+    ordinal: int
+    touched_ns: int
+    tags: tuple[str, ...] = ()
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces it has."""
+        return 1 + len(self.more)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory, about."""
+        return len(self.entry) + self.line_bytes + len(self.tag) + 64 * len(self.more)
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of its first piece, without its content."""
+        partition, epoch, sequence, _ = self.position
+        return Frame(self.journal, partition, epoch, sequence, self.journal_time, (), (), (), memoryview(b""))
+
+
+class _Encoded(msgspec.Struct, array_like=True):
+    version: int
+    sections: dict[str, msgspec.Raw]
+
+
+class State:
+    """The sections of one pipeline. `mark` and `undo` hold for all of them."""
+
+    def __init__(self) -> None:
+        self.lines: Section[OpenLine] = Section(
+            OpenLine,
+            limit=OPEN_LINES_LIMIT,
+            limit_bytes=OPEN_LINES_BYTES_LIMIT,
+            cost=lambda line: line.size_bytes,
+        )
+        self._sections: dict[str, Section[Any]] = {"lines": self.lines}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything waits for journal time to go on."""
+        return len(self.lines) > 0
+
+    def mark(self) -> None:
+        """Make what is now that to which `undo` comes back."""
+        for section in self._sections.values():
+            section.mark()
+
+    def undo(self) -> None:
+        """Take back everything since the mark."""
+        for section in self._sections.values():
+            section.undo()
+
+    def encode(self) -> bytes:
+        """Return all of it; equal states give equal bytes."""
+        return msgspec.msgpack.encode(
+            [STATE_VERSION, {name: list(section.items()) for name, section in self._sections.items()}]
+        )
+
+    def at_mark(self) -> "State":
+        """Return what it was at the mark, as a state that goes its own way."""
+        copied = State()
+        for name, section in copied._sections.items():
+            section.become(self._sections[name].at_mark())
+        return copied
+
+    def load(self, encoded: bytes, *, settings_changed: bool) -> None:
+        """Become what was encoded; raise StateError, and stay as it is, where it cannot be read.
+
+        Where the settings are not those it was made under, sections that do not last begin empty.
+        """
+        try:
+            found = msgspec.msgpack.decode(encoded, type=_Encoded)
+            if found.version != STATE_VERSION:
+                raise StateError(f"a state of version {found.version}, and this program's is {STATE_VERSION}")
+            loaded = {
+                name: section.decoded(found.sections[name])
+                for name, section in self._sections.items()
+                if name in found.sections and (section.lasting or not settings_changed)
+            }
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StateError(f"a state that cannot be decoded: {error}") from error
+        for name, section in self._sections.items():
+            section.become(loaded.get(name, ()))
