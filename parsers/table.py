@@ -253,13 +253,16 @@ def related_kind(field: str) -> str | None:
     parent, _, last = field.rpartition(".")
     if last == "ip" or field.endswith(".nat.ip"):
         return "ip"
-    if last == "name" and (parent == "user" or parent.startswith("user.") or parent.endswith(".user")):
+    if last == "name" and _USER.fullmatch(parent):
         return "user"
     if (
         last == "domain" and parent in ("source", "destination", "client", "server", "url")
     ) or field == "log.syslog.hostname":
         return "hosts"
     return "hash" if parent.rpartition(".")[2] == "hash" else None
+
+
+_USER: Final = re.compile(r"user(?:\.(?:target|effective|changes))?|.+[._]user")
 
 
 def first_of(value: Value, groups: Mapping[str, Any]) -> Any:
