@@ -35,7 +35,9 @@ from parsers.values import (
 
 _DAY: Final = r"(?:19[7-9]\d|[2-9]\d{3})[-/.](?:0[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01])"
 _CLOCK: Final = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:[.,]\d{1,9})?"
-_TIME: Final = rf"(?P<time>{_DAY}[T ]{_CLOCK}(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?)"
+_ZONES: Final = "[ECMP][SD]T|[CEW]ES?T|BST|IST|JST|KST|MSK|SGT|HKT|AE[SD]T"
+"""Zones by letters, which mean several things or none: such a line keeps its time in its message."""
+_TIME: Final = rf"(?P<time>{_DAY}[T ]{_CLOCK}(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?)(?! (?:{_ZONES})\b)"
 _NAMED_MONTH: Final = (
     rf"(?P<time>[0-3]?\d[-/ ](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[-/ ][2-9]\d{{3}}[: ]{_CLOCK})"
 )

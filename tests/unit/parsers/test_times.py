@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from parsers.times import Instant, any_time
+from parsers.times import Instant, any_time, iso
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,10 @@ from parsers.times import Instant, any_time
 def test_any_time_reads_texts_numbers_and_objects(written: Any, expected: Instant | None) -> None:
     """log4j2's `instant` and protobuf's timestamp are objects of seconds and nanoseconds."""
     assert expected == any_time("time").read(written, 0)
+
+
+def test_a_padded_hour_is_an_hour() -> None:
+    """As MariaDB writes it; an hour of one digit without its blank is none."""
+    assert [(1795917600, 0), None] == [
+        iso("time").read(text, 0) for text in ("2026-11-29  2:00:00", "2026-11-29 2:00:00")
+    ]
