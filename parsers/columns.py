@@ -40,7 +40,7 @@ def parse_lines(name: str, lines: Sequence[str], near_s: int) -> list[Spliced | 
 def _runs(name: str) -> tuple[Run, ...]:
     """Return a format's functions: one per pattern, one for all keyed tables that follow one another."""
     runs: list[Run] = []
-    for keyed, grouped in groupby(formats()[name].tables, key=lambda table: table.pattern is None):
+    for (keyed, _), grouped in groupby(formats()[name].tables, key=lambda table: (table.pattern is None, table.pairs)):
         tables = list(grouped)
         runs += [Shapes(tables)] if keyed else map(_generated, tables)
     return tuple(runs)

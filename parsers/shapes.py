@@ -12,7 +12,7 @@ from typing import Any, Final
 from parsers.canonical import encode, encode_text
 from parsers.flattened import DEPTH_LIMIT, bent, key_text
 from parsers.splice import Memory, Spliced, spliced
-from parsers.table import Branch, Payload, Table, json_object, unique
+from parsers.table import Branch, Payload, Table, unique
 from parsers.values import LONG_LIMIT, Convert, Value, to_integer, to_text
 
 SHAPES_LIMIT: Final = 256
@@ -36,7 +36,7 @@ class Unsuited(Exception):
 
 
 class Shapes:
-    """The keyed tables of one format, as a function over many lines."""
+    """Keyed tables of one format, all for JSON or all for pairs, as a function over many lines."""
 
     def __init__(self, tables: Sequence[Table]) -> None:
         """Know no shape yet."""
@@ -49,7 +49,8 @@ class Shapes:
         return [self._one(line, near_s) for line in lines]
 
     def _one(self, line: str, near_s: int) -> Spliced | None:
-        found = json_object(line)
+        payload = Payload(line)
+        found = payload.pairs if self._tables[0].pairs else payload.object
         if found is None:
             return None
         shape = shape_of(found)
@@ -58,8 +59,6 @@ class Shapes:
             self._count(shape, found)
         elif (made := write(found, line, near_s)) is not None:
             return made
-        payload = Payload(line)
-        payload.__dict__["object"] = found
         for table in self._tables:
             parsed = table.parse(payload, near_s)
             if parsed is not None:
