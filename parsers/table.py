@@ -239,7 +239,7 @@ RELATED: Final = ("ip", "user", "hash", "hosts")
 def related_kind(field: str) -> str | None:
     """Return the list of `related` that a field's value belongs to."""
     parent, _, last = field.rpartition(".")
-    if last == "ip" or field.endswith(".nat.ip"):
+    if last in ("ip", "forwarded_ip"):
         return "ip"
     if last == "name" and (parent == "user" or parent.startswith("user.") or parent.endswith(".user")):
         return "user"
