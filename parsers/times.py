@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from parsers.timestamps import LAST_SECOND
+from parsers.timestamps import LAST_SECOND, SECONDS_KEPT
 
 Instant = tuple[int, int]
 """(second, nanosecond) since the Unix epoch."""
 
 DAY_S: Final = 86400
+NANOSECOND_DIGITS: Final = 9
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _MONTHS: Final = {
     name: number
@@ -92,10 +93,32 @@ def read_any(value: Any, near_s: int) -> Instant | None:
     return _read_epoch(value, near_s)
 
 
+class _Seconds(dict[str, int]):
+    """Unix second by the first 19 characters of an RFC 3339 time in UTC, 0 where that is none."""
+
+    def __missing__(self, text: str) -> int:
+        found = _ISO.fullmatch(text)
+        instant = _fields_of(found) if found and len(text) == len("2026-11-29T02:00:00") else None
+        if len(self) >= SECONDS_KEPT:
+            self.clear()
+        second = self[text] = instant[0] if instant else 0
+        return second
+
+
+_seconds: Final = _Seconds()
+
+
 def _read_iso(text: Any, near_s: int) -> Instant | None:
+    # What nearly every logger writes, by a third of the cost: the second is that of the line before.
+    if isinstance(text, str) and text[-1:] == "Z" and text[19:20] == "." and (fraction := text[20:-1]).isdecimal():
+        second = _seconds[text[:19]] if fraction.isascii() and len(fraction) <= NANOSECOND_DIGITS else 0
+        if second:
+            return second, int(fraction.ljust(NANOSECOND_DIGITS, "0"))
     found = _ISO.fullmatch(text) if isinstance(text, str) else None
-    if not found:
-        return None
+    return _fields_of(found) if found else None
+
+
+def _fields_of(found: "re.Match[str]") -> Instant | None:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     return _instant((int(year), int(month), int(day)), (hour, minute, second or "0"), fraction, zone)
 
