@@ -79,6 +79,8 @@ class Housekeeping:
         for each in self._inputs:
             for refusal in each.refusals.due(last=last):
                 self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
+            for block in each.refusals.blocked():
+                self._records.append("block", msgspec.structs.asdict(block), outcome="success")
         self._records.flush()
 
     async def finish(self) -> None:

@@ -9,13 +9,16 @@ from typing import cast
 import pytest
 
 from collector import housekeeping
-from collector.config import Config
+from collector.config import Config, ForwardInputConfig
 from collector.housekeeping import Housekeeping
+from collector.inputs.forward import ForwardInput
+from collector.inputs.refusals import FAILURES_LIMIT
 from collector.journal.recogniser import Recogniser
 from collector.journal.resend_index import FOLDER, index_files
 from collector.role import Context
-from collector.testing.journals import entry_of, open_journal
+from collector.testing.journals import entry_of, open_journal, payloads_in, read_all
 from collector.testing.recognisers import Intake
+from collector.wire.blocks import Blocks
 from tests.unit.collector.test_intake import FakeContext
 
 TIMEOUT_S = 10
@@ -66,6 +69,25 @@ async def test_an_index_that_was_not_written_was_told_every_second(
     house.close()
 
     assert running.recogniser.index_failures == _told(capsys, "resend_index_not_written") == 1
+
+
+async def test_a_peer_that_is_not_listened_to_has_a_record_of_it(tmp_path: Path) -> None:
+    """Beside those of its failures; who it was, and for how long."""
+    running = Intake(tmp_path, open_journal(tmp_path))
+    forward = ForwardInput(
+        name="docker", options=ForwardInputConfig(), journal=running.recogniser, blocks=Blocks(), collector="c"
+    )
+    house = Housekeeping(cast(Context, None), running.journal, running.recogniser, [forward])
+    for _ in range(FAILURES_LIMIT):
+        forward.unproven("192.0.2.7", "wrong key", "web-1")
+
+    await house.finish()
+    await running.close()
+
+    payloads = payloads_in(read_all(tmp_path / "journal", running.journal.durable))
+    records = {record["action"]: record for record in map(json.loads, payloads)}
+    assert records["block"]["details"] == {"input": "docker", "peer": "192.0.2.7", "failures": 10, "seconds": 60}
+    assert records["handshake"]["details"]["attempts"] == FAILURES_LIMIT
 
 
 async def test_indexes_that_were_damaged_were_told_to_nobody(
