@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 import msgspec
 
 from collector.audit import leave_record
-from collector.commands.terminal import size_text
+from collector.commands.terminal import instant_text, size_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
 from collector.errors import DataDirError
 from collector.journal.cursors import cursors, forget_cursor
@@ -124,7 +123,7 @@ def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     yield f"segments: {len(segments):,} ({compressed:,} compressed), frames: {frames:,}, records: {records:,}"
     times = [time_ns for each in segments for time_ns in (each.first_ns, each.last_ns) if time_ns]
     if times:
-        yield f"from {_instant(min(times))} to {_instant(max(times))}"
+        yield f"from {instant_text(min(times))} to {instant_text(max(times))}"
     for segment in segments:
         if segment.gaps:
             yield f"damaged: {segment.name}, in {segment.gaps} place{'s' if segment.gaps > 1 else ''}"
@@ -158,7 +157,3 @@ def _duration(seconds: float) -> str:
             first, second = text.split()
             return f"{larger}{first} {smaller}{second}"
     return f"{seconds_left}s"
-
-
-def _instant(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"

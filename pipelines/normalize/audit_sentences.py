@@ -24,7 +24,7 @@ def _start(details: Details) -> str:
 
 
 def _stop(details: Details) -> str:
-    return f"The collector was told to stop, and did, after {_value(details, 'ran_seconds')} s"
+    return f"The collector was told to stop after {_value(details, 'ran_seconds')} s"
 
 
 def _key_export(details: Details) -> str:

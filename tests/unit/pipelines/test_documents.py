@@ -343,7 +343,7 @@ def own_document(action: str, details: dict[str, Any]) -> dict[str, Any]:
             {"version": "0.1.0", "pid": 7, "inputs": ["docker", "engine"]},
             "The collector started: version 0.1.0, inputs: docker, engine",
         ),
-        ("stop", {"version": "0.1.0", "ran_seconds": 12.3}, "The collector was told to stop, and did, after 12.3 s"),
+        ("stop", {"version": "0.1.0", "ran_seconds": 12.3}, "The collector was told to stop after 12.3 s"),
         (
             "key_export",
             {"file": "verification.key"},
