@@ -37,9 +37,6 @@ from collector.inputs.tls_listener import TlsListener, taken_over
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
 
-UNACKED_LIMIT_BYTES: Final = 32 << 20
-"""What one connection may have in the journal's hands; a single message may be larger."""
-
 LOOK_INTERVAL_S: Final = 5.0
 """How often connections are looked at that may be stuck or idle."""
 
@@ -68,7 +65,6 @@ class ForwardInput:
         blocks: Blocks,
         collector: str,
         places: Places | None = None,
-        unacked_limit_bytes: int = UNACKED_LIMIT_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -77,7 +73,6 @@ class ForwardInput:
         self.refusals = Refusals(name, clock)
         self.journal = journal
         self.blocks = blocks
-        self.unacked_limit_bytes = unacked_limit_bytes
         self.pressed = journal.full
         self.connections: set[ForwardConnection] = set()
         self.proof: Proof | None = None
