@@ -96,8 +96,8 @@ class Housekeeping:
 
     def tell_journal(self) -> None:
         """Say whether the journal takes what comes."""
-        if self._journal.unopened:
-            self._context.unhealthy("journal", f"takes nothing: {self._journal.unopened}; senders wait")
+        if self._journal.room.unopened:
+            self._context.unhealthy("journal", f"takes nothing: {self._journal.room.unopened}; senders wait")
         elif self._journal.full:
             self._context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
         else:
@@ -153,6 +153,6 @@ class Housekeeping:
         telemetry.set_total(telemetry.JOURNAL_FAILURES, appended.failures)
         telemetry.set_total(telemetry.JOURNAL_RESENDS, self._recogniser.recognised)
         telemetry.JOURNAL_REMEMBERED.set(self._recogniser.remembered)
-        telemetry.JOURNAL_IN_FLIGHT.set(self._journal.in_flight_bytes)
-        telemetry.JOURNAL_DISK.set(self._journal.disk_bytes)
+        telemetry.JOURNAL_IN_FLIGHT.set(self._journal.room.in_flight_bytes)
+        telemetry.JOURNAL_DISK.set(self._journal.room.disk_bytes)
         telemetry.JOURNAL_FULL.set(self._journal.full)

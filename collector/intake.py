@@ -73,7 +73,7 @@ async def main(context: Context) -> None:
         for name, options in config.inputs.items()
     ]
     for each in inputs:
-        journal.on_pressure(each.press)
+        journal.room.on_pressure(each.press)
     house = Housekeeping(context, journal, recogniser, inputs)
     try:
         await internal.start()
