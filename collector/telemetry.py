@@ -140,10 +140,13 @@ JOURNAL_IN_FLIGHT: Final = _intake.gauge(
 JOURNAL_DISK: Final = _intake.gauge(
     "journal_disk_bytes", "Bytes of the journal on disk. Rising: an output lags; see the worker's lag."
 )
+JOURNAL_LIMIT: Final = _intake.gauge(
+    "journal_limit_bytes", "`journal.limit`: when the journal's bytes on disk come near it, senders wait."
+)
 JOURNAL_FULL: Final = _intake.gauge(
     "journal_full",
-    "1 while the journal takes nothing, because its limit is reached or the disk is full: senders wait. Bring the "
-    "output that lags back, or raise journal.limit.",
+    "1 while the journal takes nothing, because its limit is reached or the disk is full: senders wait. The "
+    "log and /health/ready name who holds it: bring that output back, or raise journal.limit.",
 )
 
 WORKER_FRAMES: Final = _worker.counter(

@@ -9,8 +9,9 @@ import click
 import msgspec
 
 from collector.audit import leave_record
-from collector.commands.terminal import instant_text, size_text
+from collector.commands.terminal import instant_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
+from collector.config_values import size_text
 from collector.errors import DataDirError
 from collector.journal.cursors import cursors, forget_cursor
 from collector.journal.survey import NOTHING_SETTLED, ConsumerFacts, Survey, survey

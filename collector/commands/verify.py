@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from collector.audit import leave_record
-from collector.commands.terminal import instant_text, size_text
+from collector.commands.terminal import instant_text
+from collector.config_values import size_text
 from collector.errors import DataDirError, UnreachableError, sentence_of
 from collector.evidence.verdict import Finding, Verdict
 from collector.evidence.verify import Verifier

@@ -23,7 +23,7 @@ from typing import Final, cast
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.input import Appender, Counts
-from collector.inputs.peers import Peer, Peers, Places
+from collector.inputs.peers import Peer, Peers, Places, Traffic
 from collector.inputs.proof import Proof
 from collector.inputs.refusals import Refusals
 from collector.inputs.sockets import (
@@ -176,11 +176,17 @@ class ForwardInput:
         self.counts.unproven += 1
         self.refusals.failed(peer, reason, claimed)
 
+    def traffic(self) -> Traffic:
+        """Return what came of late, and who sent most of it."""
+        return self._peers.traffic()
+
     def tick(self) -> None:
         """Look after connections that are silent or stuck."""
         self.now_s = self._clock()
         if self.now_s - self._looked_s < LOOK_INTERVAL_S:
             return
+        if not self.pressed:
+            self._peers.age(self.now_s - self._looked_s)
         self._looked_s = self.now_s
         for connection in [each for each in self.connections if each.is_stalled(self.options.stall_timeout)]:
             self.counts.stalled += 1

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from collector.inputs.peers import Traffic
 from collector.inputs.refusals import Refusals
 from collector.journal.entry import Entry
 
@@ -78,6 +79,9 @@ class Input(Protocol):
     @property
     def refusals(self) -> Refusals:
         """Peers that failed to prove who they are."""
+
+    def traffic(self) -> Traffic:
+        """Return what came of late, and who sent most of it; while senders wait it stays as it is."""
 
     def tick(self) -> None:
         """Look after connections that are silent or stuck; called once a second."""

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from collector.company import Company
 from collector.inputs.sockets import neighbours_of
@@ -17,12 +17,25 @@ MESSAGE_BYTES: Final = 2 << 10
 """What a message counts for beside its bytes: a flood of tiny ones is no less work."""
 
 
+TRAFFIC_HALF_LIFE_S: Final = 60.0
+"""What a peer sent counts half as much after so long, where it is asked who sent most of late."""
+
+
+class Traffic(NamedTuple):
+    """Bytes of late: of all peers that are connected, and of the one that sent most."""
+
+    bytes: float
+    busiest: str
+    busiest_bytes: float
+
+
 class Peer:
-    """One peer that has connections."""
+    """One peer that has connections; `late_bytes` is what came from it of late."""
 
     def __init__(self, name: str, blocks: Blocks, company: Company, *, rate_bytes_per_s: int) -> None:
         self.blocks = PeerBlocks(blocks)
         self.connections = 0
+        self.late_bytes = 0.0
         self._name = name
         self._company = company
         self._rate_bytes_per_s = rate_bytes_per_s
@@ -36,6 +49,7 @@ class Peer:
         has nobody to wait for.
         """
         now_s = asyncio.get_running_loop().time()
+        self.late_bytes += count
         self._company.heard(self._name, now_s)
         if self._company.is_alone(now_s):
             return False
@@ -123,6 +137,18 @@ class Peers:
         self.connections += 1
         self._places.left -= 1
         return ""
+
+    def age(self, seconds: float) -> None:
+        """Let what was sent before count for less."""
+        part = 0.5 ** (seconds / TRAFFIC_HALF_LIFE_S)
+        for peer in self._peers.values():
+            peer.late_bytes *= part
+
+    def traffic(self) -> Traffic:
+        """Return what came of late, and who sent most of it."""
+        total_bytes = sum(peer.late_bytes for peer in self._peers.values())
+        busiest, peer = max(self._peers.items(), key=lambda each: each[1].late_bytes, default=("", None))
+        return Traffic(total_bytes, busiest, peer.late_bytes if peer is not None else 0.0)
 
     def leave(self, name: str) -> None:
         """Forget a connection that was admitted."""

@@ -49,6 +49,16 @@ class Room:
         return self.is_stuck or self._near_limit
 
     @property
+    def limit_bytes(self) -> int:
+        """What all segments together may take."""
+        return self._options.limit_bytes
+
+    @property
+    def disk_free_bytes(self) -> int:
+        """What the disk still takes, the reserve included."""
+        return free_bytes(self._directory)
+
+    @property
     def spare_bytes(self) -> int:
         """How much of the archive has to go, so that nobody has to wait for what all consumers have passed."""
         options = self._options

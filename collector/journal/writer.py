@@ -22,6 +22,7 @@ from collector.journal.entry import Buffer, Entry, Receipt
 from collector.journal.fair_queue import FairQueue
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
+from collector.journal.holders import Holders, holders
 from collector.journal.lock import take_lock
 from collector.journal.options import JournalOptions
 from collector.journal.receipts import Pending, answer
@@ -123,6 +124,10 @@ class Journal:
     def full(self) -> bool:
         """Whether the limit is reached or the disk takes no more: senders wait until there is room again."""
         return self.room.full
+
+    def holders(self) -> Holders:
+        """Return which consumers hold most of it; raise DataDirError, OSError."""
+        return holders(self._directory, self._options.consumers)
 
     def last_produced(self, name: str) -> Producer | None:
         """Return the last durable triple of an internal producer."""

@@ -13,6 +13,7 @@ from collector.config import Config, ForwardInputConfig
 from collector.housekeeping import Housekeeping
 from collector.inputs.forward import ForwardInput
 from collector.inputs.refusals import FAILURES_LIMIT
+from collector.journal.cursors import write_cursor
 from collector.journal.recogniser import Recogniser
 from collector.journal.resend_index import FOLDER, index_files
 from collector.role import Context
@@ -69,6 +70,47 @@ async def test_an_index_that_was_not_written_was_told_every_second(
     house.close()
 
     assert running.recogniser.index_failures == _told(capsys, "resend_index_not_written") == 1
+
+
+async def test_a_full_journal_names_who_holds_it_and_who_fills_it_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In readiness as long as it lasts, in the log at its beginning and its end."""
+    options = {"limit_bytes": 64 << 10, "in_flight_limit_bytes": 4 << 10, "segment_bytes": 8 << 10}
+    journal = open_journal(tmp_path, consumers=frozenset({"elastic"}), **options)
+    context = FakeContext(Config(), tmp_path)
+    forward = ForwardInput(name="docker", options=ForwardInputConfig(), journal=journal, blocks=Blocks(), collector="c")
+    recogniser = Recogniser(journal, tmp_path / "journal")
+    house = Housekeeping(cast(Context, context), journal, recogniser, [forward])
+    assert forward.admit("192.0.2.7")
+    forward.peer("192.0.2.7").spend(1000, 1)
+    while not journal.full:
+        await journal.append(entry_of(bytes(2000)))
+
+    for _ in range(5):
+        house.tell_journal()
+    reason = context.health["journal"]
+    write_cursor(tmp_path / "journal", "elastic", journal.durable.position)
+    journal.reclaim(wait=True)
+    house.tell_journal()
+
+    used = journal_bytes_text(reason)
+    assert reason == (
+        f"full: {used} of 64 KiB; {used} of it wait for output elastic; "
+        "100% of what came of late is from 192.0.2.7 by input docker; senders wait"
+    )
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    full, has_room = (each for each in told if each["event"].startswith("journal_"))
+    assert (full["event"], full["wait_for"], full["limit_bytes"]) == ("journal_full", ["elastic"], 64 << 10)
+    assert full["used_bytes"] == full["waiting_bytes"] > has_room["used_bytes"]
+    assert (has_room["event"], context.health["journal"]) == ("journal_has_room", "")
+    await journal.close()
+    recogniser.close()
+
+
+def journal_bytes_text(reason: str) -> str:
+    """The figure in use, which depends on how the frames came out."""
+    return reason.removeprefix("full: ").partition(" of ")[0]
 
 
 async def test_a_peer_that_is_not_listened_to_has_a_record_of_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from collector.inputs.peers import MESSAGE_BYTES, TURN_S, Peers, Places
+from collector.inputs.peers import MESSAGE_BYTES, TRAFFIC_HALF_LIFE_S, TURN_S, Peers, Places, Traffic
 from collector.wire.blocks import Blocks
 
 RATE_BYTES_PER_S = 1 << 20
@@ -41,6 +41,22 @@ def test_addresses_of_one_network_are_one_peer() -> None:
     assert peers.admit("2001:db8::ffff") == "too many of one peer"
     peers.leave("2001:db8::2")
     assert peers.admit("2001:db8::ffff") == ""
+
+
+async def test_who_sent_most_of_late_is_known() -> None:
+    """When the journal is full the operator asks who fills it; what was sent long ago counts for little."""
+    peers = peers_of("192.0.2.1", "192.0.2.2")
+    assert peers.traffic().bytes == 0
+    peers["192.0.2.1"].spend(600, 1)
+    peers["192.0.2.2"].spend(200, 1)
+    assert peers.traffic() == Traffic(800.0, "192.0.2.1", 600.0)
+
+    peers.age(2 * TRAFFIC_HALF_LIFE_S)
+    peers["192.0.2.2"].spend(50, 1)
+    assert peers.traffic() == Traffic(250.0, "192.0.2.1", 150.0)
+    peers.leave("192.0.2.1")
+
+    assert peers.traffic() == Traffic(100.0, "192.0.2.2", 100.0)
 
 
 def test_inputs_share_the_files_that_the_process_may_open() -> None:
