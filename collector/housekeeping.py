@@ -148,7 +148,6 @@ class Housekeeping:
             telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(counts.connections)
             for counter, total in (
                 (telemetry.INPUT_CONNECTIONS_TOTAL, counts.connections_total),
-                (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
                 (telemetry.INPUT_UNFINISHED, counts.unfinished),
                 (telemetry.INPUT_BYTES, counts.bytes),
                 (telemetry.INPUT_MESSAGES, counts.messages),
@@ -162,8 +161,12 @@ class Housekeeping:
                 (telemetry.INPUT_IDLE, counts.idle),
             ):
                 telemetry.set_total(counter.labels(input=each.name), total)
-            for reason, total in counts.broken.items():
-                telemetry.set_total(telemetry.INPUT_BROKEN.labels(input=each.name, reason=reason), total)
+            for metric, totals in (
+                (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
+                (telemetry.INPUT_BROKEN, counts.broken),
+            ):
+                for reason, total in totals.items():
+                    telemetry.set_total(metric.labels(input=each.name, reason=reason), total)
         appended = self._journal.appended
         telemetry.set_total(telemetry.JOURNAL_FRAMES, appended.frames)
         telemetry.set_total(telemetry.JOURNAL_BYTES, appended.bytes)

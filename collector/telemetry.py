@@ -56,8 +56,10 @@ INPUT_CONNECTIONS_TOTAL: Final = _intake.counter(
 )
 INPUT_CONNECTIONS_REFUSED: Final = _intake.counter(
     "connections_refused",
-    "Connections closed at once because too many were open. Raise the input's limit or add a collector.",
+    "Connections closed at once by reason. `limit`: raise the input's, or add a collector; `peer`: one address has too "
+    "many; `files`: raise `ulimit -n`; `handshakes`: of a peer too many failed, see the audit records `block`.",
     "input",
+    "reason",
 )
 INPUT_BROKEN: Final = _intake.counter(
     "connections_broken",

@@ -23,7 +23,7 @@ from typing import Final, cast
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.input import Appender, Counts
-from collector.inputs.peers import Peer, Peers, Places, Traffic
+from collector.inputs.peers import REASONS, Peer, Peers, Places, Traffic
 from collector.inputs.proof import Proof
 from collector.inputs.refusals import Refusals
 from collector.inputs.sockets import (
@@ -151,10 +151,10 @@ class ForwardInput:
     def admit(self, peer: str) -> bool:
         """Note a new connection of a peer; False when it is one too many."""
         self.counts.connections_total += 1
-        reason = "too many failed handshakes" if self.refusals.blocks(peer) else self._peers.admit(peer)
-        if reason:
-            self.counts.connections_refused += 1
-            logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=reason)
+        refused = "handshakes" if self.refusals.blocks(peer) else self._peers.admit(peer)
+        if refused is not None:
+            self.counts.connections_refused[refused] += 1
+            logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=REASONS[refused])
             return False
         self.counts.connections = self._peers.connections
         self._idle.clear()

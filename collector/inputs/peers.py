@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple
 
 from collector.company import Company
 from collector.inputs.sockets import neighbours_of
@@ -19,6 +19,17 @@ MESSAGE_BYTES: Final = 2 << 10
 
 TRAFFIC_HALF_LIFE_S: Final = 60.0
 """What a peer sent counts half as much after so long, where it is asked who sent most of late."""
+
+
+NotAdmitted = Literal["limit", "files", "peer", "handshakes"]
+
+REASONS: Final[Mapping[NotAdmitted, str]] = {
+    "limit": "too many",
+    "files": "too many for the files that the process may open: see ulimit -n",
+    "peer": "too many of one peer",
+    "handshakes": "too many failed handshakes",
+}
+"""Why a connection is closed at once: as metrics name it, and for people."""
 
 
 class Traffic(NamedTuple):
@@ -120,23 +131,23 @@ class Peers:
         """How many peers there are."""
         return len(self._peers)
 
-    def admit(self, name: str) -> str:
+    def admit(self, name: str) -> NotAdmitted | None:
         """Note a new connection of a peer; return why not when it is one too many."""
         name = neighbours_of(name)
         peer = self._peers.get(name)
         if self.connections >= self._limit:
-            return "too many"
+            return "limit"
         if self._places.left <= 0:
-            return "too many for the files that the process may open: see ulimit -n"
+            return "files"
         if peer is None:
             peer = Peer(name, self._blocks, self._company, rate_bytes_per_s=self._rate_bytes_per_s)
             self._peers[name] = peer
         elif peer.connections >= self._limit_per_peer:
-            return "too many of one peer"
+            return "peer"
         peer.connections += 1
         self.connections += 1
         self._places.left -= 1
-        return ""
+        return None
 
     def age(self, seconds: float) -> None:
         """Let what was sent before count for less."""

@@ -252,7 +252,7 @@ async def test_who_fails_too_often_is_not_listened_to(secret: Callable[[bytes], 
         with pytest.raises(ConnectionError):
             await with_handshake(plain, key=KEY)()
 
-        assert forward.counts.connections_refused == 1
+        assert forward.counts.connections_refused["handshakes"] == 1
 
 
 async def test_who_says_nothing_is_disconnected_in_time(secret: Callable[[bytes], Secret], files: TlsConfig) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from collector import housekeeping
+from collector import housekeeping, telemetry
 from collector.config import Config, ForwardInputConfig
 from collector.housekeeping import Housekeeping
 from collector.inputs.forward import ForwardInput
@@ -111,6 +111,23 @@ async def test_a_full_journal_names_who_holds_it_and_who_fills_it_once(
 def journal_bytes_text(reason: str) -> str:
     """The figure in use, which depends on how the frames came out."""
     return reason.removeprefix("full: ").partition(" of ")[0]
+
+
+async def test_refused_connections_are_counted_by_reason(tmp_path: Path) -> None:
+    """What is to be done about them differs; every reason has its sample from the start."""
+    running = Intake(tmp_path, open_journal(tmp_path))
+    options = ForwardInputConfig(connection_limit=1)
+    forward = ForwardInput(name="refusing", options=options, journal=running.recogniser, blocks=Blocks(), collector="c")
+    house = Housekeeping(cast(Context, None), running.journal, running.recogniser, [forward])
+    assert [forward.admit("192.0.2.7"), forward.admit("192.0.2.8")] == [True, False]
+
+    house.close()
+    await running.close()
+
+    (metric,) = telemetry.INPUT_CONNECTIONS_REFUSED.collect()
+    samples = [each for each in metric.samples if each.labels["input"] == "refusing"]
+    totals = {each.labels["reason"]: each.value for each in samples if each.name.endswith("_total")}
+    assert totals == {"limit": 1, "files": 0, "peer": 0, "handshakes": 0}
 
 
 async def test_a_peer_that_is_not_listened_to_has_a_record_of_it(tmp_path: Path) -> None:
