@@ -1,5 +1,6 @@
 """`tidewaiter journal`: what stands in the journal, who holds it, and letting go of a consumer that is no more."""
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from collector.audit import leave_record
 from collector.commands.terminal import instant_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
 from collector.config_values import size_text
-from collector.errors import DataDirError
+from collector.data_dir import holder_of
+from collector.errors import DataDirError, UnreachableError
 from collector.journal.cursors import cursors, forget_cursor
 from collector.journal.survey import NOTHING_SETTLED, ConsumerFacts, Survey, survey
 from collector.logs import escaped
@@ -43,11 +45,12 @@ def info(ctx: click.Context, *, as_json: bool) -> None:
 
 @journal.command(short_help="Let go of an output that is no more.")
 @click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def forget(ctx: click.Context, *, name: str) -> None:
+def forget(ctx: click.Context, *, name: str, yes: bool) -> None:
     """Remove the cursor of the output NAME, which the configuration no longer has: it holds the journal no more.
 
-    What it had not delivered is not delivered to it any more. The journal records that.
+    Says how much it had not delivered, which is not delivered to it any more, and asks. The journal records that.
     """
     config: Config = ctx.obj.load().config
     directory = Path(config.data_dir) / "journal"
@@ -59,9 +62,49 @@ def forget(ctx: click.Context, *, name: str) -> None:
     if position is None:
         others = ", ".join(strangers(config)) or "none"
         raise click.UsageError(f"nothing is held for an output {name!r}; outputs that can be forgotten: {others}")
-    leave_record(Path(config.data_dir), "forget", {"output": name, "position": position._asdict()})
+    left = _left_by(directory, name)
+    click.echo(_loss(name, left))
+    holder = holder_of(Path(config.data_dir))
+    if holder is not None:
+        click.echo(
+            f"warning: a collector runs here (pid {holder}): if it still has output {name}, it goes on with it; "
+            "restart it first",
+            err=True,
+        )
+    if not yes:
+        if not is_asked():
+            raise click.UsageError("nobody can be asked here: say --yes")
+        click.confirm(f"Let go of {name}?", abort=True)
+    details: dict[str, Any] = {"output": name, "position": position._asdict()}
+    if left is not None:
+        details |= {"records": left.records, "frames": left.frames, "bytes": left.bytes}
+    leave_record(Path(config.data_dir), "forget", details)
     forget_cursor(directory, name)
     click.echo(f"forgotten: {name}")
+
+
+def is_asked() -> bool:
+    """Tell whether somebody sits there who can be asked."""
+    return sys.stdin.isatty()
+
+
+def _left_by(directory: Path, name: str) -> ConsumerFacts | None:
+    """Return what a consumer has not settled; None where no segment can be read."""
+    try:
+        return next(each for each in survey(directory).consumers if each.name == name)
+    except UnreachableError:
+        return None
+
+
+def _loss(name: str, left: ConsumerFacts | None) -> str:
+    if left is None:
+        return f"output {name}: no segment can be read, so what it had not settled is not known"
+    if not left.frames:
+        return f"output {name} had settled all that stands in the journal"
+    return (
+        f"output {name} had not settled {left.records:,} record{'' if left.records == 1 else 's'} "
+        f"({left.frames:,} frame{'' if left.frames == 1 else 's'}, {size_text(left.bytes)}): they will not reach it"
+    )
 
 
 def consumers_of(config: Config) -> set[str]:
