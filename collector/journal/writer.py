@@ -27,7 +27,7 @@ from collector.journal.lock import take_lock
 from collector.journal.options import JournalOptions
 from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
-from collector.journal.recovery import recover
+from collector.journal.recovery import recover, remove_empty
 from collector.journal.room import Room
 from collector.journal.seals import Anchor
 from collector.journal.segment_file import stored_bytes
@@ -83,6 +83,7 @@ class Journal:
             self.is_new = continuation.before is None
             if self.is_new:
                 self._committer.begin()
+            remove_empty(directory, continuation)
             disk_bytes = sum(stored_bytes(directory, name) for name in segment_files(directory))
             self.room = Room(directory, options, disk_bytes=disk_bytes)
             on_failure.pop_all()
