@@ -28,7 +28,6 @@ class Giver(Protocol):
     options: ForwardInputConfig
     counts: Counts
     journal: Appender
-    unacked_limit_bytes: int
 
 
 class InHand:
@@ -61,9 +60,7 @@ class InHand:
         """
         unacked_bytes, giver = self._unacked_bytes, self._giver
         return unacked_bytes > 0 and (
-            unacked_bytes >= giver.unacked_limit_bytes
-            or self._acks_bytes >= ACKS_LIMIT_BYTES
-            or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
+            self._acks_bytes >= ACKS_LIMIT_BYTES or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
         )
 
     def submit(self, on_receipt: Callable[[], None]) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, NamedTuple
 
 from collector.company import Company
 from collector.inputs.sockets import neighbours_of
@@ -17,12 +17,36 @@ MESSAGE_BYTES: Final = 2 << 10
 """What a message counts for beside its bytes: a flood of tiny ones is no less work."""
 
 
+TRAFFIC_HALF_LIFE_S: Final = 60.0
+"""What a peer sent counts half as much after so long, where it is asked who sent most of late."""
+
+
+NotAdmitted = Literal["limit", "files", "peer", "handshakes"]
+
+REASONS: Final[Mapping[NotAdmitted, str]] = {
+    "limit": "too many",
+    "files": "too many for the files that the process may open: see ulimit -n",
+    "peer": "too many of one peer",
+    "handshakes": "too many failed handshakes",
+}
+"""Why a connection is closed at once: as metrics name it, and for people."""
+
+
+class Traffic(NamedTuple):
+    """Bytes of late: of all peers that are connected, and of the one that sent most."""
+
+    bytes: float
+    busiest: str
+    busiest_bytes: float
+
+
 class Peer:
-    """One peer that has connections."""
+    """One peer that has connections; `late_bytes` is what came from it of late."""
 
     def __init__(self, name: str, blocks: Blocks, company: Company, *, rate_bytes_per_s: int) -> None:
         self.blocks = PeerBlocks(blocks)
         self.connections = 0
+        self.late_bytes = 0.0
         self._name = name
         self._company = company
         self._rate_bytes_per_s = rate_bytes_per_s
@@ -36,6 +60,7 @@ class Peer:
         has nobody to wait for.
         """
         now_s = asyncio.get_running_loop().time()
+        self.late_bytes += count
         self._company.heard(self._name, now_s)
         if self._company.is_alone(now_s):
             return False
@@ -106,23 +131,35 @@ class Peers:
         """How many peers there are."""
         return len(self._peers)
 
-    def admit(self, name: str) -> str:
+    def admit(self, name: str) -> NotAdmitted | None:
         """Note a new connection of a peer; return why not when it is one too many."""
         name = neighbours_of(name)
         peer = self._peers.get(name)
         if self.connections >= self._limit:
-            return "too many"
+            return "limit"
         if self._places.left <= 0:
-            return "too many for the files that the process may open: see ulimit -n"
+            return "files"
         if peer is None:
             peer = Peer(name, self._blocks, self._company, rate_bytes_per_s=self._rate_bytes_per_s)
             self._peers[name] = peer
         elif peer.connections >= self._limit_per_peer:
-            return "too many of one peer"
+            return "peer"
         peer.connections += 1
         self.connections += 1
         self._places.left -= 1
-        return ""
+        return None
+
+    def age(self, seconds: float) -> None:
+        """Let what was sent before count for less."""
+        part = 0.5 ** (seconds / TRAFFIC_HALF_LIFE_S)
+        for peer in self._peers.values():
+            peer.late_bytes *= part
+
+    def traffic(self) -> Traffic:
+        """Return what came of late, and who sent most of it."""
+        total_bytes = sum(peer.late_bytes for peer in self._peers.values())
+        busiest, peer = max(self._peers.items(), key=lambda each: each[1].late_bytes, default=("", None))
+        return Traffic(total_bytes, busiest, peer.late_bytes if peer is not None else 0.0)
 
     def leave(self, name: str) -> None:
         """Forget a connection that was admitted."""

@@ -155,7 +155,7 @@ async def test_whatever_peers_do_while_they_wait_for_their_turn(
         authority.configure_trust(context)
     journal = CrampedJournal(chance)
     options: dict[str, Any] = {"tls": files} if tls else {}
-    async with listening(journal, unacked_limit_bytes=60_000, **options) as forward, asyncio.timeout(100):
+    async with listening(journal, **options) as forward, asyncio.timeout(100):
         syncing = asyncio.create_task(journal.keep_syncing())
         for turn in range(ROUNDS):
             sessions = [Session(turn * SESSIONS + number, chance) for number in range(SESSIONS)]
@@ -179,7 +179,7 @@ async def test_a_drain_while_peers_wait_for_their_turn(*, tls: bool, files: TlsC
     options: dict[str, Any] = {"tls": files} if tls else {}
     for turn in range(6):
         journal = CrampedJournal(chance)
-        async with listening(journal, unacked_limit_bytes=60_000, **options) as forward, asyncio.timeout(TIMEOUT_S):
+        async with listening(journal, **options) as forward, asyncio.timeout(TIMEOUT_S):
             syncing = asyncio.create_task(journal.keep_syncing())
             sessions = [Session(turn * SESSIONS + number, chance) for number in range(SESSIONS)]
             for session in sessions:
@@ -274,6 +274,7 @@ async def test_who_does_not_read_has_few_acknowledgements_due() -> None:
 async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:
     """Whole messages behind the one that failed kept its place taken for ever, as did one in a receipt's wake."""
     journal = MoodyJournal()
+    journal.room = 0
     submit = journal.submit
 
     def fail_at(entry: Entry, on_receipt: Callable[[], None]) -> None:
@@ -283,7 +284,7 @@ async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:
 
     journal.submit = fail_at  # type: ignore[method-assign]
     for stream in (packed("bad") + packed("behind"), packed("x") + packed("bad") + packed("behind")):
-        async with listening(journal, unacked_limit_bytes=1) as forward, asyncio.timeout(TIMEOUT_S):
+        async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
             reader, writer = await connect(forward)
             other_reader, other = await connect(forward)
             writer.write(stream)

@@ -195,6 +195,6 @@ async def test_what_waited_for_its_share_is_answered_when_the_disk_fails(tmp_pat
 
     async with asyncio.timeout(10):
         assert set(await asyncio.gather(*receipts)) == {Receipt.RETRY}
-    assert journal.in_flight_bytes == 0
+    assert journal.room.in_flight_bytes == 0
     gate.errors.clear()
     await journal.close()
