@@ -78,7 +78,7 @@ class ForwardInput:
         self.refusals = Refusals(name, clock)
         self.journal = journal
         self.blocks = blocks
-        self.inflater = Inflater()
+        self.inflater = Inflater(lambda: journal.room_bytes)
         self.unacked_limit_bytes = unacked_limit_bytes
         self.pressed = journal.full
         self.connections: set[ForwardConnection] = set()

@@ -140,7 +140,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def _identify(self, origin: Origin) -> None:
         self._origin = origin
-        self._hand = InHand(self._owner, origin)
+        self._hand = InHand(self._owner, origin, self._peer)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from collector.config import ForwardInputConfig
-from collector.inputs.inflater import Inflater
+from collector.inputs.inflater import Inflater, Payer
 from collector.inputs.input import Appender, Counts
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.entry import Entry, Receipt
@@ -41,7 +41,7 @@ class InHand:
     which there is no room yet.
     """
 
-    def __init__(self, giver: Giver, origin: Origin) -> None:
+    def __init__(self, giver: Giver, origin: Origin, peer: Payer) -> None:
         self.refused = False
         self.waiting: deque[ForwardMessage] = deque()
         self._giver = giver
@@ -49,6 +49,7 @@ class InHand:
         self._unacked_bytes = 0
         self._acks_bytes = 0
         self._origin = origin
+        self._peer = peer
         self._sender = SenderConnection(client_of(origin))
         self._inflation: tuple[Inflation, asyncio.Future[None]] | None = None
         self._given_up = False
@@ -102,7 +103,7 @@ class InHand:
         if inflation.is_quick():
             inflation.end()
             return True
-        done = self._giver.inflater.submit(self._origin.peer, inflation.run)
+        done = self._giver.inflater.submit(self._peer, inflation.run)
         self._inflation = inflation, done
         done.add_done_callback(lambda _: on_receipt())
         return False

@@ -1,6 +1,5 @@
 """What the Forward decoder hands on: a message as its sender delimited it, perhaps still compressed."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -70,10 +69,13 @@ class Inflation:
             pass
         return True
 
-    def run(self) -> None:
-        """Do it, in any thread."""
-        with contextlib.suppress(InflateError):
+    def run(self) -> int:
+        """Do it, in any thread; return how many bytes were made, at most."""
+        try:
             self._inflate(self._limit_bytes)
+        except InflateError:
+            return self._limit_bytes
+        return sum(map(len, self._buffers or ()))
 
     def _inflate(self, limit_bytes: int) -> None:
         self._buffers = inflate(self._compressed, self.message.compressed, limit_bytes=limit_bytes)

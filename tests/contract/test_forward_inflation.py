@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import msgpack
 
 from collector.inputs.forward import ForwardInput
-from collector.inputs.inflater import Inflater
+from collector.inputs.inflater import Inflater, Payer
 from collector.testing.forward_inputs import (
     ENTRY,
     TIMEOUT_S,
@@ -33,11 +33,11 @@ def compressed(chunk: str, plain: bytes) -> bytes:
 class Failing(Inflater):
     """One that has no memory."""
 
-    def submit(self, peer: str, work: Callable[[], None]) -> "asyncio.Future[None]":
+    def submit(self, peer: Payer, work: Callable[[], int]) -> "asyncio.Future[None]":
         """Fail."""
         return super().submit(peer, self.fail)
 
-    def fail(self) -> None:
+    def fail(self) -> int:
         """Fail."""
         raise MemoryError
 
@@ -47,15 +47,18 @@ async def busy(journal: MoodyJournal) -> AsyncIterator[tuple[ForwardInput, threa
     """An input that inflates something for somebody else until it is told to go on."""
     go_on = threading.Event()
 
-    def wait() -> None:
+    def wait() -> int:
         assert go_on.wait(TIMEOUT_S)
+        return 0
 
     async with listening(journal, message_limit=64 << 20) as forward, asyncio.timeout(TIMEOUT_S):
-        forward.inflater.submit("192.0.2.66", wait)
+        forward.admit("192.0.2.66")
+        forward.inflater.submit(forward.peer("192.0.2.66"), wait)
         try:
             yield forward, go_on
         finally:
             go_on.set()
+            forward.leave("192.0.2.66")
 
 
 async def sent(forward: ForwardInput, content: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -93,7 +96,7 @@ async def test_what_is_being_inflated_is_kept_when_its_sender_has_gone() -> None
         reset(writer)
         await asyncio.sleep(0)
         go_on.set()
-        await until(lambda: forward.counts.connections == 0)
+        await until(lambda: forward.counts.connections == 1)
 
         assert [entry.payload for entry in journal.durable] == [LARGE]
         assert forward.blocks.receiving_bytes == 0
@@ -109,7 +112,7 @@ async def test_a_message_behind_a_refused_one_is_not_kept() -> None:
         go_on.set()
 
         assert await reader.read() == b""
-        await until(lambda: forward.counts.connections == 0)
+        await until(lambda: forward.counts.connections == 1)
         assert forward.counts.messages == 1
         writer.close()
 
@@ -119,7 +122,7 @@ async def test_a_fault_while_inflating_ends_that_connection_only() -> None:
     journal = MoodyJournal()
     async with busy(journal) as (forward, go_on):
         go_on.set()
-        forward.inflater, working = Failing(), forward.inflater
+        forward.inflater, working = Failing(lambda: journal.room_bytes), forward.inflater
         reader, writer = await sent(forward, compressed("large", LARGE))
 
         assert await reader.read() == b""

@@ -6,9 +6,25 @@ from collections.abc import Callable
 
 import pytest
 
-from collector.inputs.inflater import Inflater
+from collector.inputs.inflater import ROOM_BYTES, Inflater
 
 TIMEOUT_S = 10
+MADE_BYTES = 7
+
+
+class Payer:
+    """A peer that pays for each message with a time of its own."""
+
+    def __init__(self) -> None:
+        self.paid_until_s = 0.0
+        self.cost_s = 0.0
+        self.spent = 0
+
+    def spend(self, count: int, messages: int) -> bool:
+        """Take note."""
+        self.spent += count
+        self.paid_until_s = asyncio.get_running_loop().time() + self.cost_s
+        return False
 
 
 class Order:
@@ -20,24 +36,25 @@ class Order:
         self.at_once = 0
         self.most_at_once = 0
 
-    def work(self, name: str) -> Callable[[], None]:
+    def work(self, name: str) -> Callable[[], int]:
         """Work that is noted under a name."""
 
-        def run() -> None:
+        def run() -> int:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             assert self.go_on.wait(TIMEOUT_S)
             self.done.append(name)
             self.at_once -= 1
+            return MADE_BYTES
 
         return run
 
 
 async def test_each_peer_has_its_turn() -> None:
     """Who has one message waits for one of the other, whatever that has waiting; one is done at a time."""
-    inflater, order = Inflater(), Order()
-    waiting = [inflater.submit("192.0.2.66", order.work(f"flood {number}")) for number in range(3)]
-    waiting.append(inflater.submit("192.0.2.7", order.work("quiet")))
+    inflater, order, flooder = Inflater(lambda: ROOM_BYTES), Order(), Payer()
+    waiting = [inflater.submit(flooder, order.work(f"flood {number}")) for number in range(3)]
+    waiting.append(inflater.submit(Payer(), order.work("quiet")))
     order.go_on.set()
     await asyncio.gather(*waiting)
 
@@ -46,22 +63,43 @@ async def test_each_peer_has_its_turn() -> None:
     inflater.close()
 
 
-async def test_neighbours_are_one_peer() -> None:
-    """Who has an IPv6 network has as many addresses as he likes, and one turn."""
-    inflater, order = Inflater(), Order()
-    waiting = [inflater.submit(f"2001:db8::{number}", order.work(f"flood {number}")) for number in range(3)]
-    waiting.append(inflater.submit("192.0.2.7", order.work("quiet")))
+async def test_what_is_inflated_counts_as_read_of_its_peer() -> None:
+    """Who is ahead of his rate waits until that is paid; others do not."""
+    inflater, order, flooder = Inflater(lambda: ROOM_BYTES), Order(), Payer()
+    flooder.cost_s = 3600.0
+    waiting = [inflater.submit(flooder, order.work(f"flood {number}")) for number in range(2)]
     order.go_on.set()
-    await asyncio.gather(*waiting)
+    await waiting[0]
+    await asyncio.gather(*(inflater.submit(Payer(), order.work(f"quiet {number}")) for number in range(2)))
+    flooder.paid_until_s = 0.0
+    await waiting[1]
 
-    assert order.done == ["flood 0", "flood 1", "quiet", "flood 2"]
+    assert order.done == ["flood 0", "quiet 0", "quiet 1", "flood 1"]
+    assert flooder.spent == 2 * MADE_BYTES
+    inflater.close()
+
+
+async def test_nothing_is_begun_without_room() -> None:
+    """What is inflated already has to be written first."""
+    order = Order()
+    order.go_on.set()
+    done_when_asked: list[int] = []
+
+    def room_bytes() -> int:
+        done_when_asked.append(len(order.done))
+        return ROOM_BYTES if len(done_when_asked) == 3 else ROOM_BYTES - 1
+
+    inflater = Inflater(room_bytes)
+    await inflater.submit(Payer(), order.work("large"))
+
+    assert done_when_asked == [0, 0, 0]
     inflater.close()
 
 
 async def test_the_event_loop_goes_on_meanwhile() -> None:
     """Whoever waits for the loop does not wait for what is inflated."""
-    inflater, order = Inflater(), Order()
-    waiting = inflater.submit("192.0.2.7", order.work("long"))
+    inflater, order = Inflater(lambda: ROOM_BYTES), Order()
+    waiting = inflater.submit(Payer(), order.work("long"))
     await asyncio.sleep(0)
 
     assert not waiting.done()
@@ -73,12 +111,12 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
 async def test_a_fault_goes_to_who_asked_and_the_next_is_done() -> None:
     """One bad thing stops one thing."""
 
-    def fail() -> None:
+    def fail() -> int:
         raise MemoryError
 
-    inflater, order = Inflater(), Order()
+    inflater, order = Inflater(lambda: ROOM_BYTES), Order()
     order.go_on.set()
-    failing, working = inflater.submit("192.0.2.66", fail), inflater.submit("192.0.2.7", order.work("behind"))
+    failing, working = inflater.submit(Payer(), fail), inflater.submit(Payer(), order.work("behind"))
 
     with pytest.raises(MemoryError):
         await failing
@@ -89,10 +127,10 @@ async def test_a_fault_goes_to_who_asked_and_the_next_is_done() -> None:
 
 async def test_once_closed_nothing_more_is_begun() -> None:
     """What is being done ends; whoever still waits, or comes, is never told that it is done."""
-    inflater, order = Inflater(), Order()
-    begun, waiting = (inflater.submit("192.0.2.7", order.work(name)) for name in ("begun", "waiting"))
+    inflater, order, peer = Inflater(lambda: ROOM_BYTES), Order(), Payer()
+    begun, waiting = (inflater.submit(peer, order.work(name)) for name in ("begun", "waiting"))
     inflater.close()
-    late = inflater.submit("192.0.2.7", order.work("late"))
+    late = inflater.submit(Payer(), order.work("late"))
     order.go_on.set()
     await begun
     await asyncio.sleep(0)
