@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
+from collector.inputs.peers import TURN_S
+
 Work = tuple[Callable[[], int], "asyncio.Future[None]"]
 
 
@@ -65,7 +67,7 @@ class Inflater:
             return
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        peer = next((each for each in self._waiting if each.paid_until_s <= now_s), None)
+        peer = next((each for each in self._waiting if each.paid_until_s <= now_s + TURN_S), None)
         if peer is None or self._room_bytes() < ROOM_BYTES:
             loop.call_later(CHECK_S, self._next)
             return
