@@ -101,6 +101,7 @@ class InHand:
         options = self._giver.options
         inflation = Inflation(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
         if inflation.is_quick():
+            self._peer.spend(inflation.made_bytes, 0)
             inflation.end()
             return True
         done = self._giver.inflater.submit(self._peer, inflation.run)

@@ -19,8 +19,8 @@ Work = tuple[Callable[[], int], "asyncio.Future[None]"]
 CHECK_S: Final = 0.01
 """How often it is looked whether there is something to do, while nothing that waits may be done."""
 
-ROOM_BYTES: Final = 32 << 20
-"""Nothing is begun unless so much may still be in flight, half of all: what two messages inflate to would make
+ROOM_PARTS: Final = 2
+"""Nothing is begun unless half of what may be in flight is free: what two large messages inflate to would make
 everybody wait."""
 
 
@@ -41,6 +41,7 @@ class Inflater:
 
     def __init__(self, room_bytes: Callable[[], int]) -> None:
         self._room_bytes = room_bytes
+        self._most_room_bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inflate")
         self._waiting: dict[Payer, deque[Work]] = {}
         self._is_busy = False
@@ -68,7 +69,7 @@ class Inflater:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         peer = next((each for each in self._waiting if each.paid_until_s <= now_s + TURN_S), None)
-        if peer is None or self._room_bytes() < ROOM_BYTES:
+        if peer is None or not self._has_room():
             loop.call_later(CHECK_S, self._next)
             return
         waiting = self._waiting.pop(peer)
@@ -77,6 +78,11 @@ class Inflater:
             self._waiting[peer] = waiting
         running = loop.run_in_executor(self._thread, work)
         running.add_done_callback(lambda ended: self._ended(ended, peer, done))
+
+    def _has_room(self) -> bool:
+        room_bytes = self._room_bytes()
+        self._most_room_bytes = max(self._most_room_bytes, room_bytes)
+        return room_bytes * ROOM_PARTS >= self._most_room_bytes
 
     def _ended(self, ended: "asyncio.Future[int]", peer: Payer, done: "asyncio.Future[None]") -> None:
         error = ended.exception()

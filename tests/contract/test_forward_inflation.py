@@ -21,6 +21,7 @@ from collector.testing.forward_inputs import (
     until,
 )
 from collector.testing.journal_moods import Mood, MoodyJournal
+from collector.wire.forward_message import QUICK_BYTES
 
 LARGE = ENTRY * 100_000
 
@@ -132,3 +133,20 @@ async def test_a_fault_while_inflating_ends_that_connection_only() -> None:
         other_reader, other = await sent(forward, compressed("other", LARGE))
         assert await other_reader.readexactly(len(acked("other"))) == acked("other")
         other.close()
+
+
+async def test_what_a_small_message_inflates_to_counts_as_read() -> None:
+    """Inflated at once or later, a peer pays for what is made of its bytes."""
+    plain, rate = ENTRY * 4_000, 1 << 20
+    async with listening(MoodyJournal(), rate_limit_per_peer=rate) as forward, asyncio.timeout(TIMEOUT_S):
+        reader, writer = await connect(forward)
+        forward.admit("192.0.2.66")
+        forward.peer("192.0.2.66").spend(1, 1)
+        began_s = asyncio.get_running_loop().time()
+        writer.write(compressed("small", plain))
+        await reader.readexactly(len(acked("small")))
+
+        assert len(plain) < QUICK_BYTES
+        assert forward.peer("127.0.0.1").paid_until_s >= began_s + len(plain) / rate
+        forward.leave("192.0.2.66")
+        writer.close()
