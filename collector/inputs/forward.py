@@ -22,6 +22,7 @@ from typing import Final, cast
 
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
+from collector.inputs.inflater import Inflater
 from collector.inputs.input import Appender, Counts
 from collector.inputs.peers import REASONS, Peer, Peers, Places, Traffic
 from collector.inputs.proof import Proof
@@ -73,6 +74,7 @@ class ForwardInput:
         self.refusals = Refusals(name, clock)
         self.journal = journal
         self.blocks = blocks
+        self.inflater = Inflater(lambda: journal.room_bytes)
         self.pressed = journal.full
         self.connections: set[ForwardConnection] = set()
         self.proof: Proof | None = None
@@ -147,6 +149,7 @@ class ForwardInput:
                 await self._idle.wait()
         for connection in tuple(self.connections):
             connection.abort()
+        self.inflater.close()
 
     def admit(self, peer: str) -> bool:
         """Note a new connection of a peer; False when it is one too many."""

@@ -41,7 +41,10 @@ class Traffic(NamedTuple):
 
 
 class Peer:
-    """One peer that has connections; `late_bytes` is what came from it of late."""
+    """One peer that has connections; `late_bytes` is what came from it of late.
+
+    At `paid_until_s` of the loop's clock what was done for it so far is paid.
+    """
 
     def __init__(self, name: str, blocks: Blocks, company: Company, *, rate_bytes_per_s: int) -> None:
         self.blocks = PeerBlocks(blocks)
@@ -50,7 +53,7 @@ class Peer:
         self._name = name
         self._company = company
         self._rate_bytes_per_s = rate_bytes_per_s
-        self._paid_until_s = 0.0
+        self.paid_until_s = 0.0
         self._waiting: deque[Callable[[], None]] = deque()
 
     def spend(self, count: int, messages: int) -> bool:
@@ -65,21 +68,21 @@ class Peer:
         if self._company.is_alone(now_s):
             return False
         cost_s = (count + messages * MESSAGE_BYTES) / self._rate_bytes_per_s
-        self._paid_until_s = max(self._paid_until_s, now_s) + cost_s
-        return self._paid_until_s - now_s >= TURN_S
+        self.paid_until_s = max(self.paid_until_s, now_s) + cost_s
+        return self.paid_until_s - now_s >= TURN_S
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` when what was done for this peer is paid, and for its connections that waited before."""
         if not self._waiting:
-            asyncio.get_running_loop().call_at(self._paid_until_s, self._next)
+            asyncio.get_running_loop().call_at(self.paid_until_s, self._next)
         self._waiting.append(go_on)
 
     def _next(self) -> None:
         """Let the connection go on that has waited longest; the others when that has been paid for."""
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        if now_s + TURN_S < self._paid_until_s:
-            loop.call_at(self._paid_until_s, self._next)
+        if now_s + TURN_S < self.paid_until_s:
+            loop.call_at(self.paid_until_s, self._next)
             return
         go_on = self._waiting.popleft()
         if self._waiting:

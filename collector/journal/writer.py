@@ -10,13 +10,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from collector.durable_files import make_folder
-from collector.journal.committer import Committed, Committer
+from collector.journal.committer import Appended, Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
 from collector.journal.fair_queue import FairQueue
@@ -38,20 +37,14 @@ from pipelines.frame import JournalIdentity, Producer
 LOCK_FILE: Final = "writer.lock"
 
 
-class Appended(msgspec.Struct):
-    """Counts since the start."""
-
-    frames: int = 0
-    bytes: int = 0
-    syncs: int = 0
-    sync_seconds: float = 0.0
-    failures: int = 0
-    last_failure: str = ""
-
-
 def _is_behind_refused(entry: Entry) -> bool:
     """Tell whether an entry came behind one of its connection that was not kept: its client sends both again."""
     return entry.connection is not None and entry.connection.refused and bool(entry.chunk_id)
+
+
+def _taken(group: Sequence[Pending]) -> list[Pending]:
+    """Return those of a group of which nothing is left to write."""
+    return [pending for pending in group if not pending.is_begun]
 
 
 class Journal:
@@ -88,7 +81,7 @@ class Journal:
             self.room = Room(directory, options, disk_bytes=disk_bytes)
             on_failure.pop_all()
         self._producing: dict[str, Pending] = {}
-        self._pending = FairQueue()
+        self._pending = FairQueue(portion_bytes=options.portion_bytes)
         self._writing: Future[Committed] | None = None
         self._anchoring: Future[None] | None = None
         self._idle = asyncio.Event()
@@ -190,17 +183,21 @@ class Journal:
 
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
-        group = self._pending.next_group()
-        size = sum(pending.entry.payload_bytes for pending in group)
+        # All portions of a message stand in one segment: that is deleted as a whole, and read from any place.
+        in_portions = self._pending.has_begun
+        group = self._pending.next_group(begins=not self._committer.is_full)
+        entries = [pending.now or pending.entry for pending in group]
+        size = sum(entry.payload_bytes for entry in entries)
         if not self.room.holds(size):
-            self._give_back(group + self._pending.take_all())
+            self._give_back(_taken(group) + self._pending.take_all())
             return
         try:
-            frames = self._committer.frames([pending.entry for pending in group])
+            frames = self._committer.frames(entries)
         except BaseException:
-            self._give_back(group + self._pending.take_all())  # a fault of ours, before anything was written
+            self._give_back(_taken(group) + self._pending.take_all())  # a fault of ours, before anything was written
             raise
-        self._begin(self._committer.commit, frames, tuple(self._producers.values()), group=group)
+        commit = partial(self._committer.commit, may_roll=not in_portions)
+        self._begin(commit, frames, tuple(self._producers.values()), group=group)
 
     def _begin(self, work: Callable[..., Committed], *arguments: object, group: Sequence[Pending] = ()) -> None:
         """Let the writer's thread do something, and settle it in the loop."""
@@ -217,14 +214,12 @@ class Journal:
         self.failure = committed.failure
         self.room.judge(committed, group)
         self._move_on(committed)
-        if committed.failure:
-            self.appended.failures += 1
-            self.appended.last_failure = committed.failure
-        else:
-            self.appended.frames += committed.frames
-            self.appended.bytes += committed.bytes
-            self.appended.syncs += committed.frames > 0
-            self.appended.sync_seconds += committed.sync_seconds
+        self.appended.count(committed)
+        begun, group = [pending for pending in group if pending.is_begun], _taken(group)
+        for pending, place in zip(begun, committed.portions, strict=False):  # none of a group that failed
+            pending.stands(*place)
+        if committed.failure and self._pending.has_begun:
+            group += self._pending.take_where(lambda pending: pending.is_begun)  # the segment they stand in is left
         self._let_go(group, durable=not committed.failure)
         self.room.press()
         try:
@@ -267,8 +262,9 @@ class Journal:
     def _fail_behind(self, failed: set[str]) -> None:
         """Give back what was sent behind a failed entry, by these producers or on a connection that was refused."""
 
-        def is_behind(entry: Entry) -> bool:
-            return _is_behind_refused(entry) or (entry.producer is not None and entry.producer.name in failed)
+        def is_behind(pending: Pending) -> bool:
+            producer = pending.entry.producer
+            return _is_behind_refused(pending.entry) or (producer is not None and producer.name in failed)
 
         behind = self._pending.take_where(is_behind)
         if behind:

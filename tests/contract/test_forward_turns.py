@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import random
 import ssl
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from collector.testing.forward_handshakes import over_tls
 from collector.testing.forward_inputs import TIMEOUT_S, acked, connect, listening, packed, port_of, reset, until
 from collector.testing.journal_moods import MoodyJournal
 from collector.wire.forward import MESSAGES_AT_ONCE
+from collector.wire.forward_message import QUICK_BYTES
 
 SEED = 20261128
 ROUNDS = 12
@@ -65,9 +67,13 @@ class Session:
         self.told: list[str] = []
 
     def message(self, number: int) -> bytes:
-        """Return a message; now and then a long one."""
-        entry = msgpack.packb([0, {"log": f"{self.name} {number}", "pad": "." * self.chance.choice([0, 10, 20_000])}])
-        return b"\x93\xa1t" + bytes(msgpack.packb(entry)) + bytes(msgpack.packb({"chunk": f"{self.name}/{number}"}))
+        """Return a message; now and then a long one, or one that takes a while to inflate."""
+        padding = self.chance.choice([0, 10, 20_000, 2 * QUICK_BYTES] if number % 10 == 0 else [0, 10, 20_000])
+        entry = bytes(msgpack.packb([0, {"log": f"{self.name} {number}", "pad": "." * padding}]))
+        options = {"chunk": f"{self.name}/{number}"}
+        if padding > QUICK_BYTES:
+            entry, options["compressed"] = gzip.compress(entry), "gzip"
+        return b"\x93\xa1t" + bytes(msgpack.packb(entry)) + bytes(msgpack.packb(options))
 
     async def play(self, open_: Callable[[str], Any]) -> None:
         """Send, and end as this one does; a reset may come at any moment."""

@@ -19,16 +19,20 @@ from collector.journal.entry import Receipt
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
 from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of
+from collector.testing.journals import ORIGIN, entry_of
+from pipelines.frame import Origin
 
 IN_FLIGHT = 8
 Scenario = Callable[[Path, int, JournalOptions], Coroutine[object, object, None]]
+OTHER = Origin("docker", "tcp", "192.0.2.8")
+"""Every second entry is its: nobody is alone, and long entries are written in portions."""
+
 FILE_EVENTS = frozenset({"open", "os.rename", "os.remove", "os.truncate", "os.mkdir"})
 
 
 async def append_for_ever(directory: Path, first: int) -> None:
     """Append until killed; every 50th entry is large, and segments roll often."""
-    options = JournalOptions(segment_bytes=64 << 10, reserve_bytes=0)
+    options = JournalOptions(segment_bytes=64 << 10, portion_bytes=8 << 10, reserve_bytes=0)
     journal = await asyncio.to_thread(Journal.open, directory, name="test", options=options)
     os.write(1, b"open\n")
     number = first
@@ -38,7 +42,9 @@ async def append_for_ever(directory: Path, first: int) -> None:
         while True:
             mine, number = number, number + 1
             padding = b"." * (30_000 if mine % 50 == 0 else 10)
-            if await journal.append(entry_of(b"%d " % mine + padding)) is Receipt.DURABLE:
+            entry = entry_of(b"%d " % mine + padding)
+            entry.origin = OTHER if mine % 2 else ORIGIN
+            if await journal.append(entry) is Receipt.DURABLE:
                 os.write(1, b"%d\n" % mine)
 
     async with asyncio.TaskGroup() as tasks:

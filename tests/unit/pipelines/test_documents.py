@@ -333,7 +333,7 @@ def own_document(action: str, details: dict[str, Any]) -> dict[str, Any]:
     record = {"action": action, "outcome": "failure", "time_ns": 1_700_000_000_000_000_000, "details": details}
     origin = Origin("tidewaiter", "internal", "intake")
     frame = frame_of(("audit", [(json.dumps(record).encode(), b"", -1)]), origins=(origin,))
-    (batch,) = reference.process(frame, SETTINGS)
+    (batch,) = reference.process(frame, SETTINGS, State())
     (part,) = batch.documents
     made: dict[str, Any] = json.loads(part.ndjson)
     return made
