@@ -64,7 +64,8 @@ class Computed(msgspec.Struct):
 class Reader:
     """Reads from `start` on, the beginning of a frame; with a `state` of there, else one that it restores.
 
-    `replaying` says that the frames before `start` are not all read yet, and that there are more to read now.
+    `replaying` says that the frames before `start` are not all read yet, and that there are more to read now; `idle`
+    that nothing durable was left when it was asked last.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Reader:
     ) -> None:
         self.pipeline = pipeline
         self.replaying = False
+        self.idle = False
         self._start = start
         self._listeners = listeners
         self._follower = Follower(journal)
@@ -100,6 +102,7 @@ class Reader:
         if not self._replay(end):
             return None
         found = self._fetch(end)
+        self.idle = found is None
         if found is None:
             return None
         if isinstance(found, Gap):

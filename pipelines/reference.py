@@ -33,6 +33,10 @@ REFUSED_ENCODINGS = {
 """Encodings that carry no records: the whole message is one dead letter."""
 
 
+CONTROL_ENCODINGS = ("resend", "tick")
+"""Encodings of messages that are settled by being read: a stored one that came again, and journal time going on."""
+
+
 class Ready(msgspec.Struct):
     """A record's document for a stream, lacking only its head (`event.created`, id, sequence)."""
 
@@ -124,7 +128,7 @@ def settle(
                 yield settle_entry(frame, message, entry, encoding, settings=settings, state=state, index=index)
         except BrokenPayloadError as error:
             yield refuse(frame, message, payload[error.start :], ("bad_payload", str(error)))
-    elif encoding == "resend":
+    elif encoding in CONTROL_ENCODINGS:
         yield Control()
     elif encoding == "audit":
         yield _audit(frame, message, payload, settings)

@@ -49,7 +49,8 @@ frame, so that names sort like positions. One epoch per file; files are never re
     sending = [connection, ordinal, ahead, first or nil]: where a chunk id was given (`pipelines.frame.Sending`);
             first = [connection, ordinal] of the stored message that this one repeats
     runs = [[encoding, number of messages], …]: consecutive messages of one encoding; those of `resend` have no payload,
-            and say that a stored message came again; those of `audit` are the collector's own
+            and say that a stored message came again; nor have those of `tick`, by which journal time goes on where
+            somebody waits for it; those of `audit` are the collector's own
     producer = [name, sequence, cursor]
 
 Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame

@@ -10,6 +10,7 @@ import pytest
 
 from collector import reader
 from collector.batches import START, Source, Window
+from collector.internal import TICK_ENCODING, TICK_ORIGIN
 from collector.journal import checkpoints as files
 from collector.journal.checkpoints import Checkpoint, checkpoints, write_checkpoint
 from collector.journal.entry import Entry
@@ -87,9 +88,15 @@ async def fill(journal: Journal) -> None:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> Journal:
+def clock() -> FakeClock:
+    """The journal's clock."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def journal(tmp_path: Path, clock: FakeClock) -> Journal:
     """A journal of several segments."""
-    journal = open_journal(tmp_path, FakeClock(), segment_bytes=SEGMENT_BYTES)
+    journal = open_journal(tmp_path, clock, segment_bytes=SEGMENT_BYTES)
     await fill(journal)
     return journal
 
@@ -183,6 +190,30 @@ async def test_a_checkpoint_is_due_after_much_payload(journal: Journal, monkeypa
     assert source.ready() is None
     assert consumer.written[-1].position == again.durable.position
     await again.close()
+
+
+async def test_what_waits_is_told_at_the_head_only(journal: Journal, clock: FakeClock) -> None:
+    """Ticks are asked for when all that is durable was read and something is open; they are frames of no document."""
+    (first,) = docker_pieces(b"abc", 40, last=False)
+    await journal.append(Entry(ORIGIN, "forward", (packed(first),)))
+    consumer = Consumer(journal._directory)
+    source = consumer.source()
+    before = await consumer.taken(source, journal)
+    opened = sum(batch.tally.parked - batch.tally.taken_up for batch in before)
+    assert not consumer.window.waits
+    assert source.ready() is None
+    assert consumer.window.waits
+    made: list[Batch] = []
+    while consumer.window.waits:
+        clock.advance(0.9)
+        await journal.append(Entry(TICK_ORIGIN, TICK_ENCODING, (b"",)))
+        made += await consumer.taken(source, journal)
+        assert source.ready() is None
+
+    assert {(batch.tally.records, batch.tally.control) for batch in made} == {(1, 1)}
+    assert sum(batch.tally.taken_up for batch in made) == opened > 0
+    assert made[-1].tally.documents > 0
+    await journal.close()
 
 
 async def test_a_reader_stops_where_nothing_is_durable(journal: Journal) -> None:
