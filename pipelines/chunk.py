@@ -10,7 +10,7 @@ Measured by `make bench`; held equal to the reference by `tests/property/test_pa
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_b
 from pipelines.decode.forward import EntryError, Record
 from pipelines.decode.msgpack_walk import objects
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
-from pipelines.join import mark_of
+from pipelines.join import PIECE_BYTES, UNMARKED, mark_of, may_go_on
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
 from pipelines.state import State
@@ -98,11 +98,14 @@ class ChunkPath:
     def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
         index = 0
         for group, encoding, payload in _groups(frame):
-            columns = self._columns(frame, group, encoding, payload)
-            parts = [(group, payload, columns)]
+            columns = self._columns(frame, group, encoding, payload, state)
+            parts: Iterable[tuple[Sequence[Message], memoryview, Columns | None]] = [(group, payload, columns)]
             if columns is None and len(group) > 1:
-                apart = _parted(group, payload)
-                parts = [([message], own, self._columns(frame, [message], encoding, own)) for message, own in apart]
+                # One after the other: what becomes of a message may depend on those before it.
+                parts = (
+                    ([message], own, self._columns(frame, [message], encoding, own, state))
+                    for message, own in _parted(group, payload)
+                )
             for part, own, made in parts:
                 for span in self._settled(frame, part, encoding, own, made, state=state, first=index):
                     yield span
@@ -138,15 +141,19 @@ class ChunkPath:
         if start < len(columns.lines):
             yield columns.cut(start, len(columns.lines)) if start else columns
 
-    def _columns(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> Columns | None:
+    def _columns(
+        self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview, state: State
+    ) -> Columns | None:
         """Decode neighbouring messages by one call, or return None where that cannot be done."""
         message, count = group[0], sum(each.claimed for each in group)
         if encoding not in ENCODINGS or not 0 < count <= len(payload) <= WHOLE_MESSAGE_LIMIT:
             return None
+        if may_go_on(state, frame.origins[message.origin]):
+            return None
         if len(group) > 1 and not are_objects(payload, [each.length for each in group]):
             return None
         decoded = decode_columns(encoding, payload, count)
-        if decoded is None:
+        if decoded is None or _has_cut_lines(decoded):
             return None
         try:
             tails, pieces = self._tails_of(frame, message, decoded)
@@ -171,7 +178,10 @@ class ChunkPath:
             for key in missing:
                 tag, stream = ("", key) if tags is None else key
                 fields = decoded.record_of(stream)
-                if mark_of(fields) is not None:
+                mark = mark_of(fields, tag.encode() or message.tag)
+                if mark is not None and mark.line == UNMARKED:
+                    return [], []
+                if mark is not None:
                     pieces.add(key)
                     continue
                 tail = self._tail(frame, origin, tag.encode() or message.tag, fields)
@@ -307,6 +317,14 @@ def _slices(spans: Iterator[Span]) -> Iterator[tuple[list[Span], int]]:
             held, count = [], 0
     if held:
         yield held, count
+
+
+def _has_cut_lines(decoded: Decoded) -> bool:
+    """Tell whether a line is as long as a piece that is not marked, so that the next of its stream may belong to it."""
+    lines = decoded.lines
+    if max(map(len, lines)) < PIECE_BYTES // 4:
+        return False
+    return any(len(line) <= PIECE_BYTES == len(line.encode()) and line[-1] != "\n" for line in lines)
 
 
 def _joined(gathered: list[Columns]) -> Columns:

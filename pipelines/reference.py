@@ -16,7 +16,7 @@ from pipelines.books import RECORDS_LIMIT, Control, Pieces, Refused, close_batch
 from pipelines.decode.forward import EntryError, Record, decode_entry, decode_message
 from pipelines.decode.msgpack_walk import BrokenPayloadError, objects
 from pipelines.frame import Frame, Ids, Message, Origin, document_ids, event_sequences
-from pipelines.join import Whole, due, joined_record, mark_of, take
+from pipelines.join import Whole, due, ending_mark, joined_record, mark_of, take
 from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
 from pipelines.settings import Settings
@@ -156,7 +156,7 @@ def settle_entry(
         return Control()
     origin = frame.origins[message.origin]
     record.tag = record.tag or message.tag
-    mark = mark_of(record.fields)
+    mark = mark_of(record.fields, record.tag) or ending_mark(state, origin, record.fields, record.tag)
     if mark is None:
         return _ready(record, frame, origin, settings)
     taken = take(state, frame, index, origin, mark, (record, encoding, entry))

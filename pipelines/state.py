@@ -22,6 +22,10 @@ OPEN_LINES_LIMIT: Final = 4096
 OPEN_LINES_BYTES_LIMIT: Final = 8 << 20
 """What their pieces may take in all."""
 
+OPEN_STREAMS_LIMIT: Final = 512
+OPEN_STREAMS_BYTES_LIMIT: Final = 4 << 20
+"""The same for lines whose pieces are not marked: meanwhile their senders' messages are gone through one by one."""
+
 
 STEP_NS: Final = 1_000_000_000
 """What a pause between two frames counts for at most, for what waits: while the intake is down, or lets senders wait,
@@ -79,6 +83,7 @@ class _Encoded(msgspec.Struct, array_like=True):
 class State:
     """The sections of one pipeline, and its clock. `mark` and `undo` hold for all of them.
 
+    `lines` are open lines whose pieces are marked, `streams` those whose next piece is the next record of the stream.
     `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS.
     """
 
@@ -92,12 +97,18 @@ class State:
             limit_bytes=OPEN_LINES_BYTES_LIMIT,
             cost=lambda line: line.size_bytes,
         )
-        self._sections: dict[str, Section[Any]] = {"lines": self.lines}
+        self.streams: Section[OpenLine] = Section(
+            OpenLine,
+            limit=OPEN_STREAMS_LIMIT,
+            limit_bytes=OPEN_STREAMS_BYTES_LIMIT,
+            cost=lambda line: line.size_bytes,
+        )
+        self._sections: dict[str, Section[Any]] = {"lines": self.lines, "streams": self.streams}
 
     @property
     def is_open(self) -> bool:
         """Whether anything waits for journal time to go on."""
-        return len(self.lines) > 0
+        return len(self.lines) > 0 or len(self.streams) > 0
 
     def advance(self, journal_time: int) -> None:
         """Let the clock go on to a frame's journal time."""
