@@ -153,7 +153,7 @@ class ChunkPath:
         if len(group) > 1 and not are_objects(payload, [each.length for each in group]):
             return None
         decoded = decode_columns(encoding, payload, count)
-        if decoded is None or _has_cut_lines(decoded):
+        if decoded is None or (len(payload) > PIECE_BYTES and _has_cut_lines(decoded)):
             return None
         try:
             tails, pieces = self._tails_of(frame, message, decoded)
