@@ -71,7 +71,8 @@ class Window:
     @property
     def waits(self) -> bool:
         """Whether something at the head waits for journal time to go on, and all that is durable was read."""
-        return self._reader is not None and self._reader.idle and self._reader.pipeline.state.is_open
+        reader = self._reader
+        return reader is not None and reader.read_to == self._end and reader.pipeline.state.is_open
 
     def join(self, source: "Source", position: Position) -> None:
         """Take note of a source that starts at `position`; the head moves forward to the newest of these."""
