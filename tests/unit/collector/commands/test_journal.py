@@ -13,7 +13,9 @@ from collector.cli import cli
 from collector.commands import journal as command
 from collector.commands.journal import held_by_strangers
 from collector.config_file import load
+from collector.config_values import size_text
 from collector.data_dir import lock_data_dir
+from collector.journal.checkpoints import Checkpoint, write_checkpoint
 from collector.journal.cursors import cursors, write_cursor
 from collector.testing.journals import entry_of, open_journal
 from pipelines.frame import Position
@@ -58,6 +60,22 @@ def test_info_tells_people_how_to_let_go(data_dir: Path) -> None:
     (old,) = (line for line in lines if line.startswith("old "))
     assert old.split()[1] == "7"
     assert old.endswith("tidewaiter journal forget old")
+
+
+def test_info_shows_checkpoints_and_what_is_wrong_with_them(data_dir: Path) -> None:
+    """How many there are, what they take, and by name why one is not used."""
+    directory = data_dir / "journal"
+    for sequence in (3, 8):
+        write_checkpoint(directory, Checkpoint(Position(0, 7, sequence), "", b"state"))
+    (broken,) = (directory / "checkpoints").glob("*8.checkpoint")
+    broken.write_bytes(b"broken")
+
+    report = json.loads(tidewaiter(data_dir, "journal", "info", "--json").stdout)["checkpoints"]
+    assert [(each["position"]["sequence"], bool(each["problem"])) for each in report] == [(3, False), (8, True)]
+    lines = tidewaiter(data_dir, "journal", "info").stdout.splitlines()
+    assert f"checkpoints: 2, {size_text(sum(each['bytes'] for each in report))}" in lines
+    assert f"not used: {report[1]['problem']}" in lines
+    assert broken.name in report[1]["problem"]
 
 
 def test_info_shows_an_output_that_has_delivered_nothing_yet(data_dir: Path) -> None:
