@@ -153,7 +153,7 @@ def made(convert: Convert, *sources: str, kind: str = "keyword") -> Value:
 
 def url_path(*sources: str) -> Value:
     """The path of a request target."""
-    return Value(sources, lambda value: _target(value)[0], "keyword")
+    return Value(sources, to_path, "keyword")
 
 
 def url_query(*sources: str) -> Value:
@@ -164,6 +164,11 @@ def url_query(*sources: str) -> Value:
 def http_outcome(*sources: str) -> Value:
     """`success` below status 400, else `failure`."""
     return Value(sources, _http_outcome, "keyword")
+
+
+def to_path(value: Any) -> str | None:
+    """Return the path of a request target (`/a?b`, `http://host/a`) or None."""
+    return _target(value)[0]
 
 
 def to_integer(value: Any) -> int | None:
