@@ -101,8 +101,13 @@ def host(*sources: str) -> Value:
 
 
 def forwarded(*sources: str) -> Value:
-    """The last address of a list such as X-Forwarded-For: what the nearest proxy saw. Those before may be made up."""
-    return Value(sources, to_last_address, "ip")
+    """The first address of a list such as X-Forwarded-For: whom it names as the client, true or not."""
+    return Value(sources, lambda value: to_address_of(value, 0), "ip")
+
+
+def nearest(*sources: str) -> Value:
+    """The last address of such a list: what the nearest proxy saw."""
+    return Value(sources, lambda value: to_address_of(value, -1), "ip")
 
 
 def domain(*sources: str) -> Value:
@@ -208,9 +213,9 @@ def to_address(value: Any) -> str | None:
         return None
 
 
-def to_last_address(value: Any) -> str | None:
-    """Return the last address of a list apart by commas or None."""
-    return to_address(value.rpartition(",")[2].strip(" ")) if isinstance(value, str) else None
+def to_address_of(value: Any, place: int) -> str | None:
+    """Return the address at a place of a list apart by commas or None."""
+    return to_address(value.split(",")[place].strip(" ")) if isinstance(value, str) else None
 
 
 def to_http_status(value: Any) -> int | None:

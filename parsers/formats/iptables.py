@@ -17,34 +17,24 @@ from parsers.table import Table
 from parsers.values import NOTHING, address, identifier, integer, made, text
 
 _MAC = r"(?:[\da-fA-F]{2}:){5}[\da-fA-F]{2}"
-_VERDICTS = {
-    "drop": ("drop", "denied"),
-    "block": ("block", "denied"),
-    "reject": ("reject", "denied"),
-    "deny": ("deny", "denied"),
-    "denied": ("deny", "denied"),
-    "accept": ("accept", "allowed"),
-    "allow": ("allow", "allowed"),
-    "pass": ("pass", "allowed"),
-    "permit": ("permit", "allowed"),
-    "audit": ("audit", None),
-    "limit": ("limit", None),
-    "a": ("accept", "allowed"),
-    "d": ("drop", "denied"),
-    "r": ("reject", "denied"),
-}
-"""Words of prefixes, and Ubiquiti's letters -> action, and the type of event that it is."""
+_LETTERS = {"a": ("accept", "allowed"), "d": ("drop", "denied"), "r": ("reject", "denied")}
+_TYPES = dict.fromkeys(("drop", "block", "reject", "deny", "denied"), "denied") | dict.fromkeys(
+    ("accept", "allow", "pass", "permit"), "allowed"
+)
+"""Ubiquiti's letters -> action and type of event; words of prefixes -> type of event."""
 
 _WORD = re.compile(
-    "(?<![a-z])(drop|block|reject|deny|denied|accept|allow|pass|permit|audit|limit)(?=(?:p?ed|ted|ing)?(?![a-z]))"
+    r"(?<![a-z])(drop|block|reject|deny|denied|accept|allow|pass|permit|audit|limit)(?:p?ed|ted|ing)?(?![a-z])\w{0,32}"
 )
 
 
 def _verdict(prefix: Any) -> tuple[str | None, str | None]:
     name = prefix.lower() if isinstance(prefix, str) else ""
-    found = [name] if name in ("a", "d", "r") else _WORD.findall(name)
+    if name in _LETTERS:
+        return _LETTERS[name]
     # `[UFW LIMIT BLOCK]`: the last word says what became of the packet.
-    return _VERDICTS[found[-1]] if found else (None, None)
+    found = list(_WORD.finditer(name))
+    return (found[-1][0], _TYPES.get(found[-1][1])) if found else (None, None)
 
 
 def _types(prefix: Any) -> list[str]:
