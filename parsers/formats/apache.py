@@ -39,7 +39,7 @@ _REQUEST = (
 ACCESS = Table(
     dataset="apache.access",
     pattern=(
-        r"(?:(?P<vhost>[^\s:]{1,255}):(?P<vport>\d{1,5}) )?(?P<client>\S{1,255}) (?P<ident>\S{1,255}) "
+        r'(?!\[)(?:(?P<vhost>[^\s:]{1,255}):(?P<vport>\d{1,5}) )?(?P<client>[^\s",]{1,255}) (?P<ident>[^\s",]{1,255}) '
         r"(?>(?P<user>.{0,4096}?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]) "
         rf"{_REQUEST} (?P<status>\d{{3}}|-) (?P<bytes>\d{{1,18}}|-)"
         # Behind the bytes a response time may stand, of a unit that the line does not tell.
