@@ -39,7 +39,9 @@ _REQUEST = (
 ACCESS = Table(
     dataset="apache.access",
     pattern=(
-        r'(?!\[)(?:(?P<vhost>[^\s:]{1,255}):(?P<vport>\d{1,5}) )?(?P<client>[^\s",]{1,255}) (?P<ident>[^\s",]{1,255}) '
+        r"(?!\[(?:[A-Z]|\d\d/|\d{4}-))"
+        r"(?:(?:\[(?P<vhost6>[\da-fA-F:]{2,45})\]|(?P<vhost>[^\s:\[]{1,255})):(?P<vport>\d{1,5}) )?"
+        r'(?P<client>[^\s",]{1,255}) (?P<ident>[^\s",]{1,255}) '
         r"(?>(?P<user>.{0,4096}?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]) "
         rf"{_REQUEST} (?P<status>\d{{3}}|-) (?P<bytes>\d{{1,18}}|-)"
         # Behind the bytes a response time may stand, of a unit that the line does not tell.
@@ -55,7 +57,7 @@ ACCESS = Table(
         "source.domain": domain("client"),
         "source.port": port("client"),
         "network.forwarded_ip": forwarded("forwarded", "forwarded2"),
-        "destination.domain": text("vhost", absent=NOTHING),
+        "destination.domain": text("vhost", "vhost6", absent=NOTHING),
         "destination.port": integer("vport"),
         "user.name": text("user", absent=NOTHING | {'""'}),
         "http.response.status_code": integer("status"),
@@ -63,7 +65,7 @@ ACCESS = Table(
         "http.version": text("version", absent=NOTHING),
         "http.request.method": text("method", absent=NOTHING),
         "http.request.referrer": text("referrer", absent=NOTHING),
-        "url.domain": text("vhost", absent=NOTHING),
+        "url.domain": text("vhost", "vhost6", absent=NOTHING),
         "url.original": text("target", absent=NOTHING),
         "url.path": url_path("target"),
         "url.query": url_query("target"),
@@ -163,8 +165,8 @@ STARTUP = Table(
 
 
 def _sniff(line: str) -> bool:
-    if line.startswith("["):
-        return "] [" in line[:48] or "] " in line[20:34]
+    if line.startswith("[") and ("] [" in line[:48] or "] " in line[20:34]):
+        return True
     return '] "' in line or line.startswith("AH0")
 
 
