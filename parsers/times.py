@@ -59,7 +59,7 @@ def clf(*sources: str) -> Time:
 
 
 def ctime(*sources: str) -> Time:
-    """The C library's: `Sun Nov 29 02:00:00.123456 2026`."""
+    """The C library's: `Sun Nov 29 02:00:00.123456 2026`; also RFC 3339 and its kin in its place (httpd)."""
     return Time(sources, _read_ctime, "Sun Nov 29 02:00:00 2026")
 
 
@@ -134,7 +134,7 @@ def _read_clf(text: Any, near_s: int) -> Instant | None:
 def _read_ctime(text: Any, near_s: int) -> Instant | None:
     found = _CTIME.fullmatch(text) if isinstance(text, str) else None
     if not found:
-        return None
+        return _read_iso(text, near_s)
     month, day, hour, minute, second, fraction, _zone, year = found.groups()
     return _instant((int(year), _MONTHS.get(month.lower(), 0), int(day)), (hour, minute, second), fraction, None)
 

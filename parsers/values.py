@@ -109,8 +109,13 @@ def host(*sources: str) -> Value:
 
 
 def forwarded(*sources: str) -> Value:
-    """The last address of a list such as X-Forwarded-For: what the nearest proxy saw. Those before may be made up."""
-    return Value(sources, to_last_address, "ip")
+    """The first address of a list such as X-Forwarded-For: whom it names as the client, true or not."""
+    return Value(sources, lambda value: to_address_of(value, 0), "ip")
+
+
+def nearest(*sources: str) -> Value:
+    """The last address of such a list: what the nearest proxy saw."""
+    return Value(sources, lambda value: to_address_of(value, -1), "ip")
 
 
 def domain(*sources: str) -> Value:
@@ -161,7 +166,7 @@ def made(convert: Convert, *sources: str, kind: str = "keyword") -> Value:
 
 def url_path(*sources: str) -> Value:
     """The path of a request target."""
-    return Value(sources, lambda value: _target(value)[0], "keyword")
+    return Value(sources, to_path, "keyword")
 
 
 def url_query(*sources: str) -> Value:
@@ -177,6 +182,11 @@ def http_outcome(*sources: str) -> Value:
 def to_text(value: Any) -> str | None:
     """Return a text that is not empty, or None."""
     return value if isinstance(value, str) and value else None
+
+
+def to_path(value: Any) -> str | None:
+    """Return the path of a request target (`/a?b`, `http://host/a`) or None."""
+    return _target(value)[0]
 
 
 def to_integer(value: Any) -> int | None:
@@ -218,9 +228,9 @@ def to_address(value: Any) -> str | None:
         return None
 
 
-def to_last_address(value: Any) -> str | None:
-    """Return the last address of a list apart by commas or None."""
-    return to_address(value.rpartition(",")[2].strip(" ")) if isinstance(value, str) else None
+def to_address_of(value: Any, place: int) -> str | None:
+    """Return the address at a place of a list apart by commas or None."""
+    return to_address(value.split(",")[place].strip(" ")) if isinstance(value, str) else None
 
 
 def to_http_status(value: Any) -> int | None:
