@@ -24,46 +24,66 @@ from parsers.values import NOTHING, Value, made, text
 
 PROGRAMS: Final = ("kernel", "audispd", "audisp-syslog", "audisp-remote", "auditd", "audit")
 
-_FIELDS: Final = {
-    "keyword[]": "event.category event.type process.args",
-    "keyword": (
-        "event.action event.code event.outcome event.reason user.id user.name user.group.id user.group.name "
-        "user.effective.id user.effective.name user.effective.group.id user.effective.group.name user.target.id "
-        "user.target.name group.id group.name source.address source.domain process.name process.executable "
-        "process.command_line process.title process.working_directory process.entry_leader.user.id "
-        "process.entry_leader.user.name file.path file.inode file.mode file.uid file.owner file.gid file.group "
-        "service.name"
-    ),
-    "long": "process.pid process.parent.pid process.args_count",
-    "ip": "source.ip",
-}
+_EVENT = "event.action event.code event.category event.type event.outcome"
+_ACTOR = "user.id user.name user.effective.id user.effective.name"
+_PROCESS = "process.pid process.name process.executable"
+_COMMAND = "process.args process.args_count process.command_line"
+_CALLER = (
+    "process.parent.pid process.entry_leader.user.id process.entry_leader.user.name user.group.id user.group.name "
+    "user.effective.group.id user.effective.group.name"
+)
+_TARGET = (
+    "user.target.id user.target.name group.id group.name source.address source.ip source.domain service.name "
+    "process.working_directory"
+)
+_FILE = "file.path file.inode file.mode file.uid file.owner file.gid file.group"
+
+_LISTS: Final = frozenset({"event.category", "event.type", "process.args"})
+_NUMBERS: Final = frozenset({"process.pid", "process.parent.pid", "process.args_count"})
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # The fields of one record are asked for one after the other.
 def _fields_of(record: str) -> dict[str, Any]:
     return fields_of((record_of(record),))
 
 
-def _field(name: str, kind: str) -> Value:
+def _field(name: str) -> Value:
+    kind = "keyword[]" if name in _LISTS else "long" if name in _NUMBERS else "ip" if name == "source.ip" else "keyword"
     return made(lambda record: _fields_of(record).get(name), "record", kind=kind)
 
 
-RECORD = Table(
-    dataset="auditd.log",
-    pattern=headed(
-        PROGRAMS,
-        r"(?:\[ {0,12}\d{1,10}\.\d{1,9}\] )?(?:audit: )?(?:node=(?P<node>\S{1,255}) )?"
-        r"type=(?P<record>(?:[A-Z][A-Z0-9_]{1,40}|UNKNOWN\[\d{1,5}\]|\d{4}) "
-        r"(?:msg=)?audit\((?P<time>\d{9,12}\.\d{3}):\d{1,20}\):.*)",
-        bare=True,
-    ),
-    time=epoch("time"),
-    message=text("text"),
-    fields={
-        **{name: _field(name, kind) for kind, names in _FIELDS.items() for name in names.split()},
-        **{name: value for name, value in head_fields().items() if name.startswith("log.")},
-        "log.syslog.hostname": text("node", "hostname", absent=NOTHING),
-    },
+def _table(types: str, names: str, body: str = ".*") -> Table:
+    """Return the table of records of these types, which have no other fields than these."""
+    return Table(
+        dataset="auditd.log",
+        pattern=headed(
+            PROGRAMS,
+            r"(?:\[ {0,12}\d{1,10}\.\d{1,9}\] )?(?:audit: )?(?:node=(?P<node>\S{1,255}) )?"
+            rf"type=(?P<record>(?:{types}) (?:msg=)?audit\((?P<time>\d{{9,12}}\.\d{{3}}):\d{{1,20}}\):{body})",
+            bare=True,
+        ),
+        time=epoch("time"),
+        message=text("text"),
+        fields={
+            **{name: _field(name) for name in names.split()},
+            **{name: value for name, value in head_fields().items() if name.startswith("log.")},
+            "log.syslog.hostname": text("node", "hostname", absent=NOTHING),
+        },
+    )
+
+
+CALL = _table("SYSCALL", f"{_EVENT} {_PROCESS} {_ACTOR} {_CALLER}")
+ARGUMENTS = _table("EXECVE", f"event.action event.code {_COMMAND}")
+PATH = _table("PATH", f"event.action event.code {_FILE}")
+PART = _table("CWD|PROCTITLE|SOCKADDR|EOE", "event.action event.code process.working_directory process.title")
+PROGRAM = _table(
+    "(?:USER|CRED|ADD|DEL|GRP|SERVICE)_[A-Z_]{1,32}",
+    f"{_EVENT} {_PROCESS} {_COMMAND} {_ACTOR} {_TARGET}",
+    r" (?=[^']{0,2048}msg=').*",
+)
+OTHER = _table(
+    r"[A-Z][A-Z0-9_]{1,40}|UNKNOWN\[\d{1,5}\]|\d{4}",
+    f"{_EVENT} event.reason {_PROCESS} {_COMMAND} process.title {_ACTOR} {_CALLER} {_TARGET} {_FILE}",
 )
 
 
@@ -71,4 +91,6 @@ def _sniff(line: str) -> bool:
     return "audit(" in line[:700]
 
 
-FORMAT: Final = Format(title="Linux audit records", tables=(RECORD,), sniff=_sniff, images=("auditd",))
+FORMAT: Final = Format(
+    title="Linux audit records", tables=(CALL, PATH, PART, ARGUMENTS, PROGRAM, OTHER), sniff=_sniff, images=("auditd",)
+)
