@@ -200,8 +200,8 @@ CONNECTION = auth_table(
 SERVER = auth_table(
     PROGRAMS,
     rf"{_LEVEL}(?:Server listening on [^\s\[\]]{{1,255}} port \d{{1,5}}\.|User child is on pid \d{{1,10}}"
-    r"|Received signal \d{1,3}; terminating\.|kex_exchange_identification: [^\r]{1,600}?|Bad packet length \d{1,10}\."
-    rf"|(?:beginning|exited) MaxStartups throttling[^\r]{{0,200}}?|Accepted key \S{{1,99}} [^\r]{{1,600}}?){_END}",
+    r"|Received signal \d{1,3}; terminating\.|kex_exchange_identification: [^\r]{1,600}?|Bad packet length \d{1,10}\.|Could not get shadow information for \S{1,256}"
+    rf"|(?:beginning|exited) MaxStartups throttling[^\r]{{0,200}}?|Accepted (?:key|certificate) \S{{1,99}} [^\r]{{1,600}}?){_END}",
     {},
     {"log.level": level("level")},
     bare=True,
@@ -219,7 +219,7 @@ _TEXTS: Final = (
     "debug1: ", "Connection ", "Disconnect", "Received ", "Timeout before authentication", "drop connection #",
     "Starting session: ", "Close session: ", "subsystem request for ", "Did not receive identification ",
     "Unable to negotiate with ", "banner exchange: ", "ssh_dispatch_run_fatal: ", "kex_exchange_identification: ",
-    "Bad protocol version ", "Bad packet length ", "User child is ", "Server listening on ", "beginning MaxStartups", "exited MaxStartups",
+    "Bad protocol version ", "Bad packet length ", "srclimit_penalise: ", "Could not get shadow ", "User child is ", "Server listening on ", "beginning MaxStartups", "exited MaxStartups",
     "message repeated ",
 )  # fmt: skip
 """How its texts begin where nothing stands before them."""
