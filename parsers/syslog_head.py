@@ -45,6 +45,16 @@ def headed(programs: Iterable[str] | None, pattern: str, *, bare: bool = False) 
     )
 
 
+def sniff_head(line: str, programs: tuple[str, ...]) -> bool:
+    """Whether a line may begin with a head, or with the name of one of these programs."""
+    return (
+        line[:1] == "<"
+        or line[3:4] == line[6:7] == " "
+        or (line[4:5] == line[7:8] == "-" and line[10:11] == "T")
+        or line.startswith(programs)
+    )
+
+
 def head_fields(program: str | None = None) -> dict[str, Value]:
     """Fields of the head; `program` is the process's name where the line does not say it."""
     return {

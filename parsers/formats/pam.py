@@ -109,7 +109,8 @@ OTHER = auth_table(None, rf"{_MODULE}.*", bare=True)
 
 
 def _sniff(line: str) -> bool:
-    return "pam_" in line or "PAM " in line or "unix_chkpwd" in line
+    head = line[:500]
+    return "pam_" in head or "PAM " in head or "unix_chkpwd" in head
 
 
 FORMAT: Final = Format(

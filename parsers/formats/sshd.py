@@ -200,7 +200,7 @@ CONNECTION = auth_table(
 SERVER = auth_table(
     PROGRAMS,
     rf"{_LEVEL}(?:Server listening on [^\s\[\]]{{1,255}} port \d{{1,5}}\.|User child is on pid \d{{1,10}}"
-    r"|Received signal \d{1,3}; terminating\.|kex_exchange_identification: [^\r]{1,600}?|Bad packet length \d{1,10}\.|Could not get shadow information for \S{1,256}"
+    r"|Received signal \d{1,3}; terminating\.|(?:kex_exchange_identification|srclimit_penalise): [^\r]{1,600}?|Bad packet length \d{1,10}\.|Could not get shadow information for \S{1,256}"
     rf"|(?:beginning|exited) MaxStartups throttling[^\r]{{0,200}}?|Accepted (?:key|certificate) \S{{1,99}} [^\r]{{1,600}}?){_END}",
     {},
     {"log.level": level("level")},

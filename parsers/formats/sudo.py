@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from parsers.auth import ABSENT, FAILED, OTHER_TEXT, auth_table
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.table import at_path, json_object
 from parsers.values import Value, made, text
 
@@ -128,7 +129,7 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
 
 
 def _sniff(line: str) -> bool:
-    return "sudo" in line[:400]
+    return sniff_head(line, PROGRAMS) and "sudo" in line[:400]
 
 
 FORMAT: Final = Format(
