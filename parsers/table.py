@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from parsers.logfmt import logfmt_pairs
 from parsers.times import Instant, Time
 from parsers.values import Value
 
@@ -47,6 +48,11 @@ class Payload:
     def object(self) -> dict[str, Any] | None:
         """The JSON object that the whole line is, else None."""
         return json_object(self.text)
+
+    @cached_property
+    def pairs(self) -> dict[str, Any] | None:
+        """What the line's `key=value` pairs say, if it is nothing else, else None."""
+        return logfmt_pairs(self.text) if len(self.text) <= TEXT_LIMIT else None
 
 
 def json_object(text: str) -> dict[str, Any] | None:
@@ -117,6 +123,8 @@ class Branch(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A parser's declaration: a `pattern` for lines of text, or `requires` for lines that are JSON objects.
 
+    With `pairs`, lines of logfmt are read as such objects, of texts.
+
     `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
     go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
     preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of
@@ -129,6 +137,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     dataset: str | None = None
     pattern: str | None = None
     requires: tuple[str, ...] = ()
+    pairs: bool = False
     accept: Callable[[Mapping[str, Any]], bool] | None = None
     constants: Mapping[str, Any] = {}
     message: Value | None = None
@@ -194,7 +203,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self._parsed(take, message, read_time(self.time, groups, near_s))
 
     def _parse_object(self, payload: Payload, near_s: int) -> Parsed | None:
-        found = payload.object
+        found = payload.pairs if self.pairs else payload.object
         if found is None or any(at_path(found, path) is None for path in self.requires):
             return None
         if self.accept is not None and not self.accept(found):
@@ -242,7 +251,7 @@ RELATED: Final = ("ip", "user", "hash", "hosts")
 def related_kind(field: str) -> str | None:
     """Return the list of `related` that a field's value belongs to."""
     parent, _, last = field.rpartition(".")
-    if last == "ip" or field.endswith(".nat.ip"):
+    if last in ("ip", "forwarded_ip"):
         return "ip"
     if last == "name" and _USER.fullmatch(parent):
         return "user"

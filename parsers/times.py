@@ -37,7 +37,7 @@ class Time(msgspec.Struct, frozen=True):
 
 
 _ISO = re.compile(
-    r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?:[T ]|, ?)(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
+    r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?:[T ]|, ?)(\d\d| \d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
     r" ?(Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?: [A-Z]{3,4})?(?: m=[+-][\d.]+)?"
 )
 _CLF = re.compile(r"(\d{1,2})[/ -]([A-Za-z]{3})[/ -](\d{4})[: ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([+-]\d{4}))?")
@@ -79,14 +79,17 @@ def epoch(*sources: str) -> Time:
 
 
 def any_time(*sources: str) -> Time:
-    """What JSON loggers write: an RFC 3339 text or a number, also a number as text."""
+    """What JSON loggers write: an RFC 3339 text, a number (also as text), an object of seconds and nanoseconds."""
     return Time(sources, read_any, "2026-11-29T02:00:00Z or 1795917600123")
 
 
 def read_any(value: Any, near_s: int) -> Instant | None:
-    """Read a text or a number."""
+    """Read a text, a number, or log4j2's and protobuf's object of two integers."""
     if isinstance(value, str):
         return _read_iso(value, near_s) or _read_epoch(value, near_s)
+    if isinstance(value, dict):
+        seconds, nanos = value.get("epochSecond", value.get("seconds")), value.get("nanoOfSecond", value.get("nanos"))
+        return _read_parts(seconds, nanos)
     return _read_epoch(value, near_s)
 
 
@@ -162,6 +165,12 @@ def _read_epoch(value: Any, near_s: int) -> Instant | None:
     seconds, below = int(whole[: len(whole) - digits]), whole[len(whole) - digits :]
     instant = (seconds, int((below + fraction)[:9].ljust(9, "0")))
     return instant if 0 < seconds <= LAST_SECOND else None
+
+
+def _read_parts(seconds: Any, nanos: Any) -> Instant | None:
+    if type(seconds) is not int or type(nanos) is not int:
+        return None
+    return (seconds, nanos) if 0 < seconds <= LAST_SECOND and 0 <= nanos < 10**9 else None
 
 
 def _nearest(month: int, day: int, clock: tuple[str, str, str], fraction: str | None, near_s: int) -> Instant | None:

@@ -6,8 +6,9 @@ sender, and the document has the position and the time of the first. Nothing is 
 
 - what would exceed LINE_BYTES_LIMIT or PIECES_LIMIT goes out as it is, and so does each such part behind it; all of
   them are tagged `_line_too_long`;
-- a line whose next piece does not come for WAIT_NS of journal time goes out as it is, tagged `_line_incomplete`: also
-  what a container wrote without a newline before it ended, for which no last piece comes;
+- a line whose next piece does not come for WAIT_NS goes out as it is, tagged `_line_incomplete`: also what a container
+  wrote without a newline before it ended, for which no last piece comes. What counts is journal time while the journal
+  takes what comes (`State.waited_ns`): senders that were made to wait lose nothing by it;
 - so does one that a piece of another place in the line follows, and what follows it.
 """
 
@@ -29,7 +30,7 @@ PIECES_LIMIT: Final = 256
 """The most pieces that one line is put together of."""
 
 WAIT_NS: Final = 5_000_000_000
-"""How long the next piece of a line is waited for, in journal time."""
+"""How long the next piece of a line is waited for."""
 
 INCOMPLETE: Final = "_line_incomplete"
 TOO_LONG: Final = "_line_too_long"
@@ -104,7 +105,7 @@ def take(
             more=(),
             line_bytes=len(line),
             ordinal=mark.ordinal,
-            touched_ns=frame.journal_time,
+            touched_ns=state.waited_ns,
             tags=tags,
         )
     else:
@@ -114,7 +115,7 @@ def take(
             more=(*open_line.more, line),
             line_bytes=open_line.line_bytes + len(line),
             ordinal=mark.ordinal,
-            touched_ns=frame.journal_time,
+            touched_ns=state.waited_ns,
         )
     if mark.last:
         state.lines.take(key)
@@ -124,12 +125,12 @@ def take(
     return Taken(True, whole)
 
 
-def due(state: State, now_ns: int) -> list[Whole]:
-    """Let go of the lines that waited long enough, at a journal time."""
+def due(state: State) -> list[Whole]:
+    """Let go of the lines that waited long enough."""
     found = []
     while len(state.lines):
         key, line = next(state.lines.items())
-        if now_ns - line.touched_ns < WAIT_NS:
+        if state.waited_ns - line.touched_ns < WAIT_NS:
             break
         found.append(_ended(state, key, line, INCOMPLETE))
     return found

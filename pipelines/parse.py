@@ -11,23 +11,21 @@ does not matter.
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
 from parsers.format import formats, sniffed
 from parsers.table import Parsed, Payload
+from pipelines.sections import Section
 
-HELD: Final = 4
+HELD: Final = 12
 """Formats that a stream may show."""
 
 MISSES_TRIED: Final = 64
 """So many lines of no format are each sniffed; of further ones each RETRIED_EVERY-th."""
 
 RETRIED_EVERY: Final = 16
-
-NO_PARSER: Final = "none"
-"""What a label or rule says to keep lines as they are."""
 
 DAY_S: Final = 86400
 
@@ -36,16 +34,14 @@ StreamKey = tuple[str, ...]
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True):
-    """A stream's formats in the order in which they are tried, why, and how many lines in a row of none."""
+    """A stream's formats in the order in which they are tried, why (`label`, `rule`, `image` or `lines`).
+
+    `misses` counts lines of none of them since the last was found.
+    """
 
     formats: tuple[str, ...]
     reason: str
     misses: int = 0
-
-    @property
-    def asked(self) -> bool:
-        """Whether somebody asked for it: then nothing else is tried, and a line that does not fit is tagged."""
-        return self.reason in ("label", "rule")
 
 
 class ParserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,14 +63,11 @@ class Stream(msgspec.Struct, frozen=True):
     namespace: str = ""
 
 
-class Choices(Protocol):
-    """Where choices are kept: part of the pipeline's state."""
+class Step(NamedTuple):
+    """What became of a line: what its parser found, and whether it does not fit the parser that was asked for."""
 
-    def get(self, key: StreamKey) -> Choice | None:
-        """Return a stream's choice."""
-
-    def put(self, key: StreamKey, choice: Choice) -> None:
-        """Replace a stream's choice."""
+    parsed: Parsed | None
+    failed: bool
 
 
 def near_second(journal_time: int) -> int:
@@ -83,39 +76,58 @@ def near_second(journal_time: int) -> int:
     return second - second % DAY_S
 
 
-def first_choice(stream: Stream, rules: Sequence[ParserRule]) -> Choice:
-    """Return the choice of a stream of which no line was seen; a label or rule that names no format says so."""
+def text_to_parse(line: str) -> str:
+    """Return a line without its end: some senders keep it, and terminals write a carriage return."""
+    return line.rstrip("\r\n")
+
+
+def asked_choice(stream: Stream, rules: Sequence[ParserRule]) -> Choice | None:
+    """Return what the container's label or an operator's rule asks for; a name that is no format keeps lines plain."""
     if stream.label:
         return Choice(_named(stream.label), "label")
     for rule in rules:
         found = ((stream.image, rule.image), (stream.name, rule.name), (stream.namespace, rule.namespace))
         if all(fnmatchcase(value, pattern) for value, pattern in found):
             return Choice(_named(rule.parser), "rule")
+    return None
+
+
+def kept_choice(stream: Stream, choices: Section[Choice]) -> Choice:
+    """Return the choice that a stream's lines made, at first what its image's name says."""
+    kept = choices.get(stream.key)
+    if kept is not None:
+        return kept
     base = stream.image.rpartition("/")[2]
     known = tuple(name for name, each in formats().items() if base and base in each.images)
     return Choice(known[:HELD], "image" if known else "lines")
 
 
-def parse_line(choice: Choice, text: str, near_s: int) -> tuple[Parsed | None, Choice]:
-    """Parse a line by a stream's choice: what was found, and the choice after it."""
-    payload = Payload(text)
+def parse_line(
+    stream: Stream, line: str, near_s: int, *, rules: Sequence[ParserRule], choices: Section[Choice]
+) -> Step:
+    """Parse a line of a stream by its choice, and keep what the line changed of that."""
+    payload = Payload(text_to_parse(line))
+    asked = asked_choice(stream, rules)
+    choice = asked or kept_choice(stream, choices)
     for name in choice.formats:
         parsed = formats()[name].parse(payload, near_s)
         if parsed is not None:
-            return parsed, choice
-    return missed(choice, payload, near_s)
+            return Step(parsed, False)
+    if asked is not None:
+        return Step(None, asked.formats != ())
+    parsed, after = missed(choice, payload, near_s)
+    choices.put(stream.key, after)
+    return Step(parsed, False)
 
 
 def missed(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:
     """Go on with a line that no held format took."""
-    if choice.asked:
-        return None, choice
     misses = choice.misses + 1
-    if is_tried(misses) and (found := sniffed(payload, near_s)) is not None:
-        name, parsed = found
-        held = (*choice.formats[: HELD - 1], name)
-        return parsed, Choice(held, choice.reason if choice.reason == "image" else "lines")
-    return None, msgspec.structs.replace(choice, misses=misses)
+    found = sniffed(payload, near_s) if is_tried(misses) else None
+    if found is None:
+        return None, msgspec.structs.replace(choice, misses=misses)
+    name, parsed = found
+    return parsed, Choice((*choice.formats[: HELD - 1], name), choice.reason)
 
 
 def is_tried(misses: int) -> bool:
@@ -124,4 +136,4 @@ def is_tried(misses: int) -> bool:
 
 
 def _named(name: str) -> tuple[str, ...]:
-    return () if name == NO_PARSER or name not in formats() else (name,)
+    return (name,) if name in formats() else ()

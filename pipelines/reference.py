@@ -5,7 +5,6 @@ It is also what serves whatever the chunk path does not know, record by record.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -19,6 +18,8 @@ from pipelines.frame import Frame, Ids, Message, Origin, document_ids, event_seq
 from pipelines.join import Whole, due, joined_record, mark_of, take
 from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
+from pipelines.normalize.parsed import Document, document_of, plain_document
+from pipelines.parse import near_second, parse_line
 from pipelines.settings import Settings
 from pipelines.state import State
 
@@ -33,22 +34,12 @@ REFUSED_ENCODINGS = {
 """Encodings that carry no records: the whole message is one dead letter."""
 
 
-class Ready(msgspec.Struct):
-    """A record's document for a stream, lacking only its head (`event.created`, id, sequence)."""
-
-    stream: DataStream
-    event: dict[str, Any]
-    time: tuple[int, int] | None
-    message: str
-    tail: dict[str, Any]
-
-
 class Joined(msgspec.Struct):
     """A line's document, by the frame and the index of its first piece. `waited` of its `pieces` were parked before."""
 
     frame: Frame
     index: int
-    ready: Ready
+    document: Document
     pieces: int
     waited: int
 
@@ -60,7 +51,7 @@ class Piece(msgspec.Struct):
     lines: list[Joined]
 
 
-Settled = Refused | Control | Ready | Piece
+Settled = Refused | Control | Document | Piece
 """What becomes of a record, in the order of the frame."""
 
 
@@ -80,7 +71,8 @@ def process(frame: Frame, settings: Settings, state: State) -> Iterator[Batch]:
 
 def waited_enough(frame: Frame, settings: Settings, state: State) -> list[Joined]:
     """Return the lines that go out before the first record of the frame, for they waited long enough."""
-    return [_join(whole, settings) for whole in due(state, frame.journal_time)]
+    state.advance(frame.journal_time)
+    return [_join(whole, settings, state) for whole in due(state)]
 
 
 def _settle_all(frame: Frame, settings: Settings, state: State) -> Iterator[Settled]:
@@ -153,25 +145,24 @@ def settle_entry(
     record.tag = record.tag or message.tag
     mark = mark_of(record.fields)
     if mark is None:
-        return _ready(record, frame, origin, settings)
+        return _document(record, frame, origin, settings, state)
     taken = take(state, frame, index, origin, mark, (record, encoding, entry))
-    return Piece(taken.parked, [_join(whole, settings) for whole in taken.whole])
+    return Piece(taken.parked, [_join(whole, settings, state) for whole in taken.whole])
 
 
-def _join(whole: Whole, settings: Settings) -> Joined:
+def _join(whole: Whole, settings: Settings, state: State) -> Joined:
     line = whole.line
-    ready = _ready(joined_record(line), line.frame, line.origin, settings)
-    return Joined(line.frame, line.position.record, ready, line.pieces, whole.waited)
+    document = _document(joined_record(line), line.frame, line.origin, settings, state)
+    return Joined(line.frame, line.position.record, document, line.pieces, whole.waited)
 
 
-def _ready(record: Record, frame: Frame, origin: Origin, settings: Settings) -> Ready:
+def _document(record: Record, frame: Frame, origin: Origin, settings: Settings, state: State) -> Document:
     line = normalise(record, frame=frame, origin=origin, tag=record.tag, settings=settings)
-    return Ready(settings.container_stream, container_event(settings), line.time, line.message, line.tail)
-
-
-def container_event(settings: Settings) -> dict[str, Any]:
-    """Return what `event` holds in every document of a container's line."""
-    return {"kind": "event", "module": "tidewaiter", "dataset": settings.container_stream.dataset}
+    if line.stream is None:
+        return plain_document(line, settings)
+    near_s = near_second(frame.journal_time)
+    step = parse_line(line.stream, line.message, near_s, rules=settings.parsers, choices=state.choices)
+    return document_of(line, step, frame.journal_time, settings)
 
 
 def refuse(frame: Frame, message: Message, payload: memoryview, why: tuple[str, str]) -> Refused:
@@ -185,10 +176,10 @@ def _audit(frame: Frame, message: Message, payload: memoryview, settings: Settin
         event, time, text, tail = audit_document(payload, frame, frame.origins[message.origin], settings)
     except (msgspec.DecodeError, ValueError) as error:
         return refuse(frame, message, payload, ("bad_audit_record", str(error)))
-    return Ready(settings.audit_stream, event, time, text, tail)
+    return Document(settings.audit_stream, event, time, text, tail)
 
 
-def encode_document(frame: Frame, item: Ready, *, identifier: bytes, sequence: int) -> bytes:
+def encode_document(frame: Frame, item: Document, *, identifier: bytes, sequence: int) -> bytes:
     """Encode one document in canonical order, with its newline."""
     second, nanosecond = item.time or divmod(frame.journal_time, 1_000_000_000)
     document = {
@@ -212,7 +203,7 @@ def assemble(frame: Frame, settled: Sequence[Settled], first: int, waited: list[
     encoded: dict[DataStream, tuple[list[bytes], list[int]]] = {}
     refused: list[tuple[int, Refused]] = []
     for index, item in enumerate(settled):
-        if isinstance(item, Ready):
+        if isinstance(item, Document):
             lines, places = encoded.setdefault(item.stream, ([], []))
             sequence = int(prefix + digits[index])
             lines.append(encode_document(frame, item, identifier=identifiers[index], sequence=sequence))
@@ -233,10 +224,10 @@ def joined_documents(waited: list[Joined], pieces: list[Piece]) -> tuple[tuple[D
     lines = [*waited, *(line for piece in pieces for line in piece.lines)]
     made: dict[DataStream, tuple[list[bytes], list[bytes]]] = {}
     for line in lines:
-        encoded, names = made.setdefault(line.ready.stream, ([], []))
+        encoded, names = made.setdefault(line.document.stream, ([], []))
         (identifier,) = document_ids(line.frame, line.index, 1)
         shared, (digits,) = event_sequences(line.frame, line.index, 1)
-        encoded.append(encode_document(line.frame, line.ready, identifier=identifier, sequence=int(shared + digits)))
+        encoded.append(encode_document(line.frame, line.document, identifier=identifier, sequence=int(shared + digits)))
         names.append(identifier)
     documents = tuple(Documents.of_lines(stream, encoded, Ids(b"", names)) for stream, (encoded, names) in made.items())
     return documents, Pieces(

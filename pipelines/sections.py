@@ -15,15 +15,24 @@ ENTRY_BYTES: Final = 256
 class Section(Generic[Value]):
     """Maps keys of texts to values that never change themselves, in the order in which they were put last.
 
-    Bounded by a number of entries and by bytes: what `put` has no room for it returns, the oldest first. `cost` gives
-    a value's bytes. `mark` and `undo` take everything back that changed in between, also the order. A section is
-    `lasting` where its values stay right under another configuration.
+    Bounded by a number of entries and by bytes: what `put` has no room for it returns, the oldest first. `cost` gives a
+    value's bytes. Where it is `deferred`, room is made by `mark` only, so that it does not matter in which order the
+    values of one frame are put, but for that of the last of each key. `mark` and `undo` take everything back that
+    changed in between, also the order. A section is `lasting` where its values stay right under another configuration.
     """
 
     def __init__(
-        self, kind: Any, *, limit: int, limit_bytes: int, cost: Callable[[Value], int], lasting: bool = True
+        self,
+        kind: Any,
+        *,
+        limit: int,
+        limit_bytes: int,
+        cost: Callable[[Value], int],
+        lasting: bool = True,
+        deferred: bool = False,
     ) -> None:
         self.lasting = lasting
+        self._deferred = deferred
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._cost = cost
@@ -52,11 +61,7 @@ class Section(Generic[Value]):
         self._puts += 1
         self._entries[key] = (self._puts, value)
         self.size_bytes += self._size(key, value)
-        outdone = []
-        while len(self._entries) > self._limit or self.size_bytes > self._limit_bytes:
-            oldest = next(iter(self._entries))
-            outdone.append((oldest, self._remove(oldest)[1]))  # type: ignore[index]
-        return outdone
+        return [] if self._deferred else self._make_room()
 
     def take(self, key: Key) -> Value | None:
         """Remove a key and return its value."""
@@ -65,6 +70,7 @@ class Section(Generic[Value]):
 
     def mark(self) -> None:
         """Make what is now that to which `undo` comes back."""
+        self._make_room()
         self._before.clear()
 
     def undo(self) -> None:
@@ -96,6 +102,13 @@ class Section(Generic[Value]):
         self._puts = len(self._entries)
         self._before.clear()
         self.size_bytes = sum(self._size(key, value) for key, value in self.items())
+
+    def _make_room(self) -> list[tuple[Key, Value]]:
+        outdone = []
+        while len(self._entries) > self._limit or self.size_bytes > self._limit_bytes:
+            oldest = next(iter(self._entries))
+            outdone.append((oldest, self._remove(oldest)[1]))  # type: ignore[index]
+        return outdone
 
     def _remove(self, key: Key) -> tuple[int, Value] | None:
         removed = self._entries.pop(key, None)

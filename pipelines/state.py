@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from pipelines.frame import Frame, JournalIdentity, Origin, Position
+from pipelines.parse import Choice
 from pipelines.sections import Section
 
 STATE_VERSION: Final = 1
@@ -23,6 +24,16 @@ OPEN_LINES_BYTES_LIMIT: Final = 8 << 20
 """What their pieces may take in all."""
 
 
+CHOICES_LIMIT: Final = 65_536
+"""Streams whose choice of a parser is kept; the one whose lines chose longest ago is forgotten, and begins anew."""
+
+CHOICES_BYTES_LIMIT: Final = 32 << 20
+
+STEP_NS: Final = 1_000_000_000
+"""What a pause between two frames counts for at most, for what waits: while the intake is down, or lets senders wait,
+nothing can come. Where something waits and nothing else comes, ticks come more often (`collector.worker`)."""
+
+
 class StateError(ValueError):
     """Bytes that are no state that this program reads."""
 
@@ -31,8 +42,8 @@ class OpenLine(msgspec.Struct, frozen=True, array_like=True):
     """A line of which pieces came and more are to come.
 
     `journal`, `position` and `journal_time` are those of its first piece, `entry` that piece as it came with its
-    `encoding`, `more` the lines of those behind it. `ordinal` is that of the newest, `touched_ns` the journal time of
-    its frame. `tags` are what its document is tagged with already.
+    `encoding`, `more` the lines of those behind it. `ordinal` is that of the newest, `touched_ns` the `State.waited_ns`
+    when it came. `tags` are what its document is tagged with already.
     """
 
     journal: JournalIdentity
@@ -67,45 +78,72 @@ class OpenLine(msgspec.Struct, frozen=True, array_like=True):
 
 class _Encoded(msgspec.Struct, array_like=True):
     version: int
+    clock: tuple[int, int]
     sections: dict[str, msgspec.Raw]
 
 
 class State:
-    """The sections of one pipeline. `mark` and `undo` hold for all of them."""
+    """The sections of one pipeline, and its clock. `mark` and `undo` hold for all of them.
+
+    `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS.
+    """
 
     def __init__(self) -> None:
+        self.waited_ns = 0
+        self._seen_ns = 0
+        self._clock_before = (0, 0)
         self.lines: Section[OpenLine] = Section(
             OpenLine,
             limit=OPEN_LINES_LIMIT,
             limit_bytes=OPEN_LINES_BYTES_LIMIT,
             cost=lambda line: line.size_bytes,
         )
-        self._sections: dict[str, Section[Any]] = {"lines": self.lines}
+        self.choices: Section[Choice] = Section(
+            Choice,
+            limit=CHOICES_LIMIT,
+            limit_bytes=CHOICES_BYTES_LIMIT,
+            cost=lambda choice: 16 * len(choice.formats),
+            deferred=True,
+        )
+        self._sections: dict[str, Section[Any]] = {"lines": self.lines, "choices": self.choices}
 
     @property
     def is_open(self) -> bool:
         """Whether anything waits for journal time to go on."""
         return len(self.lines) > 0
 
+    def advance(self, journal_time: int) -> None:
+        """Let the clock go on to a frame's journal time."""
+        if self._seen_ns:
+            self.waited_ns += min(max(journal_time - self._seen_ns, 0), STEP_NS)
+        self._seen_ns = journal_time
+
     def mark(self) -> None:
         """Make what is now that to which `undo` comes back."""
+        self._clock_before = (self._seen_ns, self.waited_ns)
         for section in self._sections.values():
             section.mark()
 
     def undo(self) -> None:
         """Take back everything since the mark."""
+        self._seen_ns, self.waited_ns = self._clock_before
         for section in self._sections.values():
             section.undo()
 
     def encode(self) -> bytes:
         """Return all of it; equal states give equal bytes."""
         return msgspec.msgpack.encode(
-            [STATE_VERSION, {name: list(section.items()) for name, section in self._sections.items()}]
+            [
+                STATE_VERSION,
+                (self._seen_ns, self.waited_ns),
+                {name: list(section.items()) for name, section in self._sections.items()},
+            ]
         )
 
     def at_mark(self) -> "State":
         """Return what it was at the mark, as a state that goes its own way."""
         copied = State()
+        copied._seen_ns, copied.waited_ns = self._clock_before
         for name, section in copied._sections.items():
             section.become(self._sections[name].at_mark())
         return copied
@@ -126,5 +164,6 @@ class State:
             }
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(f"a state that cannot be decoded: {error}") from error
+        self._seen_ns, self.waited_ns = found.clock
         for name, section in self._sections.items():
             section.become(loaded.get(name, ()))

@@ -3,9 +3,15 @@ r"""nginx: the access log (`combined` and its common extensions) and the error l
     192.0.2.7 - alice [29/Nov/2026:02:00:00 +0000] "GET /cart?id=7 HTTP/1.1" 200 512 "https://shop.example.com/" "curl/8.5.0"
     2026/11/29 02:00:00 [error] 29#29: *7 open() "/srv/favicon.ico" failed (2: No such file or directory), client: 192.0.2.7
 
-Access lines may end with a quoted `$http_x_forwarded_for` (the image's default), then with `$request_time`. What nginx
-escapes as `\xHH` stays escaped. A request that is no HTTP (a TLS hello on a plain port) stands in `message` only. Source: nginx's ngx_http_log_module.
+Access lines may begin with `$host` or `$host:$server_port`, and end with a quoted `$http_x_forwarded_for` (the image's
+default), then with `$request_time`. What nginx escapes as `\xHH` stays escaped; a request that is no HTTP (a TLS hello on a
+plain port) stands in `message` only. Error lines are not escaped and cut at 2048 bytes: where a path or a header can have
+imitated `, client: `, or the end can be missing, no client is told. A refused user of basic authentication is also of the
+category authentication. Further lines of a message (debug) stay plain. Source: ngx_http_log_module, ngx_log.c.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from parsers.format import Format
 from parsers.table import Table
@@ -13,6 +19,7 @@ from parsers.times import clf, iso
 from parsers.values import (
     NOTHING,
     address,
+    domain,
     duration,
     http_outcome,
     integer,
@@ -25,10 +32,11 @@ from parsers.values import (
 ACCESS = Table(
     dataset="nginx.access",
     pattern=(
-        r"(?P<client>\S+) - (?P<user>.*?) \[(?P<time>[^\]\[\"]{20,40})\] "
-        r'"(?:(?P<method>[A-Z][A-Z_-]{0,31}) (?P<target>[^\s"]*) HTTP/(?P<version>\d(?:\.\d)?)|(?P<request>[^"]*))" '
-        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}|-) "(?P<referrer>[^"]*)" "(?P<agent>[^"]*)"'
-        r'(?: "(?P<forwarded>[^"]*)")?(?: (?P<seconds>\d{1,9}\.\d{3}))?'
+        r"(?:(?P<vhost>[^\s:,]{1,255})(?::(?P<vport>\d{1,5}))? (?!- ))?"
+        r'(?P<client>\S{1,255}) - (?P<user>[^"]*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
+        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"\\]*+(?:\\x[^"\\]*+)*+)" "(?P<agent>[^"\\]*+(?:\\x[^"\\]*+)*+)"'
+        r'(?: "(?P<forwarded>[^"]*+)")?(?: (?P<seconds>\d{1,9}\.\d{3}))?'
     ),
     time=clf("time"),
     constants={"event.category": ["web"], "event.type": ["access"]},
@@ -37,12 +45,16 @@ ACCESS = Table(
         "event.duration": duration("seconds"),
         "source.address": text("client"),
         "source.ip": address("client"),
+        "destination.domain": domain("vhost"),
+        "destination.ip": address("vhost"),
+        "destination.port": integer("vport"),
         "user.name": text("user", absent=NOTHING),
         "http.response.status_code": integer("status"),
         "http.response.body.bytes": integer("bytes"),
         "http.version": text("version", absent=NOTHING),
         "http.request.method": text("method", absent=NOTHING),
         "http.request.referrer": text("referrer", absent=NOTHING),
+        "url.domain": domain("vhost"),
         "url.original": text("target", absent=NOTHING),
         "url.path": url_path("target"),
         "url.query": url_query("target"),
@@ -50,33 +62,95 @@ ACCESS = Table(
     },
 )
 
-ERROR = Table(
+_HEAD = (
+    r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(?P<level>[a-z]{4,6})\] (?P<pid>\d{1,10})#(?P<thread>\d{1,10}): "
+    r"(?P<text>(?:\*\d{1,18} )?"
+)
+_CONTEXT = (
+    r", client: (?P<client>[^,\s]{1,255})(?:, server: [^,]{0,255})?"
+    r'(?:, request: "(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>\S*) HTTP/(?P<version>\d(?:\.\d)?)")?'
+)
+_HEAD_FIELDS = {
+    "log.level": level("level"),
+    "process.pid": integer("pid"),
+    "process.thread.id": integer("thread"),
+}
+_CONTEXT_FIELDS = {
+    "source.address": text("client", absent=NOTHING),
+    "source.ip": address("client"),
+    "http.version": text("version", absent=NOTHING),
+    "http.request.method": text("method", absent=NOTHING),
+    "url.original": text("target", absent=NOTHING),
+    "url.path": url_path("target"),
+    "url.query": url_query("target"),
+}
+_WHOLE_BYTES = 1980
+"""Texts from here on may have been cut: nginx writes 2048 bytes, the head among them."""
+
+
+def _clear(groups: Mapping[str, Any]) -> bool:
+    found = groups["text"]
+    return found.count(", client: ") == 1 and len(found.encode()) < _WHOLE_BYTES
+
+
+REFUSED = Table(
     dataset="nginx.error",
-    pattern=(
-        r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(?P<level>[a-z]{4,6})\] (?P<pid>\d{1,10})#(?P<thread>\d{1,10}): "
-        r"(?:\*(?P<connection>\d{1,18}) )?(?P<text>.*?(?:, client: (?P<client>[^,\s]+)(?:, server: (?P<server>[^,]*))?"
-        r'(?:, request: "(?:(?P<method>[A-Z]{1,32}) (?P<target>[^\s"]*) HTTP/(?P<version>[\d.]{1,3})|[^"]*)")?(?:,.*)?)?)'
-    ),
+    # A user of basic authentication has no colon, so `, client: ` is not his.
+    pattern=_HEAD
+    + r'user "(?P<user>[^:]*)"(?:: password mismatch| was not found in "[^":]{1,4096}")'
+    + _CONTEXT
+    + ".*)",
+    accept=_clear,
+    time=iso("time"),
+    constants={
+        "event.category": ["web", "authentication"],
+        "event.type": ["error", "info"],
+        "event.action": "authentication_failed",
+        "event.outcome": "failure",
+    },
+    message=text("text"),
+    fields={**_HEAD_FIELDS, "user.name": text("user", absent=NOTHING), **_CONTEXT_FIELDS},
+)
+
+REQUEST_ERROR = Table(
+    dataset="nginx.error",
+    pattern=_HEAD + ".*?" + _CONTEXT + ".*)",
+    accept=_clear,
     time=iso("time"),
     constants={"event.category": ["web"], "event.type": ["error"]},
     message=text("text"),
-    fields={
-        "log.level": level("level"),
-        "process.pid": integer("pid"),
-        "process.thread.id": integer("thread"),
-        "source.address": text("client", absent=NOTHING),
-        "source.ip": address("client"),
-        "http.version": text("version", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
-    },
+    fields={**_HEAD_FIELDS, **_CONTEXT_FIELDS},
+)
+
+ERROR = Table(
+    dataset="nginx.error",
+    pattern=_HEAD + ".*)",
+    time=iso("time"),
+    constants={"event.category": ["web"], "event.type": ["error"]},
+    message=text("text"),
+    fields=_HEAD_FIELDS,
+)
+
+STARTUP = Table(
+    dataset="nginx.error",
+    pattern=r"nginx: \[(?P<level>[a-z]{4,6})\] (?P<text>.*)",
+    constants={"event.category": ["web"], "event.type": ["error"]},
+    message=text("text"),
+    fields={"log.level": level("level")},
 )
 
 
 def _sniff(line: str) -> bool:
-    return '] "' in line or ("#" in line[:48] and "] " in line[:40])
+    if '] "' not in line:
+        return "] " in line[:40] and ("#" in line[:48] or line.startswith("nginx: ["))
+    # `www.example.com:80 192.0.2.7 - ` is httpd's vhost_combined, a format that nginx has by configuration only.
+    host, blank, _ = line[: line.find(" - ")].partition(" ")
+    return not blank or ":" not in host
 
 
-FORMAT = Format(title="nginx access and error log", tables=(ACCESS, ERROR), sniff=_sniff, images=("nginx",))
+FORMAT = Format(
+    title="nginx access and error log",
+    tables=(ACCESS, REFUSED, REQUEST_ERROR, ERROR, STARTUP),
+    sniff=_sniff,
+    images=("nginx",),
+)

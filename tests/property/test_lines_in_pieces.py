@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.testing.pieces import CONTAINERS, docker_pieces, frames_of, packed
-from pipelines import chunk, reference
+from pipelines import join, layout, reference
 from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
 from pipelines.frame import Frame
@@ -21,6 +21,7 @@ from pipelines.state import State
 SETTINGS = Settings(version="0.1.0")
 PIECE_BYTES = 4
 SECOND_NS = 1_000_000_000
+WAIT_NS = 2 * SECOND_NS
 Line = tuple[str, str, bytes]
 
 pytestmark = pytest.mark.timeout(300)
@@ -61,6 +62,7 @@ def cut(entries: list[bytes], places: list[int]) -> list[list[bytes]]:
     return [entries[start:end] for start, end in zip([0, *ends], ends, strict=False) if start < end]
 
 
+steps = st.sampled_from([1, SECOND_NS // 2, SECOND_NS, 7 * SECOND_NS])
 places = st.lists(st.integers(0, 1000), max_size=6)
 
 
@@ -111,7 +113,7 @@ def test_every_line_is_one_document_wherever_frames_are_cut(
 
 
 @often
-@given(journals(), places, st.sampled_from([1, SECOND_NS, 3 * SECOND_NS, 7 * SECOND_NS]), st.booleans())
+@given(journals(), places, steps, st.booleans())
 def test_both_paths_make_equal_batches_and_states(
     journal: tuple[list[Line], list[bytes], str], where: list[int], step_ns: int, small: bool
 ) -> None:
@@ -120,8 +122,9 @@ def test_both_paths_make_equal_batches_and_states(
     fast, slow = State(), State()
     path = ChunkPath(SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(join, "WAIT_NS", WAIT_NS)
         if small:
-            patch.setattr(chunk, "RECORDS_LIMIT", 2)
+            patch.setattr(layout, "RECORDS_LIMIT", 2)
             patch.setattr(reference, "RECORDS_LIMIT", 2)
         for frame in frames_of(cut(entries, where), encoding=encoding, step_ns=step_ns):
             assert list(path.process(frame, fast)) == list(reference.process(frame, SETTINGS, slow))
@@ -129,24 +132,26 @@ def test_both_paths_make_equal_batches_and_states(
 
 
 @often
-@given(journals(), places, st.sampled_from([1, 3 * SECOND_NS, 7 * SECOND_NS]))
+@given(journals(), places, steps)
 def test_a_pipeline_goes_on_from_any_point_with_the_same_bytes(
     journal: tuple[list[Line], list[bytes], str], where: list[int], step_ns: int
 ) -> None:
     """What a restored state makes of the frames behind it is what the uninterrupted one made: bytes and ids."""
     _, entries, encoding = journal
     frames = frames_of(cut(entries, where), encoding=encoding, step_ns=step_ns)
-    whole = Pipeline(SETTINGS, failed)
-    expected, states = [], [whole.state.encode()]
-    for frame in frames:
-        expected.append(list(whole(frame)))
-        states.append(whole.state.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(join, "WAIT_NS", WAIT_NS)
+        whole = Pipeline(SETTINGS, failed)
+        expected, states = [], [whole.state.encode()]
+        for frame in frames:
+            expected.append(list(whole(frame)))
+            states.append(whole.state.encode())
 
-    for begin, state in enumerate(states):
-        restored = Pipeline(SETTINGS, failed)
-        restored.state.load(state, settings_changed=False)
-        assert restored.state.encode() == state
-        assert [list(restored(frame)) for frame in frames[begin:]] == expected[begin:]
+        for begin, state in enumerate(states):
+            restored = Pipeline(SETTINGS, failed)
+            restored.state.load(state, settings_changed=False)
+            assert restored.state.encode() == state
+            assert [list(restored(frame)) for frame in frames[begin:]] == expected[begin:]
 
 
 class Failing:
@@ -181,7 +186,7 @@ def test_a_path_that_fails_leaves_no_trace(
     _, entries, encoding = journal
     whole, failing = Pipeline(SETTINGS, failed), pipeline_that_fails(after, lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunk, "RECORDS_LIMIT", 2)
+        patch.setattr(layout, "RECORDS_LIMIT", 2)
         patch.setattr(reference, "RECORDS_LIMIT", 2)
         for frame in frames_of(cut(entries, where), encoding=encoding):
             assert list(failing(frame)) == list(whole(frame))

@@ -5,7 +5,7 @@ import tracemalloc
 import msgpack
 
 from collector.testing.frames import frame_of
-from pipelines.chunk import TAILS_KEPT_BYTES, ChunkPath
+from pipelines.chunk import STREAMS_KEPT_BYTES, ChunkPath
 from pipelines.settings import Settings
 from pipelines.state import State
 
@@ -30,7 +30,7 @@ def test_large_fields_that_change_all_the_time_do_not_fill_the_memory() -> None:
     finally:
         tracemalloc.stop()
 
-    assert kept_bytes < 2 * TAILS_KEPT_BYTES
+    assert kept_bytes < 2 * STREAMS_KEPT_BYTES
 
 
 def test_tags_that_are_never_seen_again_do_not_fill_the_memory() -> None:

@@ -59,13 +59,14 @@ def test_a_docker_line_is_this_document() -> None:
         },
         "@timestamp": "2023-11-14T22:13:20.123456789Z",
         "message": "hello",
-        "container": {"id": ID, "name": "web-1"},
-        "host": {"name": "192.0.2.7"},
+        "related": {"hosts": ["192.0.2.7"]},
         "tidewaiter": {
             "container": {"stream": "stdout"},
             "origin": {"input": "docker", "transport": "tcp", "peer": "192.0.2.7", "host": "192.0.2.7"},
             "tag": SHORT_ID,
         },
+        "container": {"id": ID, "name": "web-1"},
+        "host": {"name": "192.0.2.7"},
         "ecs": {"version": "9.4.0"},
         "data_stream": {"type": "logs", "dataset": "tidewaiter.container", "namespace": "default"},
         "agent": {

@@ -1,0 +1,172 @@
+r"""Plain text behind a time or a level, in the shapes that logging libraries and servers give it.
+
+    2026-11-29T02:00:00.123Z  INFO 7 --- [shop] [main] com.example.Cart : cart saved
+    2026-11-29 02:00:00,123 [main] WARN  com.example.Cart - cart is empty
+    [2026-11-29 02:00:00 +0000] [7] [INFO] Listening at: http://0.0.0.0:8000
+    I, [2026-11-29T02:00:00.123456 #7]  INFO -- shop: cart saved
+    ERROR: connection refused
+
+Known are Spring Boot, log4j, logback, JBoss and Quarkus, Tomcat, Python's logging (also Flask, Celery, gunicorn, uvicorn,
+loguru), Ruby's Logger, Rust's env_logger and tracing, Go's log and zap's console form, .NET's console and NLog, Monolog,
+PHP and php-fpm, and any `TIME LEVEL text`, `[LEVEL] text`, `LEVEL: text` and `TIME text`. What stands in front goes into
+fields and out of `message`; where it is a time of day without a date, the message is the line as it came. A time without
+a zone is UTC. Colours are left out in front. Not handled: times as words (`2 minutes ago`), days before months, AM and PM.
+Sources: the libraries' own pages.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from parsers.format import Format
+from parsers.table import Table
+from parsers.times import clf, iso
+from parsers.values import (
+    Value,
+    address,
+    http_outcome,
+    integer,
+    level,
+    mapped,
+    port,
+    text,
+    url_path,
+    url_query,
+)
+
+_DAY: Final = r"(?:19[7-9]\d|[2-9]\d{3})[-/.](?:0[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01])"
+_CLOCK: Final = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:[.,]\d{1,9})?"
+_ZONES: Final = "[ECMP][SD]T|[CEW]ES?T|BST|IST|JST|KST|MSK|SGT|HKT|AE[SD]T"
+"""Zones by letters, which mean several things or none: such a line keeps its time in its message."""
+_TIME: Final = rf"(?P<time>{_DAY}[T ]{_CLOCK}(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?)(?! (?:{_ZONES})\b)"
+_NAMED_MONTH: Final = (
+    rf"(?P<time>[0-3]?\d[-/ ](?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[-/ ][2-9]\d{{3}}[: ]{_CLOCK})"
+)
+_WORDS: Final = (
+    "trace|trce|trc|finest|finer|debug|dbug|dbg|information|info|inf|notice|warning|warn|wrn|error|err|fail|severe|critical"
+    "|crit|alert|emergency|emerg|fatal|ftl|panic"
+)
+_LEVEL: Final = rf"(?P<level>(?i:{_WORDS}))"
+_LOUD: Final = rf"(?P<level>{_WORDS.upper()})"
+_NAME: Final = r"[\w.$/:-]{1,256}"
+_COLOUR: Final = r"(?:\x1b\[[\d;]{0,16}m)"
+_REST: Final = r"(?P<text>.+)"
+
+_LEVEL_FIELD: Final = level("level")
+_LOGGER: Final = text("logger")
+_MESSAGE: Final = text("text")
+
+
+def _table(
+    pattern: str, fields: Mapping[str, Value] | None = None, *, named_month: bool = False, whole: bool = False
+) -> Table:
+    """Return the table of a pattern; its groups time, level, logger, pid, thread, file and line are the usual fields."""
+    usual = {
+        "level": ("log.level", _LEVEL_FIELD),
+        "logger": ("log.logger", _LOGGER),
+        "pid": ("process.pid", integer("pid")),
+        "thread": ("process.thread.name", text("thread")),
+        "file": ("log.origin.file.name", text("file")),
+        "line": ("log.origin.file.line", integer("line")),
+    }
+    timed = "(?P<time>" in pattern
+    return Table(
+        pattern=pattern,
+        time=(clf if named_month else iso)("time") if timed else None,
+        message=None if whole else _MESSAGE,
+        fields=dict(field for group, field in usual.items() if f"(?P<{group}>" in pattern) | dict(fields or {}),
+    )
+
+
+_SPRING = _table(
+    rf"{_TIME} {{1,2}}{_LEVEL} {{1,2}}(?P<pid>\d{{1,10}}) --- (?:\[(?P<application>[^\]]{{0,256}})\] )?"
+    r"\[ {0,64}(?![0-9a-f]{32}-)(?P<thread>[^\] ][^\]]{0,255})\] "
+    r"(?:\[(?:(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})| {0,64})\] )?"
+    rf"(?P<logger>{_NAME}) {{0,40}}: {_REST}",
+    {"service.name": text("application"), "trace.id": text("trace"), "span.id": text("span")},
+)
+_LOGBACK = _table(rf"{_TIME} \[(?P<thread>[^\]]{{1,256}})\] {_LEVEL} {{1,3}}(?P<logger>{_NAME}) {{1,2}}(?:-|:) {_REST}")
+_LOG4J = _table(rf"{_TIME} {_LEVEL} {{1,3}}\[(?P<thread>[^\]]{{1,256}})\] (?P<logger>{_NAME}) {{1,2}}(?:-|:) {_REST}")
+_JBOSS = _table(rf"{_TIME} {_LEVEL} {{1,3}}\[(?P<logger>{_NAME})\] \((?P<thread>[^)]{{1,256}})\) {_REST}")
+_TOMCAT = _table(
+    rf"{_NAMED_MONTH} {_LOUD} \[(?P<thread>[^\]]{{1,256}})\] (?P<logger>{_NAME}) {_REST}", named_month=True
+)
+_CLOCK_ONLY = _table(rf"{_CLOCK} \[(?P<thread>[^\]]{{1,256}})\] {_LEVEL} {{1,3}}(?P<logger>{_NAME}) - .+", whole=True)
+_PYTHON_DASHES = _table(rf"{_TIME} - (?P<logger>{_NAME}) - {_LOUD} - {_REST}")
+_PYTHON_BASIC = _table(rf"{_LOUD}:(?P<logger>[\w.-]{{1,256}}):{_REST}")
+_FLASK = _table(rf"\[{_TIME}\] {_LOUD} in (?P<logger>[\w.]{{1,256}}): {_REST}")
+_CELERY = _table(rf"\[{_TIME}: {_LOUD}/(?P<process>[\w-]{{1,128}})\] {_REST}", {"process.name": text("process")})
+_GUNICORN = _table(rf"\[{_TIME}\] \[(?P<pid>\d{{1,10}})\] \[{_LOUD}\] {_REST}")
+_UVICORN_ACCESS = Table(
+    pattern=(
+        rf"{_LOUD}: {{1,8}}(?P<client>[\da-fA-F.:]{{2,45}}):(?P<port>\d{{1,5}}) - "
+        r'"(?P<method>[A-Z]{1,32}) (?P<target>[^\s"]*) HTTP/(?P<version>[\d.]{1,3})" (?P<status>\d{3})(?: [\w \'-]{1,40})?'
+    ),
+    constants={"event.category": ["web"], "event.type": ["access"]},
+    fields={
+        "event.outcome": http_outcome("status"),
+        "log.level": _LEVEL_FIELD,
+        "source.address": text("client"),
+        "source.ip": address("client"),
+        "source.port": port("port"),
+        "http.request.method": text("method"),
+        "http.response.status_code": integer("status"),
+        "http.version": text("version"),
+        "url.original": text("target"),
+        "url.path": url_path("target"),
+        "url.query": url_query("target"),
+    },
+)
+_LOGURU = _table(
+    rf"{_TIME} \| {_LOUD} {{0,8}} \| (?P<logger>[\w.]{{1,256}}):(?P<function>[\w.<>]{{1,256}}):(?P<line>\d{{1,9}}) - {_REST}",
+    {"log.origin.function": text("function")},
+)
+_RUBY = _table(
+    rf"[DIWEFA], \[{_TIME} #(?P<pid>\d{{1,10}})\] {{1,3}}(?P<level>{_WORDS.upper()}|ANY) -- (?P<logger>[^:]{{0,256}}): {_REST}"
+)
+_ENV_LOGGER = _table(rf"\[{_TIME} {_LOUD} {{1,2}}(?P<logger>{_NAME})\] {_REST}")
+_TRACING = _table(
+    rf"{_COLOUR}?{_TIME}{_COLOUR}? {_COLOUR}? {{0,2}}{_LOUD}{_COLOUR}? {_COLOUR}?"
+    rf"(?P<logger>\w{{1,128}}(?:::\w{{1,128}}){{0,16}}){_COLOUR}{{0,2}}:{_COLOUR}? {_REST}"
+)
+"""With spans before the logger, these stay in the message."""
+_ZAP = _table(
+    rf"{_TIME}\t{_LEVEL}\t(?:(?P<logger>[\w./-]{{1,256}})\t)?(?:(?P<file>[^\s:]{{1,512}}):(?P<line>\d{{1,9}})\t)?{_REST}"
+)
+_GO_FILE = _table(rf"{_TIME} (?P<file>[^\s:]{{1,512}}\.go):(?P<line>\d{{1,9}}): {_REST}")
+_DOTNET = _table(
+    r"(?P<level>trce|dbug|info|warn|fail|crit): (?P<logger>[\w.`+<>,\[\] -]{1,256})\[(?P<code>-?\d{1,10})\]\s{1,8}"
+    rf"{_REST}",
+    {"event.code": text("code")},
+)
+_NLOG = _table(rf"{_TIME}\|{_LEVEL}\|(?P<logger>[^|]{{1,256}})\|{_REST}")
+_SERILOG = _table(rf"\[{_CLOCK} (?P<level>VRB|DBG|INF|WRN|ERR|FTL)\] .+", whole=True)
+_MONOLOG = _table(rf"\[{_TIME}\] (?P<logger>[\w-]{{1,128}})\.{_LOUD}: {_REST}")
+_PHP_FPM = _table(rf"\[{_NAMED_MONTH}\] {_LOUD}: {_REST}", named_month=True)
+_PHP = _table(
+    rf"(?:\[{_NAMED_MONTH}(?: UTC)?\] )?"
+    r"(?P<text>PHP (?:(?P<level>Warning|Notice|Fatal|Parse|Recoverable fatal)(?: error)?|Deprecated): .+)",
+    {"log.level": mapped("level", {"Warning": "warn", "Notice": "notice", "Fatal": "fatal"}, default="error")},
+    named_month=True,
+)
+_TIMED = _table(
+    rf"(?:{_COLOUR}|\[){{0,2}}{_TIME}{_COLOUR}?\]?(?:[ \t]{{1,4}}|[ ]?[|:-][ ]?)(?:{_COLOUR}|\[){{0,2}}{_LEVEL}{_COLOUR}?"
+    rf" {{0,8}}\]?(?::|\s?[|-])?[ \t]{{1,8}}{_REST}"
+)
+_BRACKETS = _table(rf"\[{_COLOUR}?{_LEVEL}{_COLOUR}? {{0,8}}\]:? {{1,4}}{_REST}")
+_COLON = _table(rf"{_COLOUR}?{_LEVEL}{_COLOUR}?:[ \t]{{1,8}}{_REST}")
+_TIME_ALONE = _table(rf"\[?{_TIME}\]?(?: ?[|:-])? {{1,2}}{_REST}")
+
+_TABLES: Final = (
+    _SPRING, _LOGBACK, _LOG4J, _JBOSS, _TOMCAT, _CLOCK_ONLY, _PYTHON_DASHES, _FLASK, _CELERY, _GUNICORN, _UVICORN_ACCESS,
+    _PYTHON_BASIC, _LOGURU, _RUBY, _ENV_LOGGER, _TRACING, _ZAP, _GO_FILE, _DOTNET, _NLOG, _SERILOG, _MONOLOG, _PHP_FPM,
+    _PHP, _TIMED, _BRACKETS, _COLON, _TIME_ALONE,
+)  # fmt: skip
+"""Narrow shapes before wide ones."""
+
+
+def _sniff(line: str) -> bool:
+    first = line[:1]
+    return first.isdigit() or first in ("[", "\x1b") or ":" in line[:20] or line[1:4] == ", ["
+
+
+FORMAT = Format(title="text with a level or a time in front", tables=_TABLES, sniff=_sniff, rank=7)
