@@ -20,6 +20,9 @@ ABSENT: Final = frozenset({"", "?", "(null)", "(none)", "(nil)"})
 UNSET: Final = frozenset({"4294967295", "-1", "unset"})
 """Ids that say that there is none."""
 
+ESCAPED: Final = "#035"
+"""What rsyslog makes of the byte 0x1D; it counts where nothing but resolved names follows it."""
+
 ENCODABLE: Final = frozenset(
     {
         "name", "exe", "comm", "cmd", "cwd", "path", "file", "dir", "key", "proctitle", "acct", "data", "watch",
@@ -51,6 +54,7 @@ _PAYLOAD_END = re.compile(r"'(?=\Z| [A-Z][A-Z_0-9]{0,30}=)")
 _PAIR = re.compile(
     r'(?<![^ ])([\w\[\]-]{1,64})=("[^"]*"(?= |$)|\{ [^}]{0,512} \}(?= |$)|[^ ]*(?: (?![\w\[\]-]{1,64}=)[^ ]*)*)'
 )
+_NAMES = re.compile(r'(?:[A-Z][A-Z_0-9-]{0,31}=(?:"[^"]*"|\{ [^}]{0,512} \}|[^ "{][^ ]*|)(?: |\Z))+')
 _OLD_LOGIN = re.compile(r"\b(old|new) (auid|ses)=")
 _ARGUMENT = re.compile(r"a(\d{1,5})(?:\[(\d{1,5})\])?")
 _HEX = re.compile(r"(?:[0-9A-F]{2})+")
@@ -63,7 +67,10 @@ def record_of(text: str) -> Record:
     name, body = (found[1], found[2]) if found else (text, "")
     number = _TYPE_NUMBER.fullmatch(name)
     kind = TYPE_NAMES.get(number[1], name) if number else name
-    body, _, enriched = body.partition("\x1d")
+    body, mark, enriched = body.partition("\x1d")
+    if not mark:
+        before, mark, rest = body.rpartition(ESCAPED)
+        body, enriched = (before, rest) if mark and _NAMES.fullmatch(rest) else (body, "")
     said, payload = _apart(body.rstrip())
     if kind == "LOGIN":
         said = _OLD_LOGIN.sub(lambda part: f"old-{part[2]}=" if part[1] == "old" else f"{part[2]}=", said)

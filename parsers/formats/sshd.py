@@ -48,13 +48,17 @@ REFUSED = auth_table(
     bare=True,
 )
 
-INVALID = auth_table(
+_INVALID = {**FAILED, **_SSH_LOGIN, "event.reason": "invalid user"}
+
+INVALID = auth_table(PROGRAMS, rf"Invalid user {_USER} from {_PEER}{_END}", _INVALID, _FIELDS, bare=True)
+
+INVALID_OLD = auth_table(
     PROGRAMS,
-    rf"(?:Invalid|Illegal) user {_USER} from (?P<address>[^\s\[\]]{{1,255}})(?: port (?P<port>\d{{1,5}}))?{_END}",
-    {**FAILED, **_SSH_LOGIN, "event.reason": "invalid user"},
-    _FIELDS,
-    bare=True,
+    rf"(?:Invalid|Illegal) user {_USER} from (?P<address>[^\s\[\]]{{1,255}})",
+    _INVALID,
+    {**_USER_NAME, **host_fields()},
 )
+"""Before OpenSSH 7.5; without a head any application may say so."""
 
 STEP = auth_table(
     PROGRAMS,
@@ -64,9 +68,14 @@ STEP = auth_table(
     bare=True,
 )
 
+_WHY = (
+    r"(?P<reason>(?:not )?listed in (?:Allow|Deny)(?:Users|Groups)|a group is listed in DenyGroups|not in any group"
+    r"|none of user's groups are listed in AllowGroups|account is locked|shell \S{1,400} (?:does not exist|is not executable))"
+)
+
 NOT_ALLOWED = auth_table(
     PROGRAMS,
-    rf"User {_USER} from (?P<address>[^\s\[\]]{{1,255}}) not allowed because (?P<reason>[^\r]{{1,400}}?){_END}",
+    rf"User {_USER} from (?P<address>[^\s\[\]]{{1,255}}) not allowed because {_WHY}{_END}",
     {**FAILED, **_SSH_LOGIN},
     {**_REASON, **_USER_NAME, **host_fields()},
     bare=True,
@@ -74,7 +83,7 @@ NOT_ALLOWED = auth_table(
 
 LOCKED = auth_table(
     PROGRAMS,
-    rf"User {_USER} not allowed because (?P<reason>account is locked|shell [^\r]{{1,400}}?){_END}",
+    rf"User {_USER} not allowed because {_WHY}{_END}",
     {**FAILED, **_SSH_LOGIN},
     {**_REASON, **_USER_NAME},
     bare=True,
@@ -227,7 +236,7 @@ _TEXTS: Final = (
 FORMAT = Format(
     title="OpenSSH server",
     tables=(
-        ACCEPTED, REFUSED, INVALID, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY, NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS,
+        ACCEPTED, REFUSED, INVALID, INVALID_OLD, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY, NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS,
         TIMEOUT, DROPPED, CONNECTION, SESSION, SUBSYSTEM, SERVER, OTHER,
     ),
     sniff=_sniff,
