@@ -3,8 +3,8 @@
 RFC 3164 section 4.1 and what files and sockets hold of it: `[<PRI>]Nov 29 02:00:00 [HOST] PROGRAM[PID]: TEXT`, with an
 RFC 3339 time in rsyslog's and systemd's newer files; and RFC 5424 without structured data, as rsyslog forwards it:
 `<PRI>1 2026-11-29T02:00:00Z HOST PROGRAM PID - - TEXT`. In a container the program's own standard error has the text
-alone, or the program before it, and sshd ends its lines with a carriage return. Its groups and fields are the same in
-every format (`protocols/syslog-and-audit.md` section 5).
+alone, or the program before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md`
+section 5).
 """
 
 import re
@@ -41,7 +41,7 @@ def headed(programs: Iterable[str] | None, pattern: str, *, bare: bool = False) 
     return (
         rf"(?:(?:<{PRIORITY}>(?:1 )?)?(?P<stamp>{STAMP}) (?:(?P<hostname>{HOST}) )?)?"
         rf"(?:{program}){'?' if bare else ''}"
-        rf"(?P<text>(?P<repeated>message repeated \d{{1,9}} times: \[ )?{pattern}(?(repeated)\]))\r?"
+        rf"(?P<text>(?P<repeated>message repeated \d{{1,9}} times: \[ )?{pattern}(?(repeated)\]))"
     )
 
 

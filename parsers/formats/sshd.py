@@ -206,6 +206,16 @@ CONNECTION = auth_table(
     bare=True,
 )
 
+CONNECTION_OLD = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}(?:Received disconnect from|Connection (?:closed|reset) by|Address|reverse mapping checking getaddrinfo for"
+    r" \S{1,255}) \[?(?P<address>[^\s\[\]:][^\s\[\]]{0,254}?)\]?(?:: \d{1,10}: (?P<reason>[^\r]{1,600}?)| maps to [^\r]{1,600}"
+    rf"| failed[^\r]{{0,200}})?{_END}",
+    {"event.category": ["network"], "event.type": ["connection"], "event.action": "ssh_connection"},
+    {**_REASON, "log.level": level("level"), **host_fields()},
+)
+"""What older releases say without a port, and what they and newer ones say of a name that does not fit the address."""
+
 SERVER = auth_table(
     PROGRAMS,
     rf"{_LEVEL}(?:Server listening on [^\s\[\]]{{1,255}} port \d{{1,5}}\.|User child is on pid \d{{1,10}}"
@@ -224,20 +234,21 @@ def _sniff(line: str) -> bool:
 
 
 _TEXTS: Final = (
-    "Accepted ", "Failed ", "Invalid user ", "Partial ", "Postponed ", "User ", "ROOT LOGIN REFUSED", "PAM: ", "maximum authentication ", "error: ", "fatal: ",
-    "debug1: ", "Connection ", "Disconnect", "Received ", "Timeout before authentication", "drop connection #",
-    "Starting session: ", "Close session: ", "subsystem request for ", "Did not receive identification ",
+    "Accepted ", "Failed ", "Invalid user ", "Partial ", "Postponed ", "User ", "ROOT LOGIN REFUSED", "PAM: ",
+    "maximum authentication ", "error: ", "fatal: ", "Connection ", "Disconnect", "Received ", "Timeout before ",
+    "drop connection #", "Starting session: ", "Close session: ", "subsystem request for ", "Did not receive ident",
     "Unable to negotiate with ", "banner exchange: ", "ssh_dispatch_run_fatal: ", "kex_exchange_identification: ",
-    "Bad protocol version ", "Bad packet length ", "srclimit_penalise: ", "Could not get shadow ", "User child is ", "Server listening on ", "beginning MaxStartups", "exited MaxStartups",
-    "message repeated ",
+    "Bad protocol version ", "Bad packet length ", "srclimit_penalise: ", "Could not get shadow ", "User child is ",
+    "Server listening on ", "beginning MaxStartups", "exited MaxStartups", "message repeated ",
 )  # fmt: skip
 """How its texts begin where nothing stands before them."""
 
 FORMAT = Format(
     title="OpenSSH server",
     tables=(
-        ACCEPTED, REFUSED, INVALID, INVALID_OLD, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY, NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS,
-        TIMEOUT, DROPPED, CONNECTION, SESSION, SUBSYSTEM, SERVER, OTHER,
+        ACCEPTED, REFUSED, INVALID, INVALID_OLD, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY,
+        NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS, TIMEOUT, DROPPED, CONNECTION, CONNECTION_OLD, SESSION, SUBSYSTEM, SERVER,
+        OTHER,
     ),
     sniff=_sniff,
     images=("sshd", "openssh-server"),
