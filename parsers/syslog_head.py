@@ -17,8 +17,8 @@ from parsers.values import NOTHING, Value, integer, made, otherwise, text
 HEAD_TIME: Final = bsd("stamp")
 """The time of a line with a head."""
 
-PROGRAM: Final = r"[^\s:\[\]<>]{1,64}"
-"""The name of any program."""
+PROGRAM: Final = r"[^\s:\[<>]{1,64}"
+"""The name of any program; gdm's ends with a bracket (`gdm-password][7]: `)."""
 
 STAMP: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d)"
 """The times of a head."""

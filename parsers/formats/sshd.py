@@ -208,7 +208,7 @@ CONNECTION = auth_table(
 
 CONNECTION_OLD = auth_table(
     PROGRAMS,
-    rf"{_LEVEL}(?:Received disconnect from|Connection (?:closed|reset) by|Address|reverse mapping checking getaddrinfo for"
+    rf"{_LEVEL}(?:(?:Received disconnect|Did not receive identification string) from|Connection (?:closed|reset) by|Address|reverse mapping checking getaddrinfo for"
     r" \S{1,255}) \[?(?P<address>[^\s\[\]:][^\s\[\]]{0,254}?)\]?(?:: \d{1,10}: (?P<reason>[^\r]{1,600}?)| maps to [^\r]{1,600}"
     rf"| failed[^\r]{{0,200}})?{_END}",
     {"event.category": ["network"], "event.type": ["connection"], "event.action": "ssh_connection"},
