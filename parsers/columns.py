@@ -19,6 +19,7 @@ from parsers.splice import Memory, Spliced, behind, spliced
 from parsers.table import TEXT_LIMIT, Branch, Leaf, Payload, Table, first_of, read_time, unique
 from parsers.times import Instant
 from parsers.values import Value
+from parsers.written import compiled
 
 Run = Callable[[Sequence[str], int], list[Spliced | None]]
 
@@ -154,9 +155,7 @@ def _generated(table: Table) -> Run:
         "new": tuple.__new__,
         "Spliced": Spliced,
     }
-    source = compile("\n".join(lines), f"<table {table.dataset} {names}>", "exec")
-    exec(source, names_known)  # noqa: S102 - written here, from a table
-    run: Run = names_known["run"]
+    run: Run = compiled(lines, f"table {table.dataset} {names}", names_known, "run")
     return run
 
 

@@ -14,6 +14,7 @@ from parsers.flattened import DEPTH_LIMIT, bent, key_text
 from parsers.splice import Memory, Spliced, spliced
 from parsers.table import Branch, Payload, Table, unique
 from parsers.values import LONG_LIMIT, Convert, Value, to_integer, to_text
+from parsers.written import compiled
 
 SHAPES_LIMIT: Final = 256
 """Shapes of a format that have functions of their own; others go the plain way."""
@@ -136,9 +137,7 @@ class _Function:
         self._names["dataset"] = table.dataset
         body = [*self._lines, f"return new(Spliced, ({', '.join(parts)}))"]
         lines = ["def write(o, line, near_s):", *(f"    {line}" for line in body)]
-        source = compile("\n".join(lines), f"<shape of {len(self._sample)} keys>", "exec")
-        exec(source, self._names)  # noqa: S102 - written here; what senders chose stands in it as literals only
-        write: Write = self._names["write"]
+        write: Write = compiled(lines, f"shape of {len(self._sample)} keys", self._names, "write")
         return write
 
     def _choose(self, tables: Sequence[Table]) -> Table:
