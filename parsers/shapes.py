@@ -224,7 +224,7 @@ class _Function:
         chain, convert = source
         self._taken.add(chain)
         raw, variable = self._raw(chain), f"v{len(self._lines)}"
-        if convert is to_text:
+        if convert is to_text and type(_at(self._sample, chain)) is str:
             self._lines += [f"{variable} = {raw}", f"if not {variable}: return None"]
             return f"text({variable})"
         if convert is to_integer and type(_at(self._sample, chain)) is int:
