@@ -156,10 +156,12 @@ _BRACKETS = _table(rf"\[{_COLOUR}?{_LEVEL}{_COLOUR}? {{0,8}}\]:? {{1,4}}{_REST}"
 _COLON = _table(rf"{_COLOUR}?{_LEVEL}{_COLOUR}?:[ \t]{{1,8}}{_REST}")
 _TIME_ALONE = _table(rf"\[?{_TIME}\]?(?: ?[|:-])? {{1,2}}{_REST}")
 
+_PHP_ALONE = _table(rf"\[{_NAMED_MONTH}(?: UTC)?\] {_REST}", named_month=True)
+
 _TABLES: Final = (
     _SPRING, _LOGBACK, _LOG4J, _JBOSS, _TOMCAT, _CLOCK_ONLY, _PYTHON_DASHES, _FLASK, _CELERY, _GUNICORN, _UVICORN_ACCESS,
     _PYTHON_BASIC, _LOGURU, _RUBY, _ENV_LOGGER, _TRACING, _ZAP, _GO_FILE, _DOTNET, _NLOG, _SERILOG, _MONOLOG, _PHP_FPM,
-    _PHP, _TIMED, _BRACKETS, _COLON, _TIME_ALONE,
+    _PHP, _TIMED, _BRACKETS, _COLON, _TIME_ALONE, _PHP_ALONE,
 )  # fmt: skip
 """Narrow shapes before wide ones."""
 
