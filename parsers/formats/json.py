@@ -9,12 +9,14 @@ Known are zap, logrus, zerolog, slog, hclog, pino, pino-http, bunyan, winston, m
 JsonLayout, logback, logstash-logback-encoder, python-json-logger, structlog, loguru, Rust's tracing, monolog, Serilog (also CLEF),
 Microsoft's JSON console, GELF, and structured logs of clouds (`severity`, `httpRequest`). A key is taken where its value
 fits; all others stay together under `tidewaiter.app`. A duration is taken where its key or its text names the unit. The
-time is UTC where it has no zone. Not handled: arrays, objects over several lines, stack traces given as lists.
+time is UTC where it has no zone. A line that names a user and whose event, action or message is a phrase for signing in
+(`user.login.failed`, `Login succeeded`) is an event of authentication. Not handled: arrays, objects over several lines, stack traces given as lists.
 Sources: the loggers' own pages.
 """
 
 from parsers.format import Format
 from parsers.json_keys import ACCESS, FIELDS, MESSAGE, TIME
+from parsers.sign_in import SIGN_INS
 from parsers.table import Table
 from parsers.times import any_time
 from parsers.values import identifier, integer, level, mapped, otherwise, text
@@ -127,7 +129,7 @@ def _sniff(line: str) -> bool:
 
 FORMAT = Format(
     title="JSON of any logger",
-    tables=(CLEF, SERILOG, DOTNET, GELF, LOGURU, TRACING, ACCESS, NAMED, GENERAL),
+    tables=(CLEF, SERILOG, DOTNET, GELF, LOGURU, TRACING, *SIGN_INS, ACCESS, NAMED, GENERAL),
     sniff=_sniff,
     rank=5,
 )
