@@ -155,6 +155,8 @@ _TIMED = _table(
     rf" {{0,8}}\]?(?::|\s?[|-])?[ \t]{{1,8}}{_REST}"
 )
 _BRACKETS = _table(rf"\[{_COLOUR}?{_LEVEL}{_COLOUR}? {{0,8}}\]:? {{1,4}}{_REST}")
+_THROWN = _table(r"(?P<level>Error): .+", whole=True)
+"""JavaScript's class of errors, with its stack perhaps: the line stays whole."""
 _COLON = _table(rf"{_COLOUR}?{_LEVEL}{_COLOUR}?:[ \t]{{1,8}}{_REST}")
 _TIME_ALONE = _table(rf"\[?{_TIME}\]?(?: ?[|:-])? {{1,2}}{_REST}")
 
@@ -178,7 +180,7 @@ _PHP_ALONE = _table(rf"\[{_NAMED_MONTH}(?: UTC)?\] {_REST}", read=clf)
 _TABLES: Final = (
     _SPRING, _LOGBACK, _LOG4J, _JBOSS, _TOMCAT, _CLOCK_ONLY, _PYTHON_DASHES, _FLASK, _CELERY, _GUNICORN, _UVICORN_ACCESS,
     _PYTHON_BASIC, _LOGURU, _RUBY, _ENV_LOGGER, _TRACING, _ZAP, _GO_FILE, _DOTNET, _NLOG, _SERILOG, _MONOLOG, _PHP_FPM,
-    _PHP, _TIMED, _BRACKETS, _COLON, _TIME_ALONE, _PHP_ALONE, _NEST, _JAVA,
+    _PHP, _TIMED, _BRACKETS, _THROWN, _COLON, _TIME_ALONE, _PHP_ALONE, _NEST, _JAVA,
 )  # fmt: skip
 """Narrow shapes before wide ones."""
 
