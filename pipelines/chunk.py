@@ -29,8 +29,8 @@ from pipelines.frame import Frame, Message, Origin, document_ids, event_sequence
 from pipelines.join import mark_of
 from pipelines.layout import NO_FIELDS, Lines, Part, Span, render, singly, slices
 from pipelines.normalize.container import Line, normalise
-from pipelines.normalize.parsed import Document, event_of, failed_tail, far_tail, is_far
-from pipelines.parse import near_second, text_to_parse
+from pipelines.normalize.parsed import FAR_S, Document, event_of, failed_tail, far_tail
+from pipelines.parse import near_second
 from pipelines.parse_columns import Held, parse_columns
 from pipelines.settings import Settings
 from pipelines.state import State
@@ -239,7 +239,8 @@ class ChunkPath:
         """Parse the lines of a message and lay out their documents, in parts by parser's dataset."""
         streams, near_s = read.streams, near_second(frame.journal_time)
         size = len(streams)
-        found, failed = parse_columns([stream.held for stream in streams], read.lines, near_s, state.choices)
+        held = [stream.held for stream in streams]
+        found, failed, texts = parse_columns(held, read.lines, near_s, state.choices)
         part = Part(
             None,
             range(size),
@@ -254,7 +255,7 @@ class ChunkPath:
             part.tails[at] = self._encoded(failed_tail(streams[at].line.tail), None).whole
         if found.count(None) == size:
             return Lines(size, [part])
-        self._put(part, found, streams)
+        self._put(part, found, streams, texts)
         by_dataset: dict[str | None, list[int]] = {}
         for at, each in enumerate(found):
             by_dataset.setdefault(None if each is None else each[0], []).append(at)
@@ -263,11 +264,11 @@ class ChunkPath:
             return Lines(size, [part])
         return Lines(size, [part.picked(dataset, offsets) for dataset, offsets in by_dataset.items()])
 
-    def _put(self, part: Part, found: list[Spliced | None], streams: list[_Stream]) -> None:
+    def _put(self, part: Part, found: list[Spliced | None], streams: list[_Stream], texts: Sequence[str]) -> None:
         """Put what parsers found into the columns of a message, and make those lists that were not."""
         part.seconds, part.nanoseconds = seconds, nanoseconds = list(part.seconds), list(part.nanoseconds)
         events, messages, fields, tails = part.events, part.messages, part.fields, part.tails
-        whole = not any(line[-1:] in "\r\n" for line in messages)
+        begun: dict[str | None, bytes] = {}
         for at, each in enumerate(found):
             if each is None:
                 continue
@@ -275,11 +276,11 @@ class ChunkPath:
             stream = streams[at]
             tail = stream.tails.get(dataset) or self._tail(stream, dataset)
             if time is not None:
-                if is_far(time, seconds[at]):
+                if not -FAR_S <= time[0] - seconds[at] <= FAR_S:
                     tail = self._encoded(far_tail(stream.line.tail, time), dataset)
                 else:
                     seconds[at], nanoseconds[at] = time
-            events[at] = self._event(dataset) + event
+            events[at] = (begun.get(dataset) or begun.setdefault(dataset, self._event(dataset))) + event
             if hosts:
                 together = unique([list(hosts), tail.own_hosts])
                 fields[at] = b'%b%b%b"hosts":%b' % (own, NO_FIELDS, related, encode(together))
@@ -290,7 +291,7 @@ class ChunkPath:
                     tails[at] = b'%b%b"app":{%b},%b' % (tail.hosts, tail.opened, rest, tail.rest)
                 else:
                     tails[at] = tail.whole
-            if whole or message != text_to_parse(messages[at]):
+            if message != texts[at]:
                 messages[at] = message
 
     def _assemble(
