@@ -306,7 +306,7 @@ _LEVELS: Final = {
     for name, aliases in {
         "trace": "trc trce t finest verbose v all",
         "debug": "dbg d fine finer dbug",
-        "info": "inf i information informational config",
+        "info": "inf i information informational config log",
         "notice": "note n",
         "warn": "warning wrn w warni",
         "error": "err e eror erro fail severe",
