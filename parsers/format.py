@@ -4,11 +4,15 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from functools import cache, cached_property
+from typing import Final
 
 import msgspec
 
 import parsers.formats
 from parsers.table import Parsed, Payload, Table
+
+GENERAL_RANK: Final = 5
+"""From this rank on a format is general: what it takes may as well be a narrower format's."""
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True, dict=True):
