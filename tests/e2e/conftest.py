@@ -55,11 +55,11 @@ def secured() -> Iterator[SecuredElasticsearch]:
 
 @pytest.fixture
 def start_collector(tmp_path: Path) -> Iterator[StartCollector]:
-    """Start a ready collector: `start_collector(outputs=…)`; what still lives at the end is killed."""
+    """Start a ready collector: `start_collector(outputs=…, namespace=…)`; what still lives at the end is killed."""
     started: list[RunningCollector] = []
 
-    def start(outputs: Mapping[str, Mapping[str, object]] | None = None) -> RunningCollector:
-        collector = RunningCollector(tmp_path / f"collector-{len(started)}", outputs=outputs)
+    def start(outputs: Mapping[str, Mapping[str, object]] | None = None, **settings: object) -> RunningCollector:
+        collector = RunningCollector(tmp_path / f"collector-{len(started)}", outputs=outputs, settings=settings)
         started.append(collector)
         collector.start()
         collector.wait_ready()
