@@ -19,6 +19,7 @@ from parsers.splice import Memory, Spliced, behind, spliced
 from parsers.table import TEXT_LIMIT, Branch, Leaf, Payload, Table, first_of, read_time, unique
 from parsers.times import Instant
 from parsers.values import Value
+from parsers.written import compiled
 
 Run = Callable[[Sequence[str], int], list[Spliced | None]]
 
@@ -40,7 +41,7 @@ def parse_lines(name: str, lines: Sequence[str], near_s: int) -> list[Spliced | 
 def _runs(name: str) -> tuple[Run, ...]:
     """Return a format's functions: one per pattern, one for all keyed tables that follow one another."""
     runs: list[Run] = []
-    for keyed, grouped in groupby(formats()[name].tables, key=lambda table: table.pattern is None):
+    for (keyed, _), grouped in groupby(formats()[name].tables, key=lambda table: (table.pattern is None, table.pairs)):
         tables = list(grouped)
         runs += [Shapes(tables)] if keyed else map(_generated, tables)
     return tuple(runs)
@@ -154,9 +155,7 @@ def _generated(table: Table) -> Run:
         "new": tuple.__new__,
         "Spliced": Spliced,
     }
-    source = compile("\n".join(lines), f"<table {table.dataset} {names}>", "exec")
-    exec(source, names_known)  # noqa: S102 - written here, from a table
-    run: Run = names_known["run"]
+    run: Run = compiled(lines, f"table {table.dataset} {names}", names_known, "run")
     return run
 
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 from parsers.canonical import encode, encode_text
 from parsers.flattened import DEPTH_LIMIT, bent, key_text
 from parsers.splice import Memory, Spliced, spliced
-from parsers.table import Branch, Payload, Table, json_object, unique
+from parsers.table import Branch, Payload, Table, unique
 from parsers.values import LONG_LIMIT, Convert, Value, to_integer, to_text
+from parsers.written import compiled
 
 SHAPES_LIMIT: Final = 256
 """Shapes of a format that have functions of their own; others go the plain way."""
@@ -36,7 +37,7 @@ class Unsuited(Exception):
 
 
 class Shapes:
-    """The keyed tables of one format, as a function over many lines."""
+    """Keyed tables of one format, all for JSON or all for pairs, as a function over many lines."""
 
     def __init__(self, tables: Sequence[Table]) -> None:
         """Know no shape yet."""
@@ -49,7 +50,8 @@ class Shapes:
         return [self._one(line, near_s) for line in lines]
 
     def _one(self, line: str, near_s: int) -> Spliced | None:
-        found = json_object(line)
+        payload = Payload(line)
+        found = payload.pairs if self._tables[0].pairs else payload.object
         if found is None:
             return None
         shape = shape_of(found)
@@ -58,8 +60,6 @@ class Shapes:
             self._count(shape, found)
         elif (made := write(found, line, near_s)) is not None:
             return made
-        payload = Payload(line)
-        payload.__dict__["object"] = found
         for table in self._tables:
             parsed = table.parse(payload, near_s)
             if parsed is not None:
@@ -137,9 +137,7 @@ class _Function:
         self._names["dataset"] = table.dataset
         body = [*self._lines, f"return new(Spliced, ({', '.join(parts)}))"]
         lines = ["def write(o, line, near_s):", *(f"    {line}" for line in body)]
-        source = compile("\n".join(lines), f"<shape of {len(self._sample)} keys>", "exec")
-        exec(source, self._names)  # noqa: S102 - written here; what senders chose stands in it as literals only
-        write: Write = self._names["write"]
+        write: Write = compiled(lines, f"shape of {len(self._sample)} keys", self._names, "write")
         return write
 
     def _choose(self, tables: Sequence[Table]) -> Table:

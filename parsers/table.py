@@ -251,7 +251,7 @@ RELATED: Final = ("ip", "user", "hash", "hosts")
 def related_kind(field: str) -> str | None:
     """Return the list of `related` that a field's value belongs to."""
     parent, _, last = field.rpartition(".")
-    if last == "ip" or field.endswith(".nat.ip"):
+    if last in ("ip", "forwarded_ip"):
         return "ip"
     if last == "name" and _USER.fullmatch(parent):
         return "user"

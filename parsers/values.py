@@ -108,6 +108,11 @@ def host(*sources: str) -> Value:
     return Value(sources, lambda value: _split(value)[0], "keyword")
 
 
+def forwarded(*sources: str) -> Value:
+    """The last address of a list such as X-Forwarded-For: what the nearest proxy saw. Those before may be made up."""
+    return Value(sources, to_last_address, "ip")
+
+
 def domain(*sources: str) -> Value:
     """The host of `HOST:PORT` where it is a name and no address."""
     return Value(sources, to_domain, "keyword")
@@ -116,6 +121,21 @@ def domain(*sources: str) -> Value:
 def port(*sources: str) -> Value:
     """The port of `HOST:PORT`, or a port alone."""
     return Value(sources, to_port, "long")
+
+
+def http_status(*sources: str) -> Value:
+    """A status of three digits; proxies write 0 or -1 where they sent none."""
+    return Value(sources, to_http_status, "long")
+
+
+def http_version(*sources: str) -> Value:
+    """The version of `HTTP/1.1`."""
+    return Value(sources, to_http_version, "keyword")
+
+
+def uncoloured(*sources: str) -> Value:
+    """Text without a terminal's colours (`ESC [ 31 m`)."""
+    return Value(sources, lambda value: _COLOUR.sub("", value) or None if isinstance(value, str) else None, "keyword")
 
 
 def duration(*sources: str, unit: str = "s") -> Value:
@@ -196,6 +216,22 @@ def to_address(value: Any) -> str | None:
         return None
 
 
+def to_last_address(value: Any) -> str | None:
+    """Return the last address of a list apart by commas or None."""
+    return to_address(value.rpartition(",")[2].strip(" ")) if isinstance(value, str) else None
+
+
+def to_http_status(value: Any) -> int | None:
+    """Return a status from 100 to 999 or None."""
+    found = to_integer(value)
+    return found if found is not None and 100 <= found <= 999 else None
+
+
+def to_http_version(value: Any) -> str | None:
+    """Return what stands behind `HTTP/` or None."""
+    return value[5:] or None if isinstance(value, str) and value.startswith("HTTP/") else None
+
+
 def to_domain(value: Any) -> str | None:
     """Return a host's name, None for an address or what is no name (letters, digits, `.`, `-` and `_`)."""
     name = _split(value)[0]
@@ -236,6 +272,7 @@ def to_level(value: Any) -> str | None:
 LEVEL_CHARACTERS: Final = 32
 """A longer text is no level."""
 
+_COLOUR: Final = re.compile("\x1b" + r"\[[0-9;]{0,16}m")
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
 _STEP: Final = re.compile(r"(?<=[a-z])[+-][0-9]{1,3}\Z")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")

@@ -27,17 +27,17 @@ from parsers.values import (
     url_query,
 )
 
-_QUOTED = r'[^"\\]*(?:\\.[^"\\]*)*'
+_QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _REQUEST = (
-    r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"\\]*(?:\\.[^\s"\\]*)*) HTTP/(?P<version>\d(?:\.\d)?)|'
+    r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"\\]*+(?:\\.[^\s"\\]*+)*+) HTTP/(?P<version>\d(?:\.\d)?)|'
     rf'{_QUOTED})"'
 )
 
 ACCESS = Table(
     dataset="apache.access",
     pattern=(
-        r"(?:(?P<vhost>[^\s:]{1,255}):(?P<vport>\d{1,5}) )?(?P<client>\S{1,255}) (?P<ident>\S{1,255}) (?P<user>.*?) "
-        r"\[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
+        r"(?:(?P<vhost>[^\s:]{1,255}):(?P<vport>\d{1,5}) )?(?P<client>\S{1,255}) (?P<ident>\S{1,255}) "
+        r"(?>(?P<user>.{0,4096}?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]) "
         rf"{_REQUEST} (?P<status>\d{{3}}|-) (?P<bytes>\d{{1,18}}|-)"
         rf'(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})")?'
     ),
@@ -97,6 +97,7 @@ _HEAD = (
     r"(?P<text>(?:\(\d{1,10}\)[^:\[]{1,200}: (?:\[client (?P<client2>[^\s\]]{1,255}):(?P<port2>\d{1,5})\] )?)?"
     r"(?:(?P<code>AH\d{5}): )?"
 )
+_MESSAGE = "[^,]*+(?:,(?! referer: )[^,]*+)*+"
 _ERRORS = frozenset({"emerg", "alert", "crit", "error", "warn"})
 _ERROR_FIELDS = {
     "event.code": text("code", absent=NOTHING),
@@ -129,7 +130,11 @@ REFUSED = Table(
 
 ERROR = Table(
     dataset="apache.error",
-    pattern=_HEAD + r"(?:File does not exist: (?P<file>/.*?)|.*?)(?:, referer: (?P<referrer>\S*))?)",
+    pattern=(
+        _HEAD
+        + rf"(?:File does not exist: (?P<file>/{_MESSAGE})|{_MESSAGE})"
+        + r"(?:, referer: (?:(?P<referrer>\S*+)\Z|.*))?)"
+    ),
     time=ctime("time"),
     constants={"event.category": ["web"]},
     message=text("text"),

@@ -19,6 +19,7 @@ from parsers.values import (
     duration,
     host,
     http_outcome,
+    http_version,
     identifier,
     integer,
     level,
@@ -42,11 +43,6 @@ def _header(value: Any) -> str | None:
     return ", ".join(value) or None
 
 
-def _http_version(value: Any) -> str | None:
-    name, _, version = value.partition("/") if isinstance(value, str) else ("", "", "")
-    return version if name == "HTTP" and version else None
-
-
 _OWN = {
     "log.level": level("level"),
     "log.logger": text("logger", absent={""}),
@@ -63,7 +59,7 @@ _REQUEST = {
     "user.name": text("user_id", absent={""}),
     "http.response.status_code": integer("status"),
     "http.response.body.bytes": integer("size"),
-    "http.version": made(_http_version, "request.proto"),
+    "http.version": http_version("request.proto"),
     "http.request.method": text("request.method", absent={""}),
     "http.request.body.bytes": integer("bytes_read"),
     "http.request.referrer": made(_header, "request.headers.Referer"),

@@ -196,15 +196,15 @@ def _value(name: str) -> Value:
     }[kind]
 
 
-_FIELDS: Final = {name: _value(name) for name in spelled_out(_NAMES)}
+FIELDS: Final = {name: _value(name) for name in spelled_out(_NAMES)}
 _TABLE: Final = Table(
-    requires=("@timestamp", "ecs.version"), time=any_time("@timestamp"), message=text("message"), fields=_FIELDS
+    requires=("@timestamp", "ecs.version"), time=any_time("@timestamp"), message=text("message"), fields=FIELDS
 )
 _WITHOUT_VERSION: Final = Table(
     requires=("@timestamp", "log.level", "message"),
     time=any_time("@timestamp"),
     message=text("message"),
-    fields=_FIELDS,
+    fields=FIELDS,
 )
 
 

@@ -22,13 +22,13 @@ from parsers.values import (
     domain,
     duration,
     http_outcome,
+    http_status,
     integer,
     level,
     lowered,
     made,
     mapped,
     text,
-    to_integer,
     url_path,
     url_query,
 )
@@ -52,11 +52,6 @@ def _tcp_outcome(state: Any) -> str | None:
     if state == "--":
         return "success"
     return None if state[:1] in "Cc" else "failure"
-
-
-def _status(value: Any) -> int | None:
-    found = to_integer(value)
-    return found if found is not None and found > 0 else None
 
 
 HTTP = Table(
@@ -83,7 +78,7 @@ HTTP = Table(
         "destination.address": text("server", absent=NOTHING),
         "destination.ip": address("server"),
         "destination.domain": domain("sni"),
-        "http.response.status_code": made(_status, "status", kind="long"),
+        "http.response.status_code": http_status("status"),
         "http.response.bytes": integer("bytes"),
         "http.version": text("version", absent=NOTHING),
         "http.request.method": text("method", absent=NOTHING),

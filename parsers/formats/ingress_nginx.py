@@ -22,14 +22,14 @@ from parsers.values import (
     url_query,
 )
 
-_TRIED = r"(?:[^\s,]{1,255}(?:, | : )){0,64}[^\s,]{1,255}"
+_TRIED = r"(?:-|[\w\[/][^\s,]{0,254})(?:(?:, | : )(?:-|[\w\[/][^\s,]{0,254})){0,64}"
 
 ACCESS = Table(
     dataset="nginx_ingress_controller.access",
     pattern=(
-        r"(?P<client>\S{1,255}) - (?P<user>.*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
-        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*)" '
-        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"]*)" "(?P<agent>[^"]*)" '
+        r'(?P<client>\S{1,255}) - (?P<user>[^"]*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
+        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"]*+)" "(?P<agent>[^"]*+)" '
         r"(?P<length>\d{1,18}) (?P<seconds>\d{1,9}\.\d{3}) \[[^\]\s]{0,255}\] \[[^\]\s]{0,255}\] "
         rf"{_TRIED} {_TRIED} {_TRIED} {_TRIED}(?: (?P<id>[\w-]{{0,128}}))?"
     ),

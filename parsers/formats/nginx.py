@@ -33,10 +33,10 @@ ACCESS = Table(
     dataset="nginx.access",
     pattern=(
         r"(?:(?P<vhost>[^\s:,]{1,255})(?::(?P<vport>\d{1,5}))? (?!- ))?"
-        r"(?P<client>\S{1,255}) - (?P<user>.*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
-        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*)" '
-        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"\\]*(?:\\x[^"\\]*)*)" "(?P<agent>[^"\\]*(?:\\x[^"\\]*)*)"'
-        r'(?: "(?P<forwarded>[^"]*)")?(?: (?P<seconds>\d{1,9}\.\d{3}))?'
+        r'(?P<client>\S{1,255}) - (?P<user>[^"]*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
+        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"\\]*+(?:\\x[^"\\]*+)*+)" "(?P<agent>[^"\\]*+(?:\\x[^"\\]*+)*+)"'
+        r'(?: "(?P<forwarded>[^"]*+)")?(?: (?P<seconds>\d{1,9}\.\d{3}))?'
     ),
     time=clf("time"),
     constants={"event.category": ["web"], "event.type": ["access"]},

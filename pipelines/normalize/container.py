@@ -44,6 +44,9 @@ TIME_KEY: Final = "time"
 PARSER_LABEL: Final = "tidewaiter_parser"
 """The label `tidewaiter.parser`, by which a container says what it writes, as labels stand in documents."""
 
+WHOSE_CHARACTERS: Final = 256
+"""So much of a tag tells streams apart; a parser's choice is all that two longer ones may share."""
+
 TIME_OUT_OF_RANGE: Final = "_time_out_of_range"
 INVALID_UTF8: Final = "_invalid_utf8"
 
@@ -88,7 +91,7 @@ def _stream(tail: dict[str, Any], origin: Origin) -> Stream:
     container, own = tail.get("container", {}), tail["tidewaiter"]
     whose = container.get("id") or own.get("tag", "")
     return Stream(
-        key=(origin.input, origin.peer, whose, own.get("container", {}).get("stream", "")),
+        key=(origin.input, origin.peer, whose[:WHOSE_CHARACTERS], own.get("container", {}).get("stream", "")),
         label=container.get("labels", {}).get(PARSER_LABEL, ""),
         image=container.get("image", {}).get("name", ""),
         name=container.get("name", ""),

@@ -1,8 +1,8 @@
-"""Hosts of lines: a name is no address."""
+"""Hosts of lines, and what stands beside them."""
 
 import pytest
 
-from parsers.values import to_domain
+from parsers.values import to_domain, to_http_status, to_http_version, to_last_address, uncoloured
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,39 @@ from parsers.values import to_domain
 def test_a_domain_is_the_host_where_it_is_a_name(raw: object, name: str | None) -> None:
     """Without port; addresses and what is no name give nothing."""
     assert to_domain(raw) == name
+
+
+@pytest.mark.parametrize(
+    ("raw", "last"),
+    [
+        ("203.0.113.9, 192.0.2.7", "192.0.2.7"),
+        ("203.0.113.9,[2001:db8::7]:443", "2001:db8::7"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7, unknown", None),
+        ("192.0.2.7,", None),
+        ("-", None),
+        (7, None),
+    ],
+)
+def test_the_last_address_of_a_list_is_the_nearest_proxy_s_word(raw: object, last: str | None) -> None:
+    """What stands before it may be a client's invention; where the last is no address, there is none."""
+    assert to_last_address(raw) == last
+
+
+@pytest.mark.parametrize(("raw", "version"), [("HTTP/1.1", "1.1"), ("HTTP/2.0", "2.0"), ("HTTP/", None), ("h2", None)])
+def test_the_version_stands_behind_the_protocol(raw: str, version: str | None) -> None:
+    """Of HTTP only."""
+    assert to_http_version(raw) == version
+
+
+@pytest.mark.parametrize(("raw", "status"), [("200", 200), (404, 404), ("-1", None), ("0", None), (1000, None)])
+def test_a_status_has_three_digits(raw: object, status: int | None) -> None:
+    """What proxies write where they sent none is no status."""
+    assert to_http_status(raw) == status
+
+
+def test_colours_of_a_terminal_are_left_out() -> None:
+    """Other control characters stay, and a text of colours alone is none."""
+    strip = uncoloured("text").convert
+
+    assert [strip("\x1b[1mup\x1b[0m \x1b[38;5;7mx=\x1b[0m1\x1b[K"), strip("\x1b[0m")] == ["up x=1\x1b[K", None]
