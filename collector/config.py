@@ -193,7 +193,7 @@ class ElasticsearchOutputConfig(
 
     api_key: Annotated[
         Secret | None,
-        Meta(description="API key (the encoded form). Needs `auto_configure` and `create_doc` on logs-tidewaiter.*."),
+        Meta(description="API key (the encoded form). Needs `auto_configure` and `create_doc` on logs-*-*."),
     ] = None
 
     username: Annotated[str | None, Meta(description="User for basic authentication, together with `password`.")] = None
@@ -258,7 +258,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     namespace: Annotated[
         str,
-        Meta(description="Namespace of the data streams: logs-tidewaiter.container-NAMESPACE."),
+        Meta(description="Namespace of the data streams: logs-tidewaiter.container-NAMESPACE and the products'."),
     ] = "default"
 
     journal: Annotated[JournalConfig, Meta(description="Limits of the journal.")] = JournalConfig()

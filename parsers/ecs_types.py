@@ -21,7 +21,7 @@ OWN_OBJECT: Final = "tidewaiter"
 LABELS: Final = ("container.labels", "labels")
 """Objects whose keys are free, hold no dots, and have keywords as values."""
 
-OWN_FLATTENED: Final = ("tidewaiter.fields", "tidewaiter.metadata", "tidewaiter.claimed")
+OWN_FLATTENED: Final = ("tidewaiter.app", "tidewaiter.fields", "tidewaiter.metadata", "tidewaiter.claimed")
 """Objects that may hold anything; every leaf is a keyword, and a key may hold dots."""
 
 _SEARCHED_AS: Final = {

@@ -62,6 +62,11 @@ def formats() -> dict[str, Format]:
     return dict(sorted(found.items(), key=lambda item: item[1].rank))
 
 
+def datasets() -> list[str]:
+    """Return the names of all data streams' datasets that parsers choose, sorted."""
+    return sorted({table.dataset for each in formats().values() for table in each.tables if table.dataset})
+
+
 def sniffed(payload: Payload, near_s: int) -> tuple[str, Parsed] | None:
     """Return the first format that takes a payload, and what it found."""
     for name, each in formats().items():

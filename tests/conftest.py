@@ -13,13 +13,17 @@ from collector.testing.running import RunningCollector
 def start_collector(tmp_path: Path) -> Iterator[Callable[..., RunningCollector]]:
     """Start a ready collector: `start_collector(outputs=…)`; what still lives at the end is killed.
 
-    Other arguments are further options of its TCP input.
+    `settings` are further settings at the top of its configuration, other arguments further options of its TCP input.
     """
     started: list[RunningCollector] = []
 
-    def start(outputs: Mapping[str, Mapping[str, object]] | None = None, **input_options: object) -> RunningCollector:
+    def start(
+        outputs: Mapping[str, Mapping[str, object]] | None = None,
+        settings: Mapping[str, object] | None = None,
+        **input_options: object,
+    ) -> RunningCollector:
         folder = tmp_path / f"collector-{len(started)}"
-        collector = RunningCollector(folder, outputs=outputs, input_options=input_options)
+        collector = RunningCollector(folder, outputs=outputs, settings=settings, input_options=input_options)
         started.append(collector)
         collector.start()
         collector.wait_ready()

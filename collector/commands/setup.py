@@ -11,7 +11,8 @@ from collector import __version__
 from collector.config import ElasticsearchOutputConfig
 from collector.errors import TidewaiterError, UnreachableError
 from collector.outputs.elasticsearch_client import connection_options
-from collector.setup.templates import objects
+from collector.setup.templates import is_ours, objects, streams
+from pipelines.settings import Settings
 
 
 class SetupError(TidewaiterError):
@@ -31,15 +32,19 @@ def setup() -> None:
 def elasticsearch(ctx: click.Context, *, name: str | None, dry_run: bool, as_json: bool) -> None:
     """Install component and index templates and retention; objects that are as they should be stay untouched.
 
+    Data streams that follow another's template of higher priority, such as that of an installed integration, are named:
+    `other` stands before them.
+
     Needs `manage_index_templates`, which the collector itself should not have: give this command a configuration with
     another key.
     """
-    output = _chosen(ctx.obj.load().config.outputs, name)
+    config = ctx.obj.load().config
+    output = _chosen(config.outputs, name)
     wanted = objects(version=__version__, retention_s=output.retention)
     if dry_run:
         click.echo(orjson.dumps(wanted, option=orjson.OPT_INDENT_2))
         return
-    results = _install(output, wanted)
+    results = _install(output, wanted, config.namespace)
     if as_json:
         click.echo(orjson.dumps(results, option=orjson.OPT_INDENT_2))
     else:
@@ -58,23 +63,35 @@ def _chosen(outputs: dict[str, Any], name: str | None) -> ElasticsearchOutputCon
     return known[name] if name is not None else next(iter(known.values()))
 
 
-def _install(output: ElasticsearchOutputConfig, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Put what is missing or different; return created, updated or unchanged by object."""
+def _install(output: ElasticsearchOutputConfig, wanted: dict[str, dict[str, Any]], namespace: str) -> dict[str, str]:
+    """Put what is missing or different; return created, updated or unchanged by object, `other` by data stream."""
     results = {}
     with Elasticsearch(output.urls, **connection_options(output)) as client:
         for path, body in wanted.items():
-            try:
-                present = _present_content(client, path)
-                if present == body["_meta"]["content"]:
-                    results[path] = "unchanged"
-                    continue
-                client.perform_request("PUT", f"/{path}", headers=_JSON, body=body)
-                results[path] = "created" if present is None else "updated"
-            except ApiError as error:
-                raise SetupError(f"{path}: HTTP {error.meta.status}: {_reason(error)}") from error
-            except TransportError as error:
-                raise UnreachableError(f"{', '.join(output.urls)}: {error.message}") from error
+            present = _asked(client, output, "GET", path)
+            content = _content(present) if present is not None else None
+            if content == body["_meta"]["content"]:
+                results[path] = "unchanged"
+                continue
+            _asked(client, output, "PUT", path, body)
+            results[path] = "created" if content is None else "updated"
+        for stream in streams(Settings(version=__version__, namespace=namespace)):
+            made = _asked(client, output, "POST", f"_index_template/_simulate_index/{stream}")
+            if made is None or not is_ours(made["template"]):
+                results[stream] = "other"
     return results
+
+
+def _asked(client: Elasticsearch, output: ElasticsearchOutputConfig, method: str, path: str, body: Any = None) -> Any:
+    """Send a request; return the answer, None for 404; raise SetupError or UnreachableError."""
+    try:
+        return client.perform_request(method, f"/{path}", headers=_JSON, body=body).body
+    except NotFoundError:
+        return None
+    except ApiError as error:
+        raise SetupError(f"{path}: HTTP {error.meta.status}: {_reason(error)}") from error
+    except TransportError as error:
+        raise UnreachableError(f"{', '.join(output.urls)}: {error.message}") from error
 
 
 def _reason(error: ApiError) -> str:
@@ -90,13 +107,9 @@ def _reason(error: ApiError) -> str:
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 
-def _present_content(client: Elasticsearch, path: str) -> str | None:
+def _content(answer: Any) -> str | None:
     """Return the digest that an installed object carries, empty for somebody else's; None when there is none."""
-    try:
-        answer = client.perform_request("GET", f"/{path}", headers=_JSON)
-    except NotFoundError:
-        return None
-    (listed,) = answer.body.values()
+    (listed,) = answer.values()
     if not listed:
         return None
     found = listed[0].get("component_template") or listed[0].get("index_template") or {}

@@ -29,7 +29,7 @@ WHAT_TO_DO: Final = {
     **dict.fromkeys((301, 302, 303, 307, 308), REDIRECTED),
     400: "Elasticsearch refuses the requests themselves; is what answers at this URL Elasticsearch?",
     401: "Elasticsearch does not accept the credentials",
-    403: "the credentials lack privileges (auto_configure and create_doc on logs-tidewaiter.*), or writing is blocked",
+    403: "the credentials lack privileges (auto_configure and create_doc on logs-*-*), or writing is blocked",
     404: "no template makes a data stream of this name: run `tidewaiter setup elasticsearch`",
 }
 """Statuses that an operator has to act on: everything waits, and is asked for again slowly."""

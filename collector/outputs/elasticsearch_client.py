@@ -53,6 +53,11 @@ SINCE: Final[Mapping[str, tuple[tuple[int, int], str]]] = {
 }
 """Parameters and the version that knew them first: an unknown parameter is an error to Elasticsearch."""
 
+OWN_STREAMS: Final = "logs-tidewaiter."
+NO_PIPELINE: Final[Mapping[str, str]] = {"pipeline": "_none"}
+"""For all other data streams, which are named as products' integrations name theirs: an installed integration's default
+pipeline would take our documents, which are parsed, for lines. An index's final pipeline runs all the same."""
+
 FILTER: Final = "errors,items.*.status,items.*.error,items.*.failure_store"
 
 NO_PRODUCT: Final = "the answer does not come from Elasticsearch (no product header)"
@@ -207,7 +212,8 @@ class BulkClient:
             if root.status in (0, 401, 429) or root.status >= 500:
                 return root
             self._parameters = _parameters(root)
-        answer = await self._request("POST", f"/{stream}/_bulk", self._parameters, body)
+        more = {} if stream.startswith(OWN_STREAMS) else NO_PIPELINE
+        answer = await self._request("POST", f"/{stream}/_bulk", {**self._parameters, **more}, body)
         if answer.status == 400:
             self._parameters = None  # another version may answer now
         return answer

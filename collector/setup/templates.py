@@ -1,7 +1,7 @@
 """The templates of our data streams: ECS mappings, our own fields, settings and retention. Pure data.
 
 `data/ecs_mappings.json` is derived from the component templates of ECS 9.4.0 (Apache-2.0): the field sets that
-documents of a collector fill, without what only endpoints fill (`process.parent`, `*.pe`, `*.entity`, …).
+documents of a collector fill, without what only endpoints fill (most of `process.parent`, `*.pe`, `*.entity`, …).
 """
 
 import hashlib
@@ -9,11 +9,20 @@ import json
 from importlib.resources import files
 from typing import Any, Final
 
+from parsers.ecs_types import OWN_FLATTENED, OWN_OBJECT
 from parsers.flattened import MAPPING_DEPTH_LIMIT, VALUE_LIMIT
+from parsers.format import datasets
+from pipelines.settings import Settings
 
-PATTERN: Final = "logs-tidewaiter.*-*"
-PRIORITY: Final = 200
+OWN_PATTERN: Final = "logs-tidewaiter.*-*"
+OWN_PRIORITY: Final = 200
 """Above the template `logs` that Elasticsearch brings (100)."""
+
+PARSERS_PRIORITY: Final = 155
+"""Of the products' data streams: above `logs`, and below an integration's own template (200), which wins where it is.
+
+Not a round number, for Elasticsearch refuses a second template of one priority whose patterns overlap.
+"""
 
 FIELDS_LIMIT: Final = 3000
 """Fields of one index: those of `data/ecs_mappings.json` with room for labels; what is beyond stays unmapped."""
@@ -34,19 +43,38 @@ def objects(*, version: str, retention_s: float) -> dict[str, dict[str, Any]]:
         "_component_template/tidewaiter@settings": {"template": {"settings": _settings()}},
         "_component_template/tidewaiter@ecs": {"template": {"settings": _fields_limit(), "mappings": _ecs()}},
         "_component_template/tidewaiter@mappings": {"template": {"mappings": _own()}},
-        "_index_template/tidewaiter": {
-            "index_patterns": [PATTERN],
-            "priority": PRIORITY,
-            "data_stream": {},
-            "composed_of": ["tidewaiter@settings", "tidewaiter@ecs", "tidewaiter@mappings", CUSTOM],
-            "ignore_missing_component_templates": [CUSTOM],
-            "template": {"lifecycle": {"data_retention": f"{days}d"}},
-        },
+        "_index_template/tidewaiter": _index_template([OWN_PATTERN], OWN_PRIORITY, days),
+        "_index_template/tidewaiter-parsers": _index_template(
+            [f"logs-{dataset}-*" for dataset in datasets()], PARSERS_PRIORITY, days
+        ),
     }
     for body in made.values():
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
         body["_meta"] = {"managed_by": "tidewaiter", "tidewaiter_version": version, "content": digest}
     return made
+
+
+def streams(settings: Settings) -> list[str]:
+    """Return the names of all data streams that documents can go to."""
+    own = (settings.container_stream, settings.audit_stream)
+    return [str(stream) for stream in (*own, *map(settings.stream_of, datasets()))]
+
+
+def is_ours(template: dict[str, Any]) -> bool:
+    """Tell whether an index made from this template (settings, mappings) maps our own object as our templates do."""
+    found = template.get("mappings", {}).get("properties", {}).get(OWN_OBJECT, {}).get("properties", {})
+    return all(found.get(name.removeprefix(f"{OWN_OBJECT}."), {}).get("type") == "flattened" for name in OWN_FLATTENED)
+
+
+def _index_template(patterns: list[str], priority: int, days: int) -> dict[str, Any]:
+    return {
+        "index_patterns": patterns,
+        "priority": priority,
+        "data_stream": {},
+        "composed_of": ["tidewaiter@settings", "tidewaiter@ecs", "tidewaiter@mappings", CUSTOM],
+        "ignore_missing_component_templates": [CUSTOM],
+        "template": {"lifecycle": {"data_retention": f"{days}d"}},
+    }
 
 
 def _settings() -> dict[str, Any]:
@@ -87,12 +115,12 @@ def _own() -> dict[str, Any]:
             {"texts": {"match_mapping_type": "string", "mapping": _KEYWORD}},
         ],
         "properties": {
+            # ECS sets no bounds, and Elasticsearch refuses a document with a value of 32 KiB in it.
+            "log": {"properties": {"syslog": {"properties": {"structured_data": _FLATTENED}}}},
             "tidewaiter": {
                 "properties": {
                     "tag": _KEYWORD,
-                    "fields": _FLATTENED,
-                    "metadata": _FLATTENED,
-                    "claimed": _FLATTENED,
+                    **{name.removeprefix(f"{OWN_OBJECT}."): _FLATTENED for name in OWN_FLATTENED},
                     "origin": {"properties": dict.fromkeys(("input", "transport", "peer", "auth", "host"), _KEYWORD)},
                     "container": {
                         "properties": {
@@ -102,6 +130,6 @@ def _own() -> dict[str, Any]:
                         }
                     },
                 }
-            }
+            },
         },
     }

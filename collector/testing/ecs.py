@@ -57,6 +57,9 @@ class Schema:
                 not isinstance(item, str) or "." in key for key, item in value.items()
             ):
                 yield f"{name} is no object of keywords with dot-safe keys"
+        elif field and field["type"] == "flattened":
+            if not isinstance(value, dict):
+                yield f"{name} is no object"
         elif isinstance(value, dict):
             if name not in self._objects:
                 yield f"{name} is no ECS object"

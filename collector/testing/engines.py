@@ -7,6 +7,7 @@ else in the user's cache folder.
 import base64
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,6 +30,14 @@ START_TIMEOUT_S: Final = 240.0
 
 POLL_S: Final = 0.05
 
+JDKS: Final = Path("/usr/lib/jvm")
+"""Where Debian puts them."""
+
+JAVA_OF_9: Final = 21
+"""Elasticsearch 9 needs this version of Java or a later one."""
+
+_JAVA_VERSION: Final = re.compile(r'^JAVA_VERSION="(\d+)', re.MULTILINE)
+
 
 class EngineError(Exception):
     """The engine did not start; the text ends with its log."""
@@ -40,14 +49,26 @@ def missing() -> str:
     return f"not installed: {', '.join(lacking)}" if lacking else ""
 
 
-class ElasticsearchEngine:
-    """A node of Elasticsearch 8.19; `settings` are its own, such as `indexing_pressure.memory.limit=20kb`."""
+def java_homes() -> dict[str, str]:
+    """Return the JAVA_HOME for each major version of Elasticsearch that can run here, empty: the usual one."""
+    found = {"8": ""}
+    for home in JDKS.glob("*"):
+        release = home / "release"
+        version = _JAVA_VERSION.search(release.read_text()) if release.is_file() else None
+        if version and int(version[1]) >= JAVA_OF_9 and (home / "bin" / "javac").is_file():
+            found["9"] = str(home)
+    return found
 
-    def __init__(self, script: Path, *, settings: tuple[str, ...] = ()) -> None:
+
+class ElasticsearchEngine:
+    """A node of Elasticsearch 8.19, or 9.5; `settings` are its own, such as `indexing_pressure.memory.limit=20kb`."""
+
+    def __init__(self, script: Path, *, settings: tuple[str, ...] = (), major: str = "8") -> None:
         cache = os.environ.get("TIDEWAITER_TEST_CACHE") or platformdirs.user_cache_dir("tidewaiter-tests")
         self._work = Path(cache) / "elasticsearch"
         self._script = script
         self._settings = settings
+        self._major = major
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
@@ -57,7 +78,7 @@ class ElasticsearchEngine:
 
     def another(self, *settings: str) -> "ElasticsearchEngine":
         """Return a further node with its own port and data, not started."""
-        return ElasticsearchEngine(self._script, settings=settings)
+        return ElasticsearchEngine(self._script, settings=settings, major=self._major)
 
     def start(self) -> None:
         """Start the node, on its data if it ran before, and wait until it answers; raise EngineError."""
@@ -79,10 +100,11 @@ class ElasticsearchEngine:
             time.sleep(POLL_S)
 
     def _arguments(self) -> list[str]:
-        return [str(self._work), str(self._port), "8", self._data]
+        return [str(self._work), str(self._port), self._major, self._data]
 
     def _environment(self) -> dict[str, str]:
-        return {}
+        home = java_homes()[self._major]
+        return {"JAVA_HOME": home} if home else {}
 
     def _answers(self) -> bool:
         try:
@@ -158,7 +180,7 @@ class SecuredElasticsearch(ElasticsearchEngine):
         }
 
     def api_key(self, *privileges: str, cluster: tuple[str, ...] = ()) -> "ApiKey":
-        """Make a key with these privileges on `logs-tidewaiter.*`."""
+        """Make a key with these privileges on `logs-*-*`."""
         body = {"name": secrets.token_hex(4), "role_descriptors": _role(privileges, cluster)}
         made = self.call("POST", "/_security/api_key", body)
         return ApiKey(self, str(made["id"]), str(made["encoded"]))
@@ -187,5 +209,5 @@ class ApiKey:
 
 
 def _role(privileges: tuple[str, ...], cluster: tuple[str, ...]) -> dict[str, Any]:
-    index = {"names": ["logs-tidewaiter.*"], "privileges": list(privileges)}
+    index = {"names": ["logs-*-*"], "privileges": list(privileges)}
     return {"test": {"cluster": list(cluster), "index": [index] if privileges else []}}

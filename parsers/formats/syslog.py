@@ -14,6 +14,7 @@ import re
 from typing import Any, Final
 
 from parsers.auth import SYSLOG
+from parsers.flattened import flattened
 from parsers.format import Format
 from parsers.formats import accounts, cron, login, logind, sshd, su, sudo
 from parsers.syslog_head import HEAD_TIME, HOST, PRIORITY, PROGRAM, STAMP, head_fields, priority_fields
@@ -73,7 +74,7 @@ _PAIR = re.compile(_PARAMETER, re.DOTALL)
 _ESCAPED = re.compile(r"\\([\"\\\]])")
 
 
-def to_structured(found: str) -> dict[str, dict[str, Any]] | None:
+def to_structured(found: str) -> dict[str, Any] | None:
     r"""Return structured data by element and name; a name's further values make a list; `\"`, `\\`, `\]` are escapes."""
     elements: dict[str, dict[str, Any]] = {}
     for element in _ELEMENT.finditer(found):
@@ -82,7 +83,7 @@ def to_structured(found: str) -> dict[str, dict[str, Any]] | None:
             values.setdefault(pair[1], []).append(_ESCAPED.sub(r"\1", pair[2]))
         kept = elements.setdefault(element[1], {})
         kept.update({name: each[0] if len(each) == 1 else each for name, each in values.items()})
-    return elements or None
+    return flattened(elements) or None
 
 
 RFC_5424 = Table(

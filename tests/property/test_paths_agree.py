@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from collector.testing.ecs import Schema
 from collector.testing.forward_streams import decode_pieces
 from collector.testing.frames import ORIGIN, frame_of
+from collector.testing.hostile_lines import HOSTILE_LINES
 from pipelines import reference
 from pipelines.chunk import ChunkPath
 from pipelines.frame import Frame, Origin
+from pipelines.parse import ParserRule
 from pipelines.settings import Settings
 from pipelines.state import State
 
@@ -23,6 +25,8 @@ SCHEMA = Schema(Path(__file__).parent.parent / "data")
 SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
 ORIGINS = (ORIGIN, Origin("socket", "unix", "unix:uid=0"), Origin("docker", "tcp", "192.0.2.9"))
 CASES = 10_000
+PARSED_CASES = 500
+GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 
 HOSTILE_TEXTS = ['{"delete":{"_id":"1"}}\n', "\n", "\x00", '"', "\\", "\u2028", "%s%b", ",\n  ", "web/" + "a" * 12]
 NO_ENTRIES = [b"\xc0", b"\x93\x01\x02\x03", b"\xc1", b"\xda\xff", b"\x91" * 2000 + b"\x01", b"\x92\x01\xdf\xff"]
@@ -160,27 +164,45 @@ run = st.one_of(
 frames = st.lists(run, max_size=3).map(lambda runs: frame_of(*runs, origins=ORIGINS))
 
 
-def check(frame: Frame) -> list[dict[str, Any]]:
-    """Hold both paths against each other and every document against the promises; return the documents."""
-    expected = list(reference.process(frame, SETTINGS, State()))
+class Paths:
+    """Both paths, each with a state of its own that lives on from frame to frame."""
 
-    assert expected == list(ChunkPath(SETTINGS).process(frame, State()))
-    documents = []
-    for batch in expected:
-        tally = batch.tally
-        settled = tally.documents + tally.dead + tally.control + tally.joined
-        assert tally.records + tally.taken_up == settled + tally.parked
-        for part in batch.documents:
-            lines = part.ndjson.split(b"\n")
-            assert lines.pop() == b""
-            assert len(lines) == len(part.ids)
-            for line, identifier in zip(lines, part.ids, strict=True):
-                assert line.startswith(b'{"event":{')
-                document = json.loads(line)
-                assert document["event"]["id"] == identifier.decode()
-                assert SCHEMA.problems(document) == []
-                documents.append(document)
-    return documents
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._chunk = ChunkPath(settings)
+        self._states = (State(), State())
+
+    def check(self, frame: Frame) -> list[dict[str, Any]]:
+        """Hold the paths against each other and every document against the promises; return the documents."""
+        plain, fast = self._states
+        plain.mark()
+        fast.mark()
+        expected = list(reference.process(frame, self._settings, plain))
+
+        assert expected == list(self._chunk.process(frame, fast))
+        assert plain.encode() == fast.encode()
+        documents = []
+        for batch in expected:
+            tally = batch.tally
+            settled = tally.documents + tally.dead + tally.control + tally.joined
+            assert tally.records + tally.taken_up == settled + tally.parked
+            for part in batch.documents:
+                lines = part.ndjson.split(b"\n")
+                assert lines.pop() == b""
+                assert len(lines) == len(part.ids)
+                for line, identifier in zip(lines, part.ids, strict=True):
+                    assert line.startswith(b'{"event":{')
+                    document = json.loads(line)
+                    assert document["event"]["id"] == identifier.decode()
+                    assert document["data_stream"] == part.stream._asdict()
+                    assert SCHEMA.problems(document) == []
+                    documents.append(document)
+        return documents
+
+
+def check(frame: Frame) -> list[dict[str, Any]]:
+    """Check one frame by itself."""
+    return Paths(SETTINGS).check(frame)
 
 
 @pytest.mark.timeout(900)
@@ -193,6 +215,79 @@ def check(frame: Frame) -> list[dict[str, Any]]:
 def test_generated_and_hostile_frames_give_the_same_batches_on_both_paths(frame: Frame) -> None:
     """Whatever a sender puts into a frame, both paths make equal batches whose books balance."""
     check(frame)
+
+
+FILES = [path.read_text(encoding="utf-8").splitlines() for path in sorted(GOLDEN.glob("*/*.log"))] + [HOSTILE_LINES]
+LINES = [line for lines in FILES for line in lines]
+STRAY = 6
+"""One of so many lines is of another file than its stream's."""
+
+WRITERS = [
+    ({"container_id": letter * 64, "container_name": f"/{name}", "source": source, **label}, tag)
+    for letter, name, source, label, tag in (
+        ("a", "web", "stdout", {}, b"acme/web:1.2/web/" + b"a" * 12),
+        ("a", "web", "stderr", {}, b"acme/web:1.2/web/" + b"a" * 12),
+        ("b", "proxy", "stdout", {}, b"library/nginx:1/proxy/" + b"b" * 12),
+        ("c", "db-1", "stderr", {}, b""),
+        ("d", "asked", "stdout", {"tidewaiter.parser": "json"}, b""),
+        ("e", "plain", "stdout", {"tidewaiter.parser": "none"}, b""),
+    )
+]
+"""Records without their lines, and tags: of streams as they are, of a known image, with a rule, and asked ones."""
+
+NAMES = {record["container_id"]: record["container_name"].removeprefix("/") for record, _ in WRITERS}
+PARSING = Settings(version="0.1.0", parsers=(ParserRule("postgresql", name="db-*"),))
+
+
+def _of_streams(files: list[int], frames: list[tuple[str, list[list[tuple[int, int]]]]]) -> list[Frame]:
+    """Make frames of messages of records: of each record the writer, and which of the lines of its file it writes."""
+
+    def entry(writer: int, pick: int) -> bytes:
+        lines = LINES if pick % STRAY == 0 else FILES[files[writer]]
+        record = {**WRITERS[writer][0], "log": lines[pick // STRAY % len(lines)]}
+        second = 1_795_953_600 if pick % 16 else 1_700_000_000  # the samples' day, or years before
+        packed: bytes = msgpack.packb([msgpack.ExtType(0, struct.pack(">II", second, pick)), record])
+        return packed
+
+    made = []
+    for sequence, (encoding, messages) in enumerate(frames):
+        tags = [WRITERS[picks[0][0]][1] if len({writer for writer, _ in picks}) == 1 else b"" for picks in messages]
+        entries = [[entry(writer, pick) for writer, pick in picks] for picks in messages]
+        if encoding == "forward":
+            run = [(b"".join(each), tag, len(each)) for each, tag in zip(entries, tags, strict=True)]
+        else:
+            run = [(_whole(one, tag, b""), b"", 1) for each, tag in zip(entries, tags, strict=True) for one in each]
+        made.append(frame_of((encoding, run), sequence=sequence))
+    return made
+
+
+picked = st.tuples(st.integers(0, len(WRITERS) - 1), st.integers(0, 2**16))
+of_one = st.tuples(st.integers(0, len(WRITERS) - 1), st.lists(st.integers(0, 2**16), min_size=1, max_size=12)).map(
+    lambda found: [(found[0], pick) for pick in found[1]]
+)
+parsed_frame = st.tuples(
+    st.sampled_from(["forward", "forward-message"]),
+    st.lists(st.one_of(of_one, st.lists(picked, min_size=1, max_size=12)), min_size=1, max_size=4),
+)
+parsed_frames = st.builds(
+    _of_streams,
+    st.lists(st.integers(0, len(FILES) - 1), min_size=len(WRITERS), max_size=len(WRITERS)),
+    st.lists(parsed_frame, min_size=2, max_size=4),
+)
+
+
+@pytest.mark.timeout(600)
+@settings(max_examples=PARSED_CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(parsed_frames)
+def test_streams_of_formats_give_the_same_batches_and_states_on_both_paths(frames: list[Frame]) -> None:
+    """Samples and hostile lines of several streams at once, over several frames; all stay whose they are."""
+    paths = Paths(PARSING)
+    for frame in frames:
+        for document in paths.check(frame):
+            assert document["event"]["kind"] == "event"
+            assert document["host"] == {"name": ORIGIN.peer}
+            assert document["tidewaiter"]["origin"]["peer"] == ORIGIN.peer
+            assert document["container"]["name"] == NAMES[document["container"]["id"]]
 
 
 def test_recorded_fluent_bit_streams_give_the_same_batches_on_both_paths(forward_streams: list[Frame]) -> None:

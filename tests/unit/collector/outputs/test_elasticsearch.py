@@ -12,6 +12,7 @@ from collector.dead_letters import DeadLetterFile, read_letters
 from collector.outputs.elasticsearch import BATCH_BYTES, GATHER_BYTES
 from collector.testing.batches import ListedSource, batch_of
 from collector.testing.bulk_server import HEADERS, BulkServer, answer, running
+from pipelines.batch import DataStream
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -31,6 +32,18 @@ async def test_documents_are_created_with_their_ids_and_settled(
     assert "require_data_stream=true" in server.targets[0]
     assert [position.sequence for position in source.settled][-1] == 2
     assert set(worker.reasons) <= {""}
+
+
+async def test_no_integration_parses_what_is_parsed(server: BulkServer, tmp_path: Path) -> None:
+    """Streams with a product's name are written past default pipelines; our own are not, for operators may have one."""
+    source = ListedSource([batch_of(0, ["a"], stream=DataStream("logs", "nginx.access", "prod")), batch_of(1, ["b"])])
+    async with running(server, source, tmp_path):
+        await source.wait_settled(1)
+
+    assert {target.partition("/_bulk?")[0]: "pipeline=_none" in target for target in server.targets} == {
+        "/logs-nginx.access-prod": True,
+        "/logs-tidewaiter.container-default": False,
+    }
 
 
 async def test_only_the_documents_that_failed_are_sent_again(server: BulkServer, tmp_path: Path) -> None:

@@ -23,7 +23,11 @@ DOCUMENTS: list[dict[str, Any]] = [
     {"message": "refused, then connection closed", "tidewaiter": {"fields": {"user": {"id": 5}, "a.b": "dotted"}}},
     {"message": "Überweisung gebucht user_id=7", "tidewaiter": {"container": {"stream": "stderr"}, "tag": 'q"uote'}},
     {"message": "", "source": {"ip": "192.0.2.77", "port": 443}, "event": {"kind": "event"}},
-    {"message": "don't foo.bar 1,000", "source": {"ip": "2001:db8::7", "port": 8080}},
+    {
+        "message": "don't foo.bar 1,000",
+        "source": {"ip": "2001:db8::7", "port": 8080},
+        "tidewaiter": {"app": {"user": {"tier": "gold"}}},
+    },
 ]
 
 
@@ -93,6 +97,11 @@ def hits(store: Store, query: str) -> list[int]:
         ("log.level:error", [1]),
         ("tidewaiter.fields.user.id:5", [3]),
         ("tidewaiter.fields.a.b:dotted", [3]),
+        ("tidewaiter.app.user.tier:gold", [6]),
+        ("tidewaiter.app.user.tier:go*", [6]),
+        ("tidewaiter.app:gold", [6]),
+        ("tidewaiter.fields.user.tier:gold", []),
+        ("_exists_:tidewaiter.app", [6]),
         ('tidewaiter.tag:"q\\"uote"', [4]),
         ("source.port:443", [5]),
         ("source.port:[400 TO 9000]", [5, 6]),

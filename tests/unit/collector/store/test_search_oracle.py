@@ -41,6 +41,7 @@ NAMES = (
     "!",
 )
 KEYS = ("a", "b", "a.b", "c/d", "e f", "x[0]", 'q"', "back\\")
+FLATTENED = ("tidewaiter.fields", "tidewaiter.app")
 ADDRESSES = (
     "10.0.0.1",
     "10.0.0.255",
@@ -79,7 +80,7 @@ def make_corpus() -> list[Document]:
             "container": {"name": some(NAMES)},
             "source": {"ip": some(ADDRESSES), "port": some(NUMBERS)},
             "process": {"interactive": choose.choice([True, False])},
-            "tidewaiter": {"fields": {choose.choice(KEYS): free(3)}},
+            "tidewaiter": {name.partition(".")[2]: {choose.choice(KEYS): free(3)} for name in FLATTENED},
         }
         kept = {key: value for key, value in optional.items() if choose.random() < 0.8}
         instant = BASE_NS + choose.randrange(0, 4 * 86400) * 10**9 + choose.randrange(10**9)
@@ -247,30 +248,23 @@ def typed_queries() -> st.SearchStrategy[Query]:
     )
 
 
-def flattened_queries() -> st.SearchStrategy[Query]:
-    """Leaves of `tidewaiter.fields`, whose keys may hold dots and more."""
-    names = sorted({name for document in CORPUS for name, _ in fields(document)})
+def flattened_queries(field: str) -> st.SearchStrategy[Query]:
+    """Leaves of a flattened field, whose keys may hold dots and more."""
+
+    def found(document: Document) -> list[tuple[str, str]]:
+        return list(leaves(document.get("tidewaiter", {}).get(field.rpartition(".")[2], {})))
+
+    names = sorted({name for document in CORPUS for name, _ in found(document)})
     name, value = st.sampled_from(names), st.sampled_from(["v", "V", "w", "5", "1.5", "true", "7", ""])
 
     def leaf(pair: tuple[str, str]) -> Query:
-        return (
-            f"tidewaiter.fields.{escaped(pair[0], but='.')}:{quoted(pair[1])}",
-            lambda document: pair in fields(document),
-        )
+        return f"{field}.{escaped(pair[0], but='.')}:{quoted(pair[1])}", lambda document: pair in found(document)
 
     exists = name.map(
-        lambda n: (
-            f"_exists_:tidewaiter.fields.{escaped(n, but='.')}",
-            lambda d: n in [found for found, _ in fields(d)],
-        )
+        lambda n: (f"_exists_:{field}.{escaped(n, but='.')}", lambda document: n in [key for key, _ in found(document)])
     )
-    whole = value.map(lambda v: (f"tidewaiter.fields:{quoted(v)}", lambda d: v in [found for _, found in fields(d)]))
+    whole = value.map(lambda v: (f"{field}:{quoted(v)}", lambda document: v in [value for _, value in found(document)]))
     return st.one_of(st.tuples(name, value).map(leaf), exists, whole)
-
-
-def fields(document: Document) -> list[tuple[str, str]]:
-    """The leaves of a document's `tidewaiter.fields`."""
-    return list(leaves(document.get("tidewaiter", {}).get("fields", {})))
 
 
 def combined(inner: st.SearchStrategy[Query]) -> st.SearchStrategy[Query]:
@@ -296,7 +290,7 @@ def _none_of(queries: list[Query]) -> Query:
     return "(" + " ".join(["*:*", *(f"-{each}" for each, _ in queries)]) + ")", lambda d: not matches(d)
 
 
-leaf_queries = st.one_of(text_queries(), keyword_queries(), typed_queries(), flattened_queries())
+leaf_queries = st.one_of(text_queries(), keyword_queries(), typed_queries(), *map(flattened_queries, FLATTENED))
 
 
 @pytest.mark.timeout(120)
