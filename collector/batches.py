@@ -1,25 +1,24 @@
 """Batches for outputs: one computation serves all that keep up, and one that lags reads the journal by itself.
 
 Every output has a source of its own, which starts at the output's cursor. Sources at the journal's head share a window
-of recent batches, bounded in bytes; a source that fell behind the window has a follower of its own until it is back.
+of recent batches, bounded in bytes; a source that fell behind the window has a reader of its own until it is back.
 """
 
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from collector import telemetry
-from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
 from collector.outputs.output import Stopped
+from collector.reader import Computed, Listeners, Pipeline, Reader
 from pipelines.batch import Batch
-from pipelines.frame import Frame, Position
+from pipelines.frame import Position
+from pipelines.state import State
 
 WINDOW_BYTES: Final = 48 << 20
 """Bound of the encoded documents kept for outputs that are a little behind the first."""
@@ -27,30 +26,11 @@ WINDOW_BYTES: Final = 48 << 20
 LEAN_LIMIT: Final = 4096
 """So many batches are kept without their documents, some 500 bytes each, for who only wants to know of letters."""
 
+STARTS_KEPT: Final = 16
+"""Of so many frames that are too large to be kept the state before them is, for who comes to them a little later."""
+
 START: Final = Position(0, 0, 0)
 """Before every frame of partition 0: epochs are Unix times."""
-
-
-class Pipeline(Protocol):
-    """What turns a frame into batches; never raises."""
-
-    def __call__(self, frame: Frame) -> Iterator[Batch]:
-        """Yield the batches of a frame, at least one."""
-
-
-class Computed(msgspec.Struct):
-    """What was read at a position: its batches (none for a gap) and where the next frame begins."""
-
-    batches: Iterable[Batch]
-    next: Position
-    size_bytes: int
-
-    def without_documents(self) -> "Computed | None":
-        """Return the same with no documents, None where a batch has letters."""
-        if any(batch.dead_letters for batch in self.batches):
-            return None
-        lean = tuple(msgspec.structs.replace(batch, documents=()) for batch in self.batches)
-        return Computed(lean, self.next, 0)
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -66,16 +46,18 @@ class Window:
     `opened` is set once the journal can be read, or when the worker stops.
     """
 
-    def __init__(self, journal: Path, pipeline: Pipeline, on_gap: Callable[[Gap], None]) -> None:
+    def __init__(self, journal: Path, make_pipeline: Callable[[], Pipeline], listeners: Listeners) -> None:
         self.journal = journal
-        self._pipeline = pipeline
-        self._on_gap = on_gap
+        self._make_pipeline = make_pipeline
+        self._listeners = listeners
+        self._spare: list[Pipeline] = []
+        self._starts: OrderedDict[Position, State] = OrderedDict()
         self._kept: OrderedDict[Position, Computed] = OrderedDict()
         self._kept_bytes = 0
         self._lean: OrderedDict[Position, Computed] = OrderedDict()
         self._sources: dict[Source, Position] = {}
         self._head = START
-        self._follower: Follower | None = None
+        self._reader: Reader | None = None
         self._end: DurableEnd | None = None
         self.stopped = False
         self.opened = asyncio.Event()
@@ -91,7 +73,9 @@ class Window:
         self._sources[source] = position
         if position > self._head:
             self._head = position
-            self._follower = None
+            if self._reader is not None:
+                self.release(self._reader)
+                self._reader = None
 
     def moved(self, source: "Source", position: Position) -> None:
         """Take note that a source comes to `position` next; what all sources have passed is let go."""
@@ -138,11 +122,17 @@ class Window:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def follower(self, position: Position) -> Follower:
-        """Return a follower that begins at `position`."""
-        follower = Follower(self.journal)
-        follower.seek(position)
-        return follower
+    def reader(self, position: Position) -> Reader:
+        """Return a reader that begins at the frame at `position`; `release` it when it is not needed any more."""
+        pipeline = self._spare.pop() if self._spare else self._make_pipeline()
+        known = self._starts.get(position)
+        state = known.at_mark() if known is not None else None
+        return Reader(self.journal, position, pipeline, self._listeners, state=state)
+
+    def release(self, reader: Reader) -> None:
+        """Take a reader back: its pipeline knows the streams that it saw, which serves the next."""
+        reader.close()
+        self._spare.append(reader.pipeline)
 
     def holds(self, position: Position, *, leads: bool) -> bool:
         """Tell whether a source at `position` is served from here: it stands at the head, or not too far behind."""
@@ -156,9 +146,9 @@ class Window:
         kept = self._kept.get(position)
         if kept is not None or not leads:
             return kept or self._lean.get(position)
-        if self._follower is None:
-            self._follower = self.follower(position)
-        computed = self.compute(self._follower)
+        if self._reader is None:
+            self._reader = self.reader(position)
+        computed = self.compute(self._reader)
         if computed is None:
             return None
         self._head = computed.next
@@ -166,42 +156,22 @@ class Window:
         if isinstance(computed.batches, tuple):
             self._kept[position] = computed
             self._kept_bytes += computed.size_bytes
+        else:
+            self._starts[position] = self._reader.pipeline.state.at_mark()
+            while len(self._starts) > STARTS_KEPT:
+                self._starts.popitem(last=False)
         return computed
 
-    def compute(self, follower: Follower) -> Computed | None:
-        """Read the follower's next frame and run the pipeline on it; None when nothing durable is left."""
+    def compute(self, reader: Reader) -> Computed | None:
+        """Let a reader read on; None when nothing durable is left, or when it has to be asked again."""
         if self._end is None:
             return None
         # A worker that runs on would keep its core for a slice of 3 ms, whoever waits for it: the intake comes first.
         os.sched_yield()
-        found = follower.read(self._end)
-        if found is None:
-            return None
-        if isinstance(found, Gap):
-            self._on_gap(found)
-            return Computed((), found.last._replace(sequence=found.last.sequence + 1, record=0), 0)
-        batches = counted(self._pipeline(found), len(found.payload))
-        first = next(batches)
-        after = found.position._replace(sequence=found.sequence + 1)
-        if first.next == after:
-            return Computed((first,), after, first.size_bytes)
-        # A frame of many slices is not kept: its documents could exceed any bound.
-        return Computed(chain((first,), batches), after, first.size_bytes)
-
-
-def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
-    """Pass batches on and count them, once each."""
-    telemetry.WORKER_FRAMES.inc()
-    telemetry.WORKER_BYTES.inc(payload_bytes)
-    for batch in batches:
-        tally = batch.tally
-        telemetry.WORKER_BATCHES.inc()
-        telemetry.WORKER_CLAIMED.inc(tally.claimed)
-        telemetry.WORKER_RECORDS.inc(tally.records)
-        telemetry.WORKER_DOCUMENTS.inc(tally.documents)
-        telemetry.WORKER_DEAD.inc(tally.dead)
-        telemetry.WORKER_CONTROL.inc(tally.control)
-        yield batch
+        computed = reader.read(self._end)
+        if reader.replaying:
+            asyncio.get_running_loop().call_soon(self._wake)
+        return computed
 
 
 class Source:
@@ -218,7 +188,8 @@ class Source:
         self._window = window
         self._at = start._replace(record=0)
         self._skip_to = start
-        self._own: Follower | None = None
+        self._own: Reader | None = None
+        self._reached = start
         self._batches: Iterator[Batch] = iter(())
         self._unsettled: OrderedDict[Position, _Waiting] = OrderedDict()
         self._on_settled = on_settled
@@ -228,8 +199,7 @@ class Source:
     def close(self) -> None:
         """Let go what is kept for this source."""
         self._window.leave(self)
-        if self._own is not None:
-            self._own.close()
+        self._let_go()
 
     async def next(self) -> Batch:
         """Wait for the next batch; raise Stopped when the worker drains."""
@@ -245,12 +215,18 @@ class Source:
         """Return the next batch if the journal holds one, else None."""
         while True:
             for batch in self._batches:
+                self._reached = batch.next
                 if batch.position >= self._skip_to:
                     self._unsettled[batch.position] = _Waiting(batch.next, batch.journal_time)
                     return batch
+            if self._reached < self._at:
+                # The reader went on to the next frame for somebody else: the rest of this one is made again.
+                self._skip_to, self._at = self._reached, self._reached._replace(record=0)
+                self._window.moved(self, self._at)
             computed = self._read()
             if computed is None:
                 return None
+            self._reached = computed.next if computed.batches == () else self._at
             self._at = computed.next
             self._batches = iter(computed.batches)
             self._window.moved(self, self._at)
@@ -274,10 +250,13 @@ class Source:
 
     def _read(self) -> Computed | None:
         if self._window.holds(self._at, leads=self.leads):
-            if self._own is not None:
-                self._own.close()
-                self._own = None
+            self._let_go()
             return self._window.at(self._at, leads=self.leads)
         if self._own is None:
-            self._own = self._window.follower(self._at)
+            self._own = self._window.reader(self._at)
         return self._window.compute(self._own)
+
+    def _let_go(self) -> None:
+        if self._own is not None:
+            self._window.release(self._own)
+            self._own = None

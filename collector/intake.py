@@ -103,6 +103,7 @@ def _open_journal(context: Context) -> Journal:
         archive_s=config.journal.archive,
         compress=config.journal.compress,
         consumers=consumers,
+        replayed=True,
         sync=_timed_sync,
     )
     return Journal.open(Path(context.data_dir) / "journal", name=config.name, options=options)

@@ -160,6 +160,15 @@ WORKER_DEAD: Final = _worker.counter(
     "Records that could not be processed; kept with their bytes in `dead-letters/pipeline.ndjson` of the data folder.",
 )
 WORKER_CONTROL: Final = _worker.counter("control_records", "Records that steer the collector and become no document.")
+WORKER_JOINED: Final = _worker.counter(
+    "joined_records", "Pieces of lines that settled with the document of their line, all but the first of each."
+)
+WORKER_PARKED: Final = _worker.counter(
+    "parked_records", "Pieces of lines that were put aside until the rest of their line came."
+)
+WORKER_TAKEN_UP: Final = _worker.counter(
+    "taken_up_records", "Pieces of lines that had been put aside, and settled. What parked_records is ahead, waits."
+)
 WORKER_BATCHES: Final = _worker.counter("batches", "Batches that the pipeline made.")
 PIPELINE_FAILURES: Final = _worker.counter(
     "pipeline_failures",

@@ -5,12 +5,12 @@ their data (the local store) tells them what they have already.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,12 +22,14 @@ from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS
 from collector.errors import DataDirError, sentence_of
 from collector.internal import InternalClient, InternalClosed
-from collector.journal.cursors import read_cursor, write_cursor
+from collector.journal.checkpoints import Checkpoint, delete_checkpoints, write_checkpoint
+from collector.journal.cursors import needed_position, read_cursor, write_cursor
 from collector.journal.follow import Gap
 from collector.logs import get_logger
 from collector.outputs import make_output
 from collector.outputs.dead_letters import DeadLettersOutput
 from collector.outputs.output import Output
+from collector.reader import Listeners
 from collector.role import Context
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
@@ -35,6 +37,12 @@ from pipelines.settings import Settings
 
 CURSOR_INTERVAL_S: Final = 1.0
 """A cursor is written at most this often: each costs a sync, and a stale one only repeats what outputs recognise."""
+
+CHECKPOINTS_WAITING: Final = 2
+"""So many checkpoints may wait to be written; of more the newest stay: any of them does."""
+
+CHECKPOINT_RETRY_S: Final = 1.0
+"""Pause before one is tried again that could not be written: without it the journal cannot let go of what is old."""
 
 NICENESS: Final = 10
 """Acknowledgements come first: where cores are short the worker gives way to the intake and catches up later."""
@@ -104,6 +112,55 @@ class Cursors:
             self._health.healthy("cursors")
 
 
+class Checkpoints:
+    """Keeps checkpoints durable, off the event loop, and deletes those that no cursor needs.
+
+    One that cannot be written is tried again and stops nothing: outputs would read more of the journal again.
+    """
+
+    def __init__(self, journal: Path, consumers: Set[str], health: Health) -> None:
+        self._journal = journal
+        self._consumers = consumers
+        self._health = health
+        self._waiting: list[Checkpoint] = []
+        self._wake = asyncio.Event()
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Take a checkpoint that is to be written."""
+        self._waiting = [*self._waiting, checkpoint][-CHECKPOINTS_WAITING:]
+        self._wake.set()
+
+    async def write(self) -> None:
+        """Write what comes until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self.save():
+                self._wake.set()
+                await asyncio.sleep(CHECKPOINT_RETRY_S)
+
+    async def save(self) -> bool:
+        """Write what waits now; return whether nothing is left."""
+        while self._waiting:
+            checkpoint = self._waiting[0]
+            try:
+                await asyncio.to_thread(self._write, checkpoint)
+            except OSError as error:
+                problem = f"cannot be written: {error.strerror}"
+                logger.error("checkpoint_not_written", reason=problem)  # noqa: TRY400 - a sentence
+                self._health.unhealthy("checkpoints", problem)
+                return False
+            if checkpoint in self._waiting:
+                self._waiting.remove(checkpoint)
+        self._health.healthy("checkpoints")
+        return True
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        write_checkpoint(self._journal, checkpoint)
+        with contextlib.suppress(DataDirError):  # a damaged cursor: what it needs is not known, and its output says so
+            delete_checkpoints(self._journal, needed_position(self._journal, self._consumers))
+
+
 async def main(context: Context) -> None:
     """Run the role until `context.stopping`, then let every output finish what it has in hand."""
     os.nice(NICENESS)
@@ -116,8 +173,10 @@ async def main(context: Context) -> None:
     config: Config = context.config
     journal = context.data_dir / "journal"
     settings = Settings(version=__version__, namespace=config.namespace, hosts=config.hosts)
-    window = Window(journal, Pipeline(settings, _report_failure), _report_gap)
     cursors = Cursors(journal, context)
+    checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
+    listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)
+    window = Window(journal, lambda: Pipeline(settings, _report_failure), listeners)
     outputs: dict[str, Output] = {name: make_output(name, options, context) for name, options in config.outputs.items()}
     outputs[DEAD_LETTERS] = DeadLettersOutput(context.data_dir)
     sources: dict[str, Source] = {}
@@ -126,6 +185,7 @@ async def main(context: Context) -> None:
         background = [
             tasks.create_task(_follow(context.data_dir / "run" / "intake.sock", window, context)),
             tasks.create_task(cursors.keep()),
+            tasks.create_task(checkpoints.write()),
             tasks.create_task(_stop_when_told(context, window)),
         ]
         await window.opened.wait()
@@ -178,7 +238,7 @@ async def _run_output(
             source = Source(window, start_of(cursor, window.end), _mover(cursors, name), leads=leads)
             sources[name] = source
             context.healthy(f"output {name}")
-            with closing(source):
+            with contextlib.closing(source):
                 await output.run(source)
         except Exception as error:  # the boundary of an output
             context.unhealthy(f"output {name}", _told(name, error, pause_s))
@@ -221,3 +281,7 @@ def _report_failure(path: str, frame: Frame, error: Exception) -> None:
 def _report_gap(gap: Gap) -> None:
     telemetry.JOURNAL_GAPS.inc()
     logger.error("journal_gap", first=tuple(gap.first), last=tuple(gap.last), reason=gap.reason)
+
+
+def _report_passed_over(reason: str) -> None:
+    logger.warning("checkpoint_not_used", reason=reason)

@@ -33,7 +33,7 @@ JSON_DEPTH_LIMIT: Final = 200
 
 def flattened(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of `value` that a flattened field accepts."""
-    return {key_text(key): _bend(item, 1) for key, item in value.items()}
+    return {key_text(key): bent(item, 1) for key, item in value.items()}
 
 
 def key_text(key: object) -> str:
@@ -86,15 +86,16 @@ def labels(value: Mapping[str, Any]) -> dict[str, str]:
     return made
 
 
-def _bend(value: Any, depth: int) -> Any:
+def bent(value: Any, depth: int) -> Any:
+    """Return a copy of a value that a flattened field accepts, `depth` objects or lists below the field."""
     if isinstance(value, dict):
         if depth >= DEPTH_LIMIT:
             return encode(plain(value)).decode()
-        return {key_text(key): _bend(item, depth + 1) for key, item in value.items()}
+        return {key_text(key): bent(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         if depth >= DEPTH_LIMIT:
             return encode(plain(value)).decode()
-        return [_bend(item, depth + 1) for item in value]
+        return [bent(item, depth + 1) for item in value]
     return _scalar(value)
 
 

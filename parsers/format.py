@@ -26,7 +26,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 0
 
     def parse(self, payload: Payload, near_s: int) -> Parsed | None:
-        """Parse one payload by the first table that takes it, or return None."""
+        """Parse one payload by the first table that takes it; None where none does, or `sniff` says no."""
+        if not self.sniff(payload.text):
+            return None
         for table in self.tables:
             parsed = table.parse(payload, near_s)
             if parsed is not None:
@@ -45,8 +47,7 @@ def formats() -> dict[str, Format]:
 def sniffed(payload: Payload, near_s: int) -> tuple[str, Parsed] | None:
     """Return the first format that takes a payload, and what it found."""
     for name, each in formats().items():
-        if each.sniff(payload.text):
-            parsed = each.parse(payload, near_s)
-            if parsed is not None:
-                return name, parsed
+        parsed = each.parse(payload, near_s)
+        if parsed is not None:
+            return name, parsed
     return None

@@ -134,17 +134,19 @@ _BASE: Final[dict[str, Value]] = {
         "log.origin.function", "func", "funcName", "func_name", "source.function", "src.func", "function"
     ),
     "error.message": text(
-        "error.message", "err.message", "error", "err", "exception.message", "thrown.message", "throwable.message",
+        "error.message", "err.message", "error", "err", "exception.message", "exception.exception_message",
+        "thrown.message", "throwable.message",
         "error_message", "errorMessage",
     ),
     "error.type": text(
-        "error.type", "err.type", "error.name", "err.name", "exception.type", "exception.class", "thrown.name",
+        "error.type", "err.type", "error.name", "err.name", "exception.type", "exception.class",
+        "exception.exception_class", "thrown.name",
         "throwable.className", "error_type", "exc_type",
     ),
     "error.code": identifier("error.code", "err.code", "error_code", "errorCode"),
     "error.stack_trace": text(
         "error.stack_trace", "stack_trace", "stacktrace", "stackTrace", "error.stack", "err.stack", "stack", "exc_info",
-        "exception", "thrown.extendedStackTrace", "errorVerbose",
+        "exception", "exception.stacktrace", "thrown.extendedStackTrace", "errorVerbose",
     ),
     "process.pid": integer("process.pid", "pid", "process_id", "process"),
     "process.name": text("process.name", "processName", "process_name"),

@@ -1,8 +1,10 @@
 """The head that syslog daemons put before a program's text, as part of the patterns of such programs' formats.
 
-RFC 3164 section 4.1 and what files hold: `[<PRI>]Nov 29 02:00:00 [HOST] PROGRAM[PID]: TEXT`, with an RFC 3339 time
-in rsyslog's and systemd's newer files. In a container the program's own standard error has the text alone, or the
-program before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md` section 5).
+RFC 3164 section 4.1 and what files and sockets hold of it: `[<PRI>]Nov 29 02:00:00 [HOST] PROGRAM[PID]: TEXT`, with an
+RFC 3339 time in rsyslog's and systemd's newer files; and RFC 5424 without structured data, as rsyslog forwards it:
+`<PRI>1 2026-11-29T02:00:00Z HOST PROGRAM PID - - TEXT`. In a container the program's own standard error has the text
+alone, or the program before it, and sshd ends its lines with a carriage return. Its groups and fields are the same in
+every format (`protocols/syslog-and-audit.md` section 5).
 """
 
 import re
@@ -10,42 +12,53 @@ from collections.abc import Iterable
 from typing import Final
 
 from parsers.times import bsd
-from parsers.values import Value, integer, made, otherwise, text, to_integer
+from parsers.values import NOTHING, Value, integer, made, otherwise, text
 
 HEAD_TIME: Final = bsd("stamp")
 """The time of a line with a head."""
 
+PROGRAM: Final = r"[^\s:\[\]<>]{1,64}"
+"""The name of any program."""
 
-def headed(programs: Iterable[str], pattern: str, *, bare: bool = False) -> str:
-    """Return the pattern of a line of these programs; what `pattern` matches is also the group `text`.
+STAMP: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d)"
+"""The times of a head."""
 
-    With `bare`, the program's name may be missing: only for texts that no other program writes.
+PRIORITY: Final = r"(?P<priority>1[0-8]\d|19[01]|\d{1,2})"
+"""The number in angle brackets: facility times 8 and severity (RFC 5424 section 6.2.1)."""
+
+HOST: Final = r"[^\s\[]{0,254}[^\s:\[]"
+"""A host's name or address; what ends with a colon is a program."""
+
+
+def headed(programs: Iterable[str] | None, pattern: str, *, bare: bool = False) -> str:
+    """Return the pattern of a line of these programs (None: of any); what `pattern` matches is also the group `text`.
+
+    With `bare`, the program's name may be missing: only for texts that no other program writes. Lines that rsyslog
+    wrote once for several (`message repeated 3 times: [ TEXT]`) match too, and `text` has all of it.
     """
-    names = "|".join(map(re.escape, programs))
-    program = rf"(?P<program>{names})(?:\[(?P<pid>\d{{1,10}})\])?: "
+    names = PROGRAM if programs is None else "|".join(map(re.escape, programs))
+    program = rf"(?P<program>{names})(?:(?:\[(?P<pid>\d{{1,10}})\])?: | (?P<process>-|\d{{1,10}}) - - \ufeff?)"
     return (
-        r"(?:(?:<(?P<priority>\d{1,3})>)?"
-        r"(?P<stamp>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d)) "
-        r"(?:(?P<hostname>[^\s:\[]{1,255}) )?)?"
-        rf"(?:{program}){'?' if bare else ''}(?P<text>{pattern})"
+        rf"(?:(?:<{PRIORITY}>(?:1 )?)?(?P<stamp>{STAMP}) (?:(?P<hostname>{HOST}) )?)?"
+        rf"(?:{program}){'?' if bare else ''}"
+        rf"(?P<text>(?P<repeated>message repeated \d{{1,9}} times: \[ )?{pattern}(?(repeated)\]))\r?"
     )
 
 
-def head_fields(program: str) -> dict[str, Value]:
+def head_fields(program: str | None = None) -> dict[str, Value]:
     """Fields of the head; `program` is the process's name where the line does not say it."""
     return {
-        "process.name": otherwise(text("program"), program),
-        "process.pid": integer("pid"),
-        "log.syslog.hostname": text("hostname"),
-        "log.syslog.priority": integer("priority"),
-        "log.syslog.facility.code": made(lambda value: _part(value, 3), "priority", kind="long"),
-        "log.syslog.severity.code": made(lambda value: _part(value, 0), "priority", kind="long"),
+        "process.name": otherwise(text("program"), program) if program else text("program", absent=NOTHING),
+        "process.pid": integer("pid", "process"),
+        "log.syslog.hostname": text("hostname", absent=NOTHING),
+        **priority_fields(),
     }
 
 
-def _part(priority: str, shift: int) -> int | None:
-    """Return facility (shift 3) or severity (0) of a priority (RFC 5424 section 6.2.1)."""
-    number = to_integer(priority)
-    if number is None or number > 191:
-        return None
-    return number >> 3 if shift else number & 7
+def priority_fields() -> dict[str, Value]:
+    """Fields of PRIORITY."""
+    return {
+        "log.syslog.priority": integer("priority"),
+        "log.syslog.facility.code": made(lambda value: int(value) >> 3, "priority", kind="long"),
+        "log.syslog.severity.code": made(lambda value: int(value) & 7, "priority", kind="long"),
+    }

@@ -173,6 +173,16 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {kind: found[kind] for kind in RELATED if kind in found}
 
     @cached_property
+    def _by_head(self) -> dict[str, list[str]]:
+        """The paths of all values by their first keys."""
+        values = [leaf.value for leaf in self._tree.leaves() if leaf.value is not None]
+        found: dict[str, list[str]] = {}
+        for value in [*values, self.message] if self.message else values:
+            for source in value.sources:
+                found.setdefault(source.partition(".")[0], []).append(source)
+        return found
+
+    @cached_property
     def _tree(self) -> Branch:
         leaves = {name: Leaf(name, None, constant) for name, constant in self.constants.items()}
         leaves |= {name: Leaf(name, value) for name, value in self.fields.items()}
@@ -198,11 +208,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return None
         if self.accept is not None and not self.accept(found):
             return None
+        # Of the many keys that a table knows an object has few.
+        there = {source for key in found for source in self._by_head.get(key.partition(".")[0], ())}
         taken: set[str] = set()
 
         def take(value: Value) -> Any:
             for source, convert in value.tries:
-                raw = at_path(found, source)
+                raw = scalar_at(found, source) if source in there else None
                 if raw is not None and (made := convert(raw)) is not None:
                     taken.add(source)
                     return made
@@ -221,7 +233,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _parsed(self, take: Callable[[Value], Any], message: str, time: Instant | None) -> Parsed:
         event, fields = self.event.build(take), self.roots.build(take)
-        related = {kind: _unique([take(value) for value in values]) for kind, values in self.related.items()}
+        related = {kind: unique([take(value) for value in values]) for kind, values in self.related.items()}
         return Parsed(
             dataset=self.dataset,
             message=message,
@@ -241,13 +253,16 @@ def related_kind(field: str) -> str | None:
     parent, _, last = field.rpartition(".")
     if last in ("ip", "forwarded_ip"):
         return "ip"
-    if last == "name" and (parent == "user" or parent.startswith("user.") or parent.endswith(".user")):
+    if last == "name" and _USER.fullmatch(parent):
         return "user"
     if (
         last == "domain" and parent in ("source", "destination", "client", "server", "url")
     ) or field == "log.syslog.hostname":
         return "hosts"
     return "hash" if parent.rpartition(".")[2] == "hash" else None
+
+
+_USER: Final = re.compile(r"user(?:\.(?:target|effective|changes))?|.+[._]user")
 
 
 def first_of(value: Value, groups: Mapping[str, Any]) -> Any:
@@ -280,6 +295,12 @@ def at_path(found: Mapping[str, Any], path: str) -> Any:
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"
     return None
+
+
+def scalar_at(found: Mapping[str, Any], path: str) -> Any:
+    """Return the text, number, boolean or list at a path; None where there is none: an object is never a value."""
+    value = at_path(found, path)
+    return None if isinstance(value, dict) else value
 
 
 def without(found: dict[str, Any], taken: set[str]) -> dict[str, Any]:
@@ -328,6 +349,7 @@ def _branch(leaves: Mapping[tuple[str, ...], Leaf]) -> Branch:
     return Branch(dict(sorted(members.items(), key=lambda item: not item[1].sure)))
 
 
-def _unique(values: list[Any]) -> list[Any]:
+def unique(values: list[Any]) -> list[Any]:
+    """Return values, lists among them made flat, each once, without None."""
     flat = [each for value in values if value is not None for each in (value if isinstance(value, list) else [value])]
     return list(dict.fromkeys(flat))

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from parsers.timestamps import LAST_SECOND
+from parsers.timestamps import LAST_SECOND, SECONDS_KEPT
 
 Instant = tuple[int, int]
 """(second, nanosecond) since the Unix epoch."""
 
 DAY_S: Final = 86400
+NANOSECOND_DIGITS: Final = 9
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _MONTHS: Final = {
     name: number
@@ -36,7 +37,7 @@ class Time(msgspec.Struct, frozen=True):
 
 
 _ISO = re.compile(
-    r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?:[T ]|, ?)(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
+    r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?:[T ]|, ?)(\d\d| \d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
     r" ?(Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?: [A-Z]{3,4})?(?: m=[+-][\d.]+)?"
 )
 _CLF = re.compile(r"(\d{1,2})[/ -]([A-Za-z]{3})[/ -](\d{4})[: ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([+-]\d{4}))?")
@@ -44,6 +45,9 @@ _CTIME = re.compile(
     r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([A-Z]{3,4}))? (\d{4})"
 )
 _BSD = re.compile(r"([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
+_TWELVE_HOURS = re.compile(
+    r"(?:(\d{1,2})/(\d{1,2})/|([A-Z][a-z]{2}) (\d{1,2}), )(\d{4}),? (\d{1,2}):(\d\d):(\d\d)[ \u202f]([AP])M"
+)
 _KLOG = re.compile(r"(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
 
 
@@ -72,6 +76,11 @@ def klog(*sources: str) -> Time:
     return Time(sources, _read_klog, "1129 02:00:00.123456")
 
 
+def twelve_hours(*sources: str) -> Time:
+    """A clock of twelve hours, month first: `11/29/2026, 2:00:00 AM` (NestJS), `Nov 29, 2026 2:00:00 AM` (Java)."""
+    return Time(sources, _read_twelve_hours, "11/29/2026, 2:00:00 AM")
+
+
 def epoch(*sources: str) -> Time:
     """A number since 1970 in seconds, milliseconds, microseconds or nanoseconds, told apart by its size."""
     return Time(sources, _read_epoch, "1795917600.123")
@@ -92,10 +101,32 @@ def read_any(value: Any, near_s: int) -> Instant | None:
     return _read_epoch(value, near_s)
 
 
+class _Seconds(dict[str, int]):
+    """Unix second by the first 19 characters of an RFC 3339 time in UTC, 0 where that is none."""
+
+    def __missing__(self, text: str) -> int:
+        found = _ISO.fullmatch(text)
+        instant = _fields_of(found) if found and len(text) == len("2026-11-29T02:00:00") else None
+        if len(self) >= SECONDS_KEPT:
+            self.clear()
+        second = self[text] = instant[0] if instant else 0
+        return second
+
+
+_seconds: Final = _Seconds()
+
+
 def _read_iso(text: Any, near_s: int) -> Instant | None:
+    # What nearly every logger writes, by a third of the cost: the second is that of the line before.
+    if isinstance(text, str) and text[-1:] == "Z" and text[19:20] == "." and (fraction := text[20:-1]).isdecimal():
+        second = _seconds[text[:19]] if fraction.isascii() and len(fraction) <= NANOSECOND_DIGITS else 0
+        if second:
+            return second, int(fraction.ljust(NANOSECOND_DIGITS, "0"))
     found = _ISO.fullmatch(text) if isinstance(text, str) else None
-    if not found:
-        return None
+    return _fields_of(found) if found else None
+
+
+def _fields_of(found: "re.Match[str]") -> Instant | None:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     return _instant((int(year), int(month), int(day)), (hour, minute, second or "0"), fraction, zone)
 
@@ -122,6 +153,15 @@ def _read_bsd(text: Any, near_s: int) -> Instant | None:
         return _read_iso(text, near_s)
     month, day, hour, minute, second, fraction = found.groups()
     return _nearest(_MONTHS.get(month.lower(), 0), int(day), (hour, minute, second), fraction, near_s)
+
+
+def _read_twelve_hours(text: Any, near_s: int) -> Instant | None:
+    found = _TWELVE_HOURS.fullmatch(text) if isinstance(text, str) else None
+    if not found or not 1 <= int(found[6]) <= 12:
+        return None
+    month = int(found[1]) if found[1] else _MONTHS.get(found[3].lower(), 0)
+    hour = int(found[6]) % 12 + (12 if found[9] == "P" else 0)
+    return _instant((int(found[5]), month, int(found[2] or found[4])), (str(hour), found[7], found[8]), None, None)
 
 
 def _read_klog(text: Any, near_s: int) -> Instant | None:

@@ -7,6 +7,7 @@ none or it does not fit: the field is then left out, and a JSON value stays with
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -20,32 +21,39 @@ NOTHING: Final = frozenset({"-", "", "(null)", "(none)"})
 Convert = Callable[[Any], Any]
 
 
-class Value(msgspec.Struct, frozen=True):
+class Value(msgspec.Struct, frozen=True, dict=True):
     """One field's value: the first of these groups or keys that `convert` takes.
 
     `kind` is the type of ECS field that it fits: keyword (any text), long, float, ip, boolean; with `[]` a list.
-    `default` is the value where none of them gives one. `sure`: the value is the text as it stands in the one group,
-    which always has one (the chunk path splices it). `converts` has a conversion for each
-    source, where they differ.
+    `default` is the value where none of them gives one. `converts` has a conversion for each source, where they differ.
     """
 
     sources: tuple[str, ...]
     convert: Convert
     kind: str
-    sure: bool = False
     default: Any = None
     converts: tuple[Convert, ...] = ()
 
-    @property
+    @cached_property
     def tries(self) -> list[tuple[str, Convert]]:
         """Each source with its conversion, in the order in which they are tried."""
         return list(zip(self.sources, self.converts or [self.convert] * len(self.sources), strict=True))
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether the value is the text as it stands, where that is not empty (the chunk path splices it)."""
+        return self.convert is to_text and not self.converts
+
+    @property
+    def sure(self) -> bool:
+        """Whether every match of a pattern gives it: it has one group, whose text it is (rarely empty or missing)."""
+        return self.verbatim and len(self.sources) == 1 and self.default is None
 
 
 def text(*sources: str, absent: frozenset[str] | set[str] | None = None) -> Value:
     """Text as it stands. With `absent` (such as NOTHING), these texts mean that there is none."""
     if absent is None:
-        return Value(sources, _text, "keyword", sure=len(sources) == 1)
+        return Value(sources, to_text, "keyword")
     return Value(
         sources, lambda value: value if isinstance(value, str) and value and value not in absent else None, "keyword"
     )
@@ -53,7 +61,7 @@ def text(*sources: str, absent: frozenset[str] | set[str] | None = None) -> Valu
 
 def otherwise(value: Value, default: Any) -> Value:
     """The same value, and `default` where there is none."""
-    return msgspec.structs.replace(value, default=default, sure=False)
+    return msgspec.structs.replace(value, default=default)
 
 
 def either(*values: Value) -> Value:
@@ -176,6 +184,11 @@ def to_path(value: Any) -> str | None:
     return _target(value)[0]
 
 
+def to_text(value: Any) -> str | None:
+    """Return a text that is not empty, or None."""
+    return value if isinstance(value, str) and value else None
+
+
 def to_integer(value: Any) -> int | None:
     """Return a 64-bit integer or None."""
     if isinstance(value, str):
@@ -288,7 +301,7 @@ _LEVELS: Final = {
     for name, aliases in {
         "trace": "trc trce t finest verbose v all",
         "debug": "dbg d fine finer dbug",
-        "info": "inf i information informational config",
+        "info": "inf i information informational config log",
         "notice": "note n",
         "warn": "warning wrn w warni",
         "error": "err e eror erro fail severe",
@@ -300,10 +313,6 @@ _LEVELS: Final = {
     for alias in aliases.split()
 }
 _NUMBERED_LEVELS: Final = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _identifier(value: Any) -> str | None:

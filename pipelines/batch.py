@@ -29,7 +29,7 @@ class DataStream(NamedTuple):
 
 
 class Documents:
-    """Documents of one frame for one data stream, in record order; shared between outputs and never changed.
+    """Documents for one data stream, those of one frame in record order; shared between outputs and never changed.
 
     `ids` are their `_id`s. `buffers` are the bytes of all documents, one behind the other: each document is `stride`
     buffers, of which the first are ENVELOPE, the next begins with DOCUMENT_HEAD and the last ends with a newline. An
@@ -81,13 +81,21 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """The books of one frame (P2): what was claimed, what decoding found, and how each record settled."""
+    """The books of one frame (P2): what was claimed, what decoding found, and how each record settled.
+
+    `joined` are pieces of a line that settled with the line's document, all but its first. `parked` are pieces that
+    wait for the rest of their line, `taken_up` those of this or earlier frames that waited and settle now, so that
+    records + taken_up = documents + dead + control + joined + parked.
+    """
 
     claimed: int = 0
     records: int = 0
     documents: int = 0
     dead: int = 0
     control: int = 0
+    joined: int = 0
+    parked: int = 0
+    taken_up: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True):

@@ -28,6 +28,17 @@ class Control(msgspec.Struct):
     """A record that is settled by being read."""
 
 
+class Pieces(msgspec.Struct, frozen=True):
+    """What a batch did with pieces of lines: how many settled with their line, wait now, and waited before."""
+
+    joined: int = 0
+    parked: int = 0
+    taken_up: int = 0
+
+
+NO_PIECES: Final = Pieces()
+
+
 def with_lookahead(items: Iterable[T]) -> Iterator[tuple[T, bool]]:
     """Yield each item and whether it is the last; without items, nothing."""
     iterator = iter(items)
@@ -45,6 +56,7 @@ def close_batch(
     *,
     records: range,
     last: bool,
+    pieces: Pieces = NO_PIECES,
 ) -> Batch:
     """Make the batch of the records with these indexes. `refused` holds (index, Refused) in order."""
     if records.stop > INDEX_LIMIT:
@@ -55,7 +67,10 @@ def close_batch(
         records=len(records),
         documents=made,
         dead=len(refused),
-        control=len(records) - made - len(refused),
+        control=len(records) + pieces.taken_up - made - len(refused) - pieces.joined - pieces.parked,
+        joined=pieces.joined,
+        parked=pieces.parked,
+        taken_up=pieces.taken_up,
     )
     here = frame.position
     after = here._replace(sequence=frame.sequence + 1) if last else here._replace(record=records.stop)

@@ -11,30 +11,38 @@ Measured by `make bench`; held equal to the reference by `tests/property/test_pa
 
 import itertools
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
 
-from parsers.canonical import encode, encode_texts
-from parsers.timestamps import rfc3339, second_text
+from parsers.canonical import encode
+from parsers.splice import Spliced
+from parsers.table import unique
 from pipelines import reference
-from pipelines.batch import ENVELOPE, Batch, DataStream, Documents
-from pipelines.books import RECORDS_LIMIT, Refused, close_batch, with_lookahead
+from pipelines.batch import Batch, DataStream, Documents
+from pipelines.books import Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
+from pipelines.decode.msgpack_walk import objects
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
-from pipelines.normalize.container import normalise
+from pipelines.join import mark_of
+from pipelines.layout import NO_FIELDS, Lines, Part, Span, render, singly, slices
+from pipelines.normalize.container import Line, normalise
+from pipelines.normalize.parsed import Document, event_of, failed_tail, far_tail, is_far
+from pipelines.parse import near_second, text_to_parse
+from pipelines.parse_columns import Held, parse_columns
 from pipelines.settings import Settings
+from pipelines.state import State
 
-TAILS_KEPT_BYTES: Final = 16 << 20
-"""Bound of the cache of encoded tails, one per (origin, tag, container, stream); about 1.5 KB each."""
+STREAMS_KEPT_BYTES: Final = 16 << 20
+"""Bound of what is kept of streams, one for each (origin, tag, container, stream); about 1.5 KB each."""
 
-TAIL_BYTES: Final = 256
-"""What a tail costs beside its own bytes and those of its key."""
+STREAM_BYTES: Final = 512
+"""What a stream costs beside its tail's bytes and those of its key."""
 
 FEW_STREAMS: Final = 64
-"""So many new tails a message may always bring; more must serve four records each, or making them gains nothing."""
+"""So many new streams a message may always bring; more must serve four records each, or making them gains nothing."""
 
 ENCODINGS: Final = ("forward", "forward-message")
 
@@ -45,61 +53,116 @@ WHOLE_MESSAGE_LIMIT: Final = 8 << 20
 """Bytes of a message that may be decoded by one call; a larger one goes through the reference, slice by slice."""
 
 
-class Columns(msgspec.Struct):
-    """Records of one message, ready to be spliced: the chunk path's counterpart of many `reference.Ready`."""
+class _Stream(msgspec.Struct, eq=False):
+    """What is known of a stream: a line of it with the tail that all share, and that encoded by parser's dataset."""
+
+    line: Line
+    held: Held | None
+    plain: "_Tail"
+    tails: dict[str | None, "_Tail"]
+
+
+class _Tail(msgspec.Struct):
+    """A tail in the pieces between which a parser's findings come: the stream's hosts, `tidewaiter`, the rest."""
+
+    own_hosts: list[str]
+    hosts: bytes
+    opened: bytes
+    rest: bytes
+    whole: bytes
+
+
+NO_STREAM: Final = _Stream(Line("", None, {}, None), None, _Tail([], b"", b"", b"", b""), {})
+"""Stands for the stream of a piece, which is cut out before anything looks at it."""
+
+
+class _Read(msgspec.Struct):
+    """Records decoded by one call, as columns; `pieces` are the places of those that are pieces of lines."""
 
     seconds: Sequence[int]
     nanoseconds: Sequence[int]
     lines: list[str]
-    tails: list[bytes]
+    streams: list[_Stream]
+    pieces: Sequence[int] = ()
 
-    def cut(self, start: int, end: int) -> "Columns":
+    def cut(self, start: int, end: int) -> "_Read":
         """Return the records from `start` up to `end`."""
-        return Columns(
-            self.seconds[start:end], self.nanoseconds[start:end], self.lines[start:end], self.tails[start:end]
+        return _Read(
+            self.seconds[start:end], self.nanoseconds[start:end], self.lines[start:end], self.streams[start:end]
         )
 
 
-Span = Columns | reference.Settled
-
-
 class ChunkPath:
-    """Makes batches; keeps the encoded tails of the containers it saw, which no output depends on."""
+    """Makes batches; keeps what it encoded of the streams it saw, which no output depends on."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stream = settings.container_stream
-        self._tails: dict[tuple[Origin, bytes, bool], dict[Any, bytes]] = {}
+        self._streams: dict[tuple[Origin, bytes, bool], dict[Any, _Stream]] = {}
+        self._held: dict[tuple[str, ...], Held] = {}
+        self._events: dict[str | None, bytes] = {}
         self._writer: object = None
         self._kept_bytes = 0
 
-    def process(self, frame: Frame) -> Iterator[Batch]:
+    def process(self, frame: Frame, state: State) -> Iterator[Batch]:
         """Make the batches of a frame: one, or slices of RECORDS_LIMIT records."""
         writer = (frame.journal, frame.epoch)
-        if writer != self._writer or self._kept_bytes > TAILS_KEPT_BYTES:
-            self._tails.clear()
+        if writer != self._writer or self._kept_bytes > STREAMS_KEPT_BYTES:
+            self._streams.clear()
+            self._held.clear()
             self._writer, self._kept_bytes = writer, 0
+        waited = reference.waited_enough(frame, self._settings, state)
         first = 0
-        for (spans, count), last in with_lookahead(_slices(self._spans(frame))):
-            yield self._assemble(frame, spans, range(first, first + count), last=last)
+        for (spans, count), last in with_lookahead(slices(self._spans(frame, state))):
+            yield self._assemble(frame, spans, range(first, first + count), waited, last=last)
             first += count
+            waited = []
         if not first:
-            yield close_batch(frame, (), [], records=range(0), last=True)
+            yield reference.assemble(frame, [], 0, waited, last=True)
 
-    def _spans(self, frame: Frame) -> Iterator[Span]:
+    def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
+        index = 0
         for group, encoding, payload in _groups(frame):
-            columns = self._columns(frame, group, encoding, payload)
-            if columns is not None:
-                yield columns
-                continue
-            for message, own in _parted(group, payload):
-                columns = self._columns(frame, [message], encoding, own) if len(group) > 1 else None
-                if columns is not None:
-                    yield columns
-                else:
-                    yield from reference.settle(frame, message, encoding, own, self._settings)
+            read = self._read(frame, group, encoding, payload)
+            parts = [(group, payload, read)]
+            if read is None and len(group) > 1:
+                apart = _parted(group, payload)
+                parts = [([message], own, self._read(frame, [message], encoding, own)) for message, own in apart]
+            for part, own, made in parts:
+                for span in self._settled(frame, part, encoding, own, made, state=state, first=index):
+                    yield span
+                    index += span.size if isinstance(span, Lines) else 1
 
-    def _columns(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> Columns | None:
+    def _settled(
+        self,
+        frame: Frame,
+        group: Sequence[Message],
+        encoding: str,
+        payload: memoryview,
+        read: "_Read | None",
+        *,
+        state: State,
+        first: int,
+    ) -> Iterator[Span]:
+        """Yield what was decoded by one call, and one by one what was not, or is a piece of a line."""
+        if read is None:
+            yield from reference.settle(
+                frame, group[0], encoding, payload, settings=self._settings, state=state, first=first
+            )
+            return
+        start = 0
+        entries = _entries(group, payload) if read.pieces else []
+        for at in read.pieces:
+            if start < at:
+                yield self._laid_out(frame, read.cut(start, at), state)
+            message, entry = entries[at]
+            yield reference.settle_entry(
+                frame, message, entry, encoding, settings=self._settings, state=state, index=first + at
+            )
+            start = at + 1
+        if start < len(read.lines):
+            yield self._laid_out(frame, read.cut(start, len(read.lines)) if start else read, state)
+
+    def _read(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> "_Read | None":
         """Decode neighbouring messages by one call, or return None where that cannot be done."""
         message, count = group[0], sum(each.claimed for each in group)
         if encoding not in ENCODINGS or not 0 < count <= len(payload) <= WHOLE_MESSAGE_LIMIT:
@@ -110,94 +173,152 @@ class ChunkPath:
         if decoded is None:
             return None
         try:
-            tails = self._tails_of(frame, message, decoded)
+            streams, pieces = self._streams_of(frame, message, decoded)
         except EntryError:
             return None
-        if tails is None:
-            return None
-        return Columns(decoded.seconds, decoded.nanoseconds, decoded.lines, tails)
+        return _Read(decoded.seconds, decoded.nanoseconds, decoded.lines, streams, pieces) if streams else None
 
-    def _tails_of(self, frame: Frame, message: Message, decoded: Decoded) -> list[bytes] | None:
-        """Return each record's tail; None where nearly every record would need one of its own."""
+    def _streams_of(self, frame: Frame, message: Message, decoded: Decoded) -> tuple[list["_Stream"], list[int]]:
+        """Return each record's stream, and the places of pieces; nothing where nearly every record has its own."""
         origin, tags = frame.origins[message.origin], decoded.tags
         place = (origin, message.tag, tags is None)
-        known = self._tails.get(place, {})
+        known = self._streams.get(place, {})
         keys: Sequence[Any] = decoded.keys if tags is None else list(zip(tags, decoded.keys, strict=True))
         try:
-            return list(map(known.__getitem__, keys))
+            return list(map(known.__getitem__, keys)), []
         except KeyError:
             missing = set(keys).difference(known)
             if len(missing) > max(FEW_STREAMS, len(keys) // 4):
-                return None
-            self._tails[place] = known
+                return [], []
+            self._streams[place] = known
+            pieces = set()
             for key in missing:
-                tag, stream = ("", key) if tags is None else key
-                tail = self._tail(frame, origin, tag.encode() or message.tag, decoded.record_of(stream))
-                known[key] = tail
-                self._kept_bytes += TAIL_BYTES + len(message.tag) + len(tag) + key_bytes(stream) + len(tail)
-        return list(map(known.__getitem__, keys))
+                tag, record = ("", key) if tags is None else key
+                fields = decoded.record_of(record)
+                if mark_of(fields) is not None:
+                    pieces.add(key)
+                    continue
+                stream = known[key] = self._stream(frame, origin, tag.encode() or message.tag, fields)
+                kept = 2 * len(stream.plain.whole) + key_bytes(record)
+                self._kept_bytes += STREAM_BYTES + len(message.tag) + len(tag) + kept
+        found = [known.get(key, NO_STREAM) for key in keys]
+        return found, [at for at, key in enumerate(keys) if key in pieces] if pieces else []
 
-    def _tail(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> bytes:
-        """Encode what all documents of a stream end with, by the reference's own function."""
+    def _stream(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> _Stream:
+        """Make what all lines of a stream share, by the reference's own function."""
         line = normalise(Record((1, 0), fields), frame=frame, origin=origin, tag=tag, settings=self._settings)
-        return _encoded_tail(line.tail)
+        plain = self._encoded(line.tail, None)
+        held = Held(line.stream, self._settings.parsers) if line.stream else None
+        if held is not None and held.asked is None:
+            held = self._held.setdefault(held.stream.key, held)
+        return _Stream(line, held, plain, {None: plain})
 
-    def _assemble(self, frame: Frame, spans: list[Span], records: range, *, last: bool) -> Batch:
-        """Join the columns of all messages into one, keeping each record's index; see to the rest one by one."""
-        now = divmod(frame.journal_time, 1_000_000_000)
-        gathered: list[Columns] = []
-        indexes: list[range] = []
+    def _tail(self, stream: _Stream, dataset: str | None) -> _Tail:
+        """Return a stream's tail for a parser's dataset."""
+        made = stream.tails.get(dataset)
+        if made is None:
+            made = stream.tails[dataset] = self._encoded(stream.line.tail, dataset)
+            self._kept_bytes += 2 * len(made.whole)
+        return made
+
+    def _encoded(self, tail: dict[str, Any], dataset: str | None) -> _Tail:
+        rest = {name: value for name, value in tail.items() if name not in ("related", "tidewaiter")}
+        rest["data_stream"] = {**rest["data_stream"], "dataset": self._settings.stream_of(dataset).dataset}
+        hosts, opened = encode(tail["related"])[1:-1], b'},"tidewaiter":{'
+        end = encode(tail["tidewaiter"])[1:] + b",%b\n" % encode(rest)[1:]
+        return _Tail(tail["related"]["hosts"], hosts, opened, end, hosts + opened + end)
+
+    def _event(self, dataset: str | None) -> bytes:
+        """Return what `event` holds behind its id before what a parser found."""
+        made = self._events.get(dataset)
+        if made is None:
+            made = self._events[dataset] = encode(event_of(self._settings.stream_of(dataset), dataset))[1:-1]
+        return made
+
+    def _laid_out(self, frame: Frame, read: "_Read", state: State) -> Lines:
+        """Parse the lines of a message and lay out their documents, in parts by parser's dataset."""
+        streams, near_s = read.streams, near_second(frame.journal_time)
+        size = len(streams)
+        found, failed = parse_columns([stream.held for stream in streams], read.lines, near_s, state.choices)
+        part = Part(
+            None,
+            range(size),
+            read.seconds,
+            read.nanoseconds,
+            read.lines,
+            [self._event(None)] * size,
+            [NO_FIELDS] * size,
+            [stream.plain.whole for stream in streams],
+        )
+        for at in failed:
+            part.tails[at] = self._encoded(failed_tail(streams[at].line.tail), None).whole
+        if found.count(None) == size:
+            return Lines(size, [part])
+        self._put(part, found, streams)
+        by_dataset: dict[str | None, list[int]] = {}
+        for at, each in enumerate(found):
+            by_dataset.setdefault(None if each is None else each[0], []).append(at)
+        if len(by_dataset) == 1:
+            (part.dataset,) = by_dataset
+            return Lines(size, [part])
+        return Lines(size, [part.picked(dataset, offsets) for dataset, offsets in by_dataset.items()])
+
+    def _put(self, part: Part, found: list[Spliced | None], streams: list[_Stream]) -> None:
+        """Put what parsers found into the columns of a message, and make those lists that were not."""
+        part.seconds, part.nanoseconds = seconds, nanoseconds = list(part.seconds), list(part.nanoseconds)
+        events, messages, fields, tails = part.events, part.messages, part.fields, part.tails
+        whole = not any(line[-1:] in "\r\n" for line in messages)
+        for at, each in enumerate(found):
+            if each is None:
+                continue
+            dataset, event, time, message, own, related, hosts, rest = each
+            stream = streams[at]
+            tail = stream.tails.get(dataset) or self._tail(stream, dataset)
+            if time is not None:
+                if is_far(time, seconds[at]):
+                    tail = self._encoded(far_tail(stream.line.tail, time), dataset)
+                else:
+                    seconds[at], nanoseconds[at] = time
+            events[at] = self._event(dataset) + event
+            if hosts:
+                together = unique([list(hosts), tail.own_hosts])
+                fields[at] = b'%b%b%b"hosts":%b' % (own, NO_FIELDS, related, encode(together))
+                tails[at] = b'%b"app":{%b},%b' % (tail.opened, rest, tail.rest) if rest else tail.opened + tail.rest
+            else:
+                fields[at] = b"%b%b%b" % (own, NO_FIELDS, related)
+                if rest:
+                    tails[at] = b'%b%b"app":{%b},%b' % (tail.hosts, tail.opened, rest, tail.rest)
+                else:
+                    tails[at] = tail.whole
+            if whole or message != text_to_parse(messages[at]):
+                messages[at] = message
+
+    def _assemble(
+        self, frame: Frame, spans: list[Span], records: range, waited: list[reference.Joined], *, last: bool
+    ) -> Batch:
+        """Join the columns of all messages, keeping each record's index; see to the rest one by one."""
+        gathered: dict[str | None, list[tuple[int, Part]]] = {}
         others: list[tuple[int, reference.Settled]] = []
         index = records.start
         for span in spans:
-            if isinstance(span, reference.Ready) and span.stream == self._stream:
-                second, nanosecond = span.time or now
-                columns = Columns([second], [nanosecond], [span.message], [_encoded_tail(span.tail)])
-            elif isinstance(span, Columns):
-                columns = span
+            if isinstance(span, Lines):
+                for part in span.parts:
+                    gathered.setdefault(part.dataset, []).append((index - records.start, part))
+                index += span.size
             else:
                 others.append((index, span))
                 index += 1
-                continue
-            gathered.append(columns)
-            indexes.append(range(index, index + len(columns.lines)))
-            index += len(columns.lines)
-        documents = [self._render(frame, _joined(gathered), indexes, records)] if indexes else []
-        documents += _rendered_singly(frame, others)
+        singles, documents = _singles(others), []
+        for dataset, parts in gathered.items():
+            mine = singles.pop(self._settings.stream_of(dataset), [])
+            parts += [(at - records.start, singly(each, dataset, frame.journal_time)) for at, each in mine]
+            parts.sort(key=itemgetter(0))
+            documents.append(render(frame, parts, records, self._settings))
+        documents += [_rendered_singly(frame, stream, each) for stream, each in singles.items()]
         refused = [(at, item) for at, item in others if isinstance(item, Refused)]
-        return close_batch(frame, tuple(documents), refused, records=records, last=last)
-
-    def _render(self, frame: Frame, columns: Columns, indexes: list[range], records: range) -> Documents:
-        """Lay out all documents of the batch by a few calls.
-
-        Slice assignment lays the buffers of each document side by side without a step of Python per document.
-        """
-        ids = document_ids(frame, records.start, len(records))
-        shared, digits = event_sequences(frame, records.start, len(records))
-        count = len(columns.lines)
-        if count != len(records):
-            offsets = [index - records.start for index in itertools.chain.from_iterable(indexes)]
-            ids, digits = ids.picked(offsets), [digits[at] for at in offsets]
-        created = rfc3339(frame.journal_time).encode()
-        event = encode(reference.container_event(self._settings))[1:]
-        stamps = {second: b'",%b,"@timestamp":"%b' % (event, second_text[second]) for second in set(columns.seconds)}
-        lines = encode_texts(columns.lines)
-        start = [
-            *ENVELOPE,
-            b'{"event":{"created":"%b","sequence":%b' % (created, shared),
-            b"",
-            b',"id":"%b' % ids.prefix,
-        ]
-        parts: list[bytes] = [*start, *[b""] * 5] * count
-        parts[3::10] = digits
-        parts[5::10] = ids.suffixes
-        parts[6::10] = map(stamps.__getitem__, columns.seconds)
-        parts[7::10] = map(b'%09dZ","message":'.__mod__, columns.nanoseconds)
-        parts[8::10] = lines
-        parts[9::10] = columns.tails
-        fixed = sum(map(len, parts[:8]))
-        size = count * fixed + sum(map(len, lines)) + sum(map(len, columns.tails))
-        return Documents(self._stream, ids, parts, stride=10, size_bytes=size)
+        pieces = [item for _, item in others if isinstance(item, reference.Piece)]
+        joined, counts = reference.joined_documents(waited, pieces)
+        return close_batch(frame, (*documents, *joined), refused, records=records, last=last, pieces=counts)
 
 
 def _groups(frame: Frame) -> Iterator[tuple[list[Message], str, memoryview]]:
@@ -235,51 +356,28 @@ def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Mes
         yield message, payload[start:end]
 
 
-def _slices(spans: Iterator[Span]) -> Iterator[tuple[list[Span], int]]:
-    """Group spans into slices of RECORDS_LIMIT records, cutting columns where a slice ends."""
-    held: list[Span] = []
-    count = 0
-    for span in spans:
-        size = len(span.lines) if isinstance(span, Columns) else 1
-        start = 0
-        while isinstance(span, Columns) and size - start > RECORDS_LIMIT - count:
-            cut = start + RECORDS_LIMIT - count
-            yield [*held, span.cut(start, cut)], RECORDS_LIMIT
-            held, count, start = [], 0, cut
-        held.append(span.cut(start, size) if start and isinstance(span, Columns) else span)
-        count += size - start
-        if count == RECORDS_LIMIT:
-            yield held, count
-            held, count = [], 0
-    if held:
-        yield held, count
+def _entries(group: Sequence[Message], payload: memoryview) -> list[tuple[Message, memoryview]]:
+    """Return each record's message and bytes: of messages of one record each, or of one message."""
+    if len(group) > 1:
+        return list(_parted(group, payload))
+    return [(group[0], payload[start:end]) for start, end in objects(payload)]
 
 
-def _joined(gathered: list[Columns]) -> Columns:
-    if len(gathered) == 1:
-        return gathered[0]
-    flat = itertools.chain.from_iterable
-    return Columns(
-        list(flat(columns.seconds for columns in gathered)),
-        list(flat(columns.nanoseconds for columns in gathered)),
-        list(flat(columns.lines for columns in gathered)),
-        list(flat(columns.tails for columns in gathered)),
-    )
-
-
-def _encoded_tail(tail: dict[str, object]) -> bytes:
-    return b",%b\n" % encode(tail)[1:]
-
-
-def _rendered_singly(frame: Frame, others: list[tuple[int, reference.Settled]]) -> list[Documents]:
-    """Encode the documents of other data streams, few as they are, by the reference's encoder."""
-    made: dict[DataStream, tuple[list[bytes], list[int]]] = {}
+def _singles(others: list[tuple[int, reference.Settled]]) -> dict[DataStream, list[tuple[int, Document]]]:
+    """Return the documents that the reference made, with their indexes, by data stream."""
+    made: dict[DataStream, list[tuple[int, Document]]] = {}
     for index, item in others:
-        if isinstance(item, reference.Ready):
-            lines, places = made.setdefault(item.stream, ([], []))
-            (identifier,) = document_ids(frame, index, 1)
-            shared, (digits,) = event_sequences(frame, index, 1)
-            lines.append(reference.encode_document(frame, item, identifier=identifier, sequence=int(shared + digits)))
-            places.append(index)
-    ids = document_ids(frame, 0, others[-1][0] + 1) if made else None
-    return [Documents.of_lines(stream, lines, ids.picked(places)) for stream, (lines, places) in made.items() if ids]
+        if isinstance(item, Document):
+            made.setdefault(item.stream, []).append((index, item))
+    return made
+
+
+def _rendered_singly(frame: Frame, stream: DataStream, items: list[tuple[int, Document]]) -> Documents:
+    """Encode the documents of a data stream by the reference's encoder, where no others are."""
+    lines = []
+    for index, item in items:
+        (identifier,) = document_ids(frame, index, 1)
+        shared, (digits,) = event_sequences(frame, index, 1)
+        lines.append(reference.encode_document(frame, item, identifier=identifier, sequence=int(shared + digits)))
+    ids = document_ids(frame, 0, items[-1][0] + 1).picked([index for index, _ in items])
+    return Documents.of_lines(stream, lines, ids)

@@ -166,7 +166,10 @@ _sequence_digits = _Rendered(lambda index: b"%08d" % index)
 
 
 class Ids(Sequence[bytes]):
-    """Ids of documents of one frame: a prefix they share and a suffix each, joined only where somebody looks."""
+    """Ids of documents: a prefix they share (none where they are of several frames) and a suffix each.
+
+    Both are joined only where somebody looks.
+    """
 
     def __init__(self, prefix: bytes, suffixes: list[bytes]) -> None:
         self.prefix = prefix

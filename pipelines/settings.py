@@ -5,21 +5,38 @@ from typing import Final
 import msgspec
 
 from pipelines.batch import DataStream
+from pipelines.parse import ParserRule
 
 ECS_VERSION: Final = "9.4.0"
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`hosts` maps a peer as `Origin.peer` shows it to its host name; `version` is the collector's own."""
+    """`hosts` maps a peer as `Origin.peer` shows it to its host name; `version` is the collector's own.
+
+    `parsers` are the operator's rules, of which the first that fits a stream decides.
+    """
 
     version: str
     namespace: str = "default"
     hosts: dict[str, str] = {}
+    parsers: tuple[ParserRule, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """What of this decides values that a state keeps (`pipelines.sections`): nothing does, at present.
+
+        What was asked for by a label or a rule is not kept, so a changed rule holds from the next line on.
+        """
+        return ""
 
     @property
     def container_stream(self) -> DataStream:
         """Where lines of containers go."""
         return DataStream("logs", "tidewaiter.container", self.namespace)
+
+    def stream_of(self, dataset: str | None) -> DataStream:
+        """Where documents of a parser's dataset go; None: where plain lines of containers go."""
+        return DataStream("logs", dataset, self.namespace) if dataset else self.container_stream
 
     @property
     def audit_stream(self) -> DataStream:

@@ -29,7 +29,8 @@ def journal() -> None:
 def info(ctx: click.Context, *, as_json: bool) -> None:
     """Show what the journal holds, and how far behind each of its consumers is in records, bytes and time.
 
-    Reads the files, whether the collector runs or not. Records are counted as their senders claim them.
+    Reads the files, whether the collector runs or not. Records are counted as their senders claim them. Checkpoints
+    are what consumers remember; the journal is kept from the one before the oldest cursor on.
     """
     config: Config = ctx.obj.load().config
     found = survey(Path(config.data_dir) / "journal", consumers=consumers_of(config))
@@ -97,6 +98,10 @@ def _report(found: Survey, config: Config, now_ns: int) -> dict[str, Any]:
         "limit_bytes": config.journal.limit,
         "end": None if found.end is None else found.end._asdict(),
         "segments": found.segments,
+        "checkpoints": [
+            {"position": each.position._asdict(), "bytes": each.bytes, "problem": each.problem}
+            for each in found.checkpoints
+        ],
         "consumers": [
             {
                 "name": each.name,
@@ -128,6 +133,11 @@ def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     for segment in segments:
         if segment.gaps:
             yield f"damaged: {segment.name}, in {segment.gaps} place{'s' if segment.gaps > 1 else ''}"
+    size = size_text(sum(each.bytes for each in found.checkpoints))
+    yield f"checkpoints: {len(found.checkpoints):,}, {size}"
+    for checkpoint in found.checkpoints:
+        if checkpoint.problem:
+            yield f"not used: {escaped(checkpoint.problem)}"
     yield ""
     width = max((len(each.name) for each in found.consumers), default=0)
     yield f"{'output':{max(width, 6)}} {'records behind':>16} {'bytes':>10} {'oldest':>10}"

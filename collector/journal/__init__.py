@@ -69,8 +69,11 @@ Numbers may be skipped, never used twice. Key 0 is exported at the first start, 
 `../evidence/verification.key`: keep it elsewhere. A message's digest, by which a resend is known, is keyed BLAKE3 with
 the digest key over its bytes, 16 bytes long, and given where the client gave a chunk id; that key never changes.
 
-**Beside the segments**: `cursors/NAME.json` (`cursors`), `writer.lock`. Files that begin with a dot are half-written
-and may be removed. A segment set aside at a start (`.damaged`) had neither a header nor a frame that could be read.
+**Beside the segments**: `cursors/NAME.json` (`cursors`): where each consumer goes on, a position and nothing more.
+`checkpoints/PARTITION-EPOCH-SEQUENCE.checkpoint` (`checkpoints`): what every consumer's pipeline remembers before that
+frame; segments are kept from the newest one before the oldest cursor on. `writer.lock`. Files that begin with a dot are
+half-written and may be removed. A segment set aside at a start (`.damaged`) had neither a header nor a frame that
+could be read.
 The index of chunk ids (`resend_index`) and what is said of the journal outside of it (`seals`) are files of their own.
 
 **Compressed segments**: one that still stands a minute after it was sealed becomes `NAME.segment.zst` (`segment_file`),

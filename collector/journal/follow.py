@@ -36,6 +36,16 @@ class Follower:
         self._at = 0
         self._identity: Identity | None = None
 
+    @property
+    def position(self) -> Position:
+        """Where the next frame is expected, or those after it."""
+        return self._next
+
+    @property
+    def segment(self) -> str | None:
+        """The segment that is being read, None before the first."""
+        return self._segment.name if self._segment is not None else None
+
     def seek(self, position: Position | None) -> None:
         """Go on with the first frame at or behind `position`; None: the oldest there is."""
         self.close()

@@ -20,8 +20,9 @@ class JournalOptions(msgspec.Struct, frozen=True):
     consumer has passed are kept for `archive_s` all the same, as long as the limit is not near. With `compress`, one
     that is still there `compress_after_s` after it was sealed is compressed. `frame_bytes` is soft: one message may be
     larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
-    `consumers` are those that hold segments even before they have a cursor. `write` and `sync` are what makes bytes
-    durable; tests pass their own.
+    `consumers` are those that hold segments even before they have a cursor; where they are `replayed` they go on from
+    checkpoints (`collector.journal.checkpoints`), and hold what they read before their cursors as well. `write` and
+    `sync` are what makes bytes durable; tests pass their own.
     """
 
     limit_bytes: int = 20 << 30
@@ -34,6 +35,7 @@ class JournalOptions(msgspec.Struct, frozen=True):
     in_flight_limit_bytes: int = 64 << 20
     reserve_bytes: int = 64 << 20
     consumers: frozenset[str] = frozenset()
+    replayed: bool = False
     write: Write = os.writev
     sync: Sync = getattr(os, "fdatasync", os.fsync)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from collector.durable_files import free_bytes, replace_file, sync_directory
 from collector.errors import DataDirError
+from collector.journal.checkpoints import replayed_from
 from collector.journal.format import SegmentHeader
 from collector.journal.options import JournalOptions
 from collector.journal.seals import TOMBSTONE_FILE, Tombstone, encoded, read_seal, sealed
@@ -52,11 +53,15 @@ class Reclaimer:
     def delete_before(self, needed_from: Position, newest: str, state: State, *, spare_bytes: int, wait: bool) -> int:
         """Delete the segments before the one with `needed_from`, but not `newest`; return how many.
 
+        Where consumers go on from checkpoints, `needed_from` is the oldest cursor, and what they read before it stays.
+
         Those that are to be kept as an archive stay, unless `spare_bytes` have to be found. They are gone a moment
         later, or with `wait` at once. Raises OSError, also that of what was done before.
         """
         if not self._is_free(wait=wait):
             return 0
+        if self._options.replayed:
+            needed_from = replayed_from(self._directory, needed_from)
         archived_ns = self._clock() - round(self._options.archive_s * 1e9)
         found: list[str] = []
         size = 0

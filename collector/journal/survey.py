@@ -4,13 +4,14 @@ No payload is read, so 20 GiB take about as long as their frames are many: measu
 """
 
 import contextlib
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from collector.errors import UnreachableError
+from collector.errors import DataDirError, UnreachableError
+from collector.journal.checkpoints import checkpoint_bytes, checkpoints, read_checkpoint
 from collector.journal.cursors import cursors
 from collector.journal.format import FrameHeader
 from collector.journal.segments import (
@@ -68,13 +69,22 @@ class ConsumerFacts(msgspec.Struct):
         self.oldest_ns = self.oldest_ns or head.header.journal_time
 
 
+class CheckpointFacts(msgspec.Struct):
+    """A checkpoint: the position of the first frame that its state does not know, its length, why it is of no use."""
+
+    position: Position
+    bytes: int
+    problem: str = ""
+
+
 class Survey(msgspec.Struct):
-    """A journal: whose it is, its segments, its consumers, and the position behind its last frame."""
+    """A journal: whose it is, its segments, consumers and checkpoints, and the position behind its last frame."""
 
     journal: JournalIdentity
     segments: list[SegmentFacts]
     consumers: list[ConsumerFacts]
     end: Position | None
+    checkpoints: list[CheckpointFacts] = []
 
 
 def claimed_records(header: FrameHeader) -> int:
@@ -99,7 +109,7 @@ def survey(directory: Path, *, consumers: Set[str] = frozenset()) -> Survey:
     if identity is None:
         raise UnreachableError(f"{directory}: holds no segment that can be read")
     shown = [ConsumerFacts(name, position) for name, position in sorted(found_cursors.items())]
-    found = Survey(identity.journal, [], shown, None)
+    found = Survey(identity.journal, [], shown, None, [*_look_at_checkpoints(directory)])
     for name, end in reversed(acknowledged_ends(directory, names).items()):
         with (
             contextlib.suppress(FileNotFoundError),  # every consumer has passed it meanwhile
@@ -108,6 +118,19 @@ def survey(directory: Path, *, consumers: Set[str] = frozenset()) -> Survey:
             segment.identity = segment.identity or identity
             found.segments.append(_look_at(segment, end, found, newest=name == names[-1]))
     return found
+
+
+def _look_at_checkpoints(directory: Path) -> Iterator[CheckpointFacts]:
+    for position in checkpoints(directory):
+        size = checkpoint_bytes(directory, position)
+        try:
+            read_checkpoint(directory, position)
+        except FileNotFoundError:
+            continue  # no consumer needs it any more
+        except DataDirError as error:
+            yield CheckpointFacts(position, size, str(error))
+        else:
+            yield CheckpointFacts(position, size)
 
 
 def _look_at(segment: Segment, end: int, found: Survey, *, newest: bool) -> SegmentFacts:

@@ -170,6 +170,8 @@ _SPECIAL: Final = {
     "event.outcome": _one_of(_OUTCOMES, "event.outcome"),
     "log.level": level("log.level"),
     "error.stack_trace": made(stack_trace, "error.stack_trace"),
+    "trace.id": text("trace.id", "traceId", "trace_id"),
+    "span.id": text("span.id", "spanId", "span_id"),
     "dns.resolved_ip": made(_addresses, "dns.resolved_ip", kind="ip[]"),
 }
 
@@ -196,15 +198,15 @@ def _value(name: str) -> Value:
     }[kind]
 
 
-_FIELDS: Final = {name: _value(name) for name in spelled_out(_NAMES)}
+FIELDS: Final = {name: _value(name) for name in spelled_out(_NAMES)}
 _TABLE: Final = Table(
-    requires=("@timestamp", "ecs.version"), time=any_time("@timestamp"), message=text("message"), fields=_FIELDS
+    requires=("@timestamp", "ecs.version"), time=any_time("@timestamp"), message=text("message"), fields=FIELDS
 )
 _WITHOUT_VERSION: Final = Table(
     requires=("@timestamp", "log.level", "message"),
     time=any_time("@timestamp"),
     message=text("message"),
-    fields=_FIELDS,
+    fields=FIELDS,
 )
 
 

@@ -48,6 +48,7 @@ class Record(msgspec.Struct):
     """One decoded entry. `time` is (second, nanosecond), None when the sender does not know it.
 
     `claimed_time` holds a time that no calendar has, as text. Text may hold surrogates for bytes that are no UTF-8.
+    `pieces` says of how many records a line was put together, 0 for one that came whole; `tags` what that was like.
     """
 
     time: tuple[int, int] | None
@@ -56,6 +57,8 @@ class Record(msgspec.Struct):
     claimed_time: str | None = None
     group_mark: bool = False
     tag: bytes = b""
+    pieces: int = 0
+    tags: tuple[str, ...] = ()
 
 
 def decode_entry(entry: bytes | memoryview) -> Record:

@@ -1,7 +1,8 @@
 """The document of a container's line, in two parts: what varies by record, and the tail that a stream shares.
 
-Canonical order: `event`, `@timestamp`, `message`, then the tail. The head is what the chunk path splices; the tail is
-made here for both paths.
+Canonical order: `event`, `@timestamp`, `message`, the fields that a parser found, then the tail, of which `related` and
+`tidewaiter` come first: a parser's go into these too (`pipelines.normalize.parsed`). What varies is what the chunk path
+splices; the tail is made here for both paths.
 """
 
 from typing import Any, Final
@@ -21,6 +22,7 @@ from pipelines.normalize.identity import (
     kubernetes_of,
     take_text,
 )
+from pipelines.parse import Stream
 from pipelines.settings import ECS_VERSION, Settings
 
 LINE_KEYS: Final = ("log", "message", "MESSAGE")
@@ -39,22 +41,33 @@ PARTIAL_KEYS: Final = {
 TIME_KEY: Final = "time"
 """Where Fluent Bit's parsers keep the runtime's text of the time; left out where `@timestamp` says the same."""
 
+PARSER_LABEL: Final = "tidewaiter_parser"
+"""The label `tidewaiter.parser`, by which a container says what it writes, as labels stand in documents."""
+
+WHOSE_CHARACTERS: Final = 256
+"""So much of a tag tells streams apart; a parser's choice is all that two longer ones may share."""
+
 TIME_OUT_OF_RANGE: Final = "_time_out_of_range"
 INVALID_UTF8: Final = "_invalid_utf8"
 
 
 class Line(msgspec.Struct):
-    """A line ready for its document: text, time (second, nanosecond; None: unknown) and the tail."""
+    """A line ready for its parser and its document: text, time (second, nanosecond; None: unknown) and the tail.
+
+    `stream` says whose line it is, None where the record has no line: then its text is what the record holds.
+    """
 
     message: str
     time: tuple[int, int] | None
     tail: dict[str, Any]
+    stream: Stream | None
 
 
 def normalise(record: Record, *, frame: Frame, origin: Origin, tag: bytes, settings: Settings) -> Line:
     """Make the document's parts of a decoded record. Its fields are used up."""
     fields = record.fields
-    tags: list[str] = []
+    tags: list[str] = [*record.tags]
+    has_line = not fields.keys().isdisjoint(LINE_KEYS)
     message, damaged = _line(fields)
     if damaged:
         tags.append(INVALID_UTF8)
@@ -65,11 +78,25 @@ def normalise(record: Record, *, frame: Frame, origin: Origin, tag: bytes, setti
     if record.claimed_time is not None:
         tags.append(TIME_OUT_OF_RANGE)
         own["claimed"] = {"time": record.claimed_time}
-    tail = _tail(fields, own=own, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
+    about = {"pieces": record.pieces} if record.pieces else {}
+    tail = _tail(fields, own=own, about=about, tags=tags, tag=text_of(tag)[0], origin=origin, settings=settings)
     if record.metadata:
         own["metadata"] = flattened(record.metadata)
     tail.update(fixed_tail(frame, settings, settings.container_stream))
-    return Line(message, record.time, tail)
+    return Line(message, record.time, tail, _stream(tail, origin) if has_line else None)
+
+
+def _stream(tail: dict[str, Any], origin: Origin) -> Stream:
+    """Return whose line it is, from what its document says of that."""
+    container, own = tail.get("container", {}), tail["tidewaiter"]
+    whose = container.get("id") or own.get("tag", "")
+    return Stream(
+        key=(origin.input, origin.peer, whose[:WHOSE_CHARACTERS], own.get("container", {}).get("stream", "")),
+        label=container.get("labels", {}).get(PARSER_LABEL, ""),
+        image=container.get("image", {}).get("name", ""),
+        name=container.get("name", ""),
+        namespace=tail.get("orchestrator", {}).get("namespace", ""),
+    )
 
 
 def _line(fields: dict[str, Any]) -> tuple[str, bool]:
@@ -80,14 +107,22 @@ def _line(fields: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _tail(
-    fields: dict[str, Any], *, own: dict[str, Any], tags: list[str], tag: str, origin: Origin, settings: Settings
+    fields: dict[str, Any],
+    *,
+    own: dict[str, Any],
+    about: dict[str, Any],
+    tags: list[str],
+    tag: str,
+    origin: Origin,
+    settings: Settings,
 ) -> dict[str, Any]:
     claims: dict[str, Any] = {}
     from_driver = "container_id" in fields and "source" in fields
     stream = next((take_text(fields, key) for key in STREAM_KEYS if fields.get(key) in ("stdout", "stderr")), None)
     container = container_of(fields, tag, claims)
     orchestrator, node = kubernetes_of(fields, container)
-    about: dict[str, Any] = {"stream": stream} if stream else {}
+    if stream:
+        about["stream"] = stream
     partial = {field: take_text(fields, key) for key, field in PARTIAL_KEYS.items() if isinstance(fields.get(key), str)}
     if partial:
         about["partial"] = partial
@@ -109,15 +144,15 @@ def _tail(
         own["tag"] = tag
     if fields:
         own["fields"] = flattened(fields)
-    tail: dict[str, Any] = {}
+    host = settings.hosts.get(origin.peer) or node or sender
+    tail: dict[str, Any] = {"related": {"hosts": [host]}, "tidewaiter": own}
     if container:
         tail["container"] = container
-    tail["host"] = {"name": settings.hosts.get(origin.peer) or node or sender}
+    tail["host"] = {"name": host}
     if orchestrator:
         tail["orchestrator"] = orchestrator
     if tags:
         tail["tags"] = tags
-    tail["tidewaiter"] = own
     return tail
 
 

@@ -22,10 +22,12 @@ import msgspec
 from collector.batches import Source, Window
 from collector.config import LocalOutputConfig
 from collector.journal.arrivals import SenderConnection, client_of
+from collector.journal.checkpoints import Checkpoint, write_checkpoint
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.recogniser import Recogniser
 from collector.outputs.local import LocalOutput
+from collector.reader import Listeners
 from collector.testing.clock import FakeClock
 from collector.testing.forward_sender import Options, number_in, record_of
 from collector.testing.journals import ORIGIN, open_journal
@@ -99,7 +101,9 @@ class _Living:
         self._life = life
         self._chance = random.Random(life.seed)
         self._directory = Path(life.root) / "journal"
-        self._journal = open_journal(Path(life.root), FakeClock(life.clock_ns), segment_bytes=SEGMENT_BYTES)
+        self._journal = open_journal(
+            Path(life.root), FakeClock(life.clock_ns), segment_bytes=SEGMENT_BYTES, replayed=True
+        )
         self._recogniser = Recogniser(self._journal, self._directory)
         self._cursor = Position(0, 0, 0)
         self._settled_count = 0
@@ -109,7 +113,9 @@ class _Living:
     async def play(self) -> None:
         """Send, follow, produce until everything is acknowledged; then stop, or just end."""
         journal, life, root = self._journal, self._life, Path(self._life.root)
-        window = Window(self._directory, Pipeline(Settings(version="0"), _fail), _fail)
+        window = Window(
+            self._directory, lambda: Pipeline(Settings(version="0"), _fail), Listeners(_fail, self._checkpoint, _fail)
+        )
         output = LocalOutput("store", LocalOutputConfig(), root, clock=map(float, itertools.count()).__next__)
         start = start_of(output.resume(read_cursor(self._directory, "store")), journal.durable.position)
         source = Source(window, start, self._settled)
@@ -128,6 +134,9 @@ class _Living:
         if life.stop:
             await journal.close()
             self._recogniser.close()
+
+    def _checkpoint(self, checkpoint: Checkpoint) -> None:
+        write_checkpoint(self._directory, checkpoint)
 
     def _mark(self, line: str) -> None:
         os.write(self._marks, line.encode() + b"\n")

@@ -11,6 +11,7 @@ from collector.outputs.bulk import slices
 from collector.testing.frames import frame_of
 from pipelines.chunk import ChunkPath
 from pipelines.settings import Settings
+from pipelines.state import State
 
 ATTACKS = [
     '{"delete":{"_id":"1"}}',
@@ -41,7 +42,7 @@ def test_every_second_line_is_our_action_with_our_id(records: list[dict[str, obj
     stamp = msgpack.ExtType(0, struct.pack(">II", 1_700_000_000, 5))
     payload = b"".join(msgpack.packb([stamp, each]) for each in records)
     frame = frame_of(("forward", [(payload, tag, len(records))]))
-    (batch,) = ChunkPath(Settings(version="0.1.0")).process(frame)
+    (batch,) = ChunkPath(Settings(version="0.1.0")).process(frame, State())
     parts = [part for documents in batch.documents for part in slices(batch.position, documents, limit_bytes=4000)]
     lines = b"".join(part.rendered("2023-11-14T22:13:20.000000000Z") for part in parts).split(b"\n")
 

@@ -17,6 +17,7 @@ from pipelines import reference
 from pipelines.chunk import ChunkPath
 from pipelines.frame import Frame, Origin
 from pipelines.settings import Settings
+from pipelines.state import State
 
 SCHEMA = Schema(Path(__file__).parent.parent / "data")
 SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
@@ -161,13 +162,14 @@ frames = st.lists(run, max_size=3).map(lambda runs: frame_of(*runs, origins=ORIG
 
 def check(frame: Frame) -> list[dict[str, Any]]:
     """Hold both paths against each other and every document against the promises; return the documents."""
-    expected = list(reference.process(frame, SETTINGS))
+    expected = list(reference.process(frame, SETTINGS, State()))
 
-    assert expected == list(ChunkPath(SETTINGS).process(frame))
+    assert expected == list(ChunkPath(SETTINGS).process(frame, State()))
     documents = []
     for batch in expected:
         tally = batch.tally
-        assert tally.records == tally.documents + tally.dead + tally.control
+        settled = tally.documents + tally.dead + tally.control + tally.joined
+        assert tally.records + tally.taken_up == settled + tally.parked
         for part in batch.documents:
             lines = part.ndjson.split(b"\n")
             assert lines.pop() == b""

@@ -9,13 +9,16 @@ import pytest
 
 from collector import batches
 from collector.batches import START, Source, Window
+from collector.journal.checkpoints import Checkpoint
 from collector.journal.entry import Entry, Receipt
 from collector.journal.follow import Gap
 from collector.journal.writer import Journal
 from collector.outputs.output import Stopped
+from collector.reader import Listeners
 from collector.testing.batches import batch_of
 from pipelines.batch import Batch, DeadLetter
 from pipelines.frame import Frame, Origin, Position
+from pipelines.state import State
 
 ORIGIN = Origin("docker", "tcp", "192.0.2.7")
 
@@ -28,6 +31,8 @@ class Counting:
 
     def __init__(self) -> None:
         self.frames: list[int] = []
+        self.state = State()
+        self.fingerprint = ""
 
     def __call__(self, frame: Frame) -> Iterator[Batch]:
         """Make slices of a frame: its payload is their number."""
@@ -51,7 +56,10 @@ class Setting:
         self.journal = Journal.open(folder / "journal", name="c")
         self.pipeline = Counting()
         self.gaps: list[Gap] = []
-        self.window = Window(folder / "journal", self.pipeline, self.gaps.append)
+        self.passed_over: list[str] = []
+        self.checkpoints: list[Checkpoint] = []
+        listeners = Listeners(self.gaps.append, self.checkpoints.append, self.passed_over.append)
+        self.window = Window(folder / "journal", lambda: self.pipeline, listeners)
         self.settled: list[Position] = []
 
     async def append(self, *payloads: bytes) -> None:

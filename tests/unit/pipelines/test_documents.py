@@ -13,6 +13,7 @@ from pipelines import reference
 from pipelines.decode.forward import decode_entry
 from pipelines.frame import Origin
 from pipelines.settings import Settings
+from pipelines.state import State
 
 SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
 ID = "8f3a1c0b9d2e" + "0" * 52
@@ -26,7 +27,9 @@ def documents(
     """Run one Forward entry through the pipeline."""
     stamp = msgpack.ExtType(0, TIME) if time is None else time
     payload = msgpack.packb([stamp, record])
-    (batch,) = reference.process(frame_of(("forward", [(payload, tag.encode(), 1)]), origins=(origin,)), SETTINGS)
+    (batch,) = reference.process(
+        frame_of(("forward", [(payload, tag.encode(), 1)]), origins=(origin,)), SETTINGS, State()
+    )
     return [json.loads(line) for part in batch.documents for line in part.ndjson.splitlines()]
 
 
@@ -56,13 +59,14 @@ def test_a_docker_line_is_this_document() -> None:
         },
         "@timestamp": "2023-11-14T22:13:20.123456789Z",
         "message": "hello",
-        "container": {"id": ID, "name": "web-1"},
-        "host": {"name": "192.0.2.7"},
+        "related": {"hosts": ["192.0.2.7"]},
         "tidewaiter": {
             "container": {"stream": "stdout"},
             "origin": {"input": "docker", "transport": "tcp", "peer": "192.0.2.7", "host": "192.0.2.7"},
             "tag": SHORT_ID,
         },
+        "container": {"id": ID, "name": "web-1"},
+        "host": {"name": "192.0.2.7"},
         "ecs": {"version": "9.4.0"},
         "data_stream": {"type": "logs", "dataset": "tidewaiter.container", "namespace": "default"},
         "agent": {
@@ -254,12 +258,12 @@ def test_bytes_that_are_no_utf8_are_replaced_and_tagged() -> None:
     assert made["tags"] == ["_invalid_utf8"]
 
 
-def test_pieces_of_a_cut_line_say_so() -> None:
-    """Docker's partial_* keys stand under tidewaiter.container.partial."""
-    marks = {"partial_message": "true", "partial_id": "p", "partial_ordinal": "1", "partial_last": "false"}
+def test_marks_that_no_piece_has_are_kept() -> None:
+    """Docker's partial_* keys that say nothing of a line's place stand under tidewaiter.container.partial."""
+    marks = {"partial_message": "true", "partial_id": "p", "partial_ordinal": "x", "partial_last": "false"}
     made = document(docker(**marks))
 
-    assert made["tidewaiter"]["container"]["partial"] == {"message": "true", "id": "p", "ordinal": "1", "last": "false"}
+    assert made["tidewaiter"]["container"]["partial"] == {"message": "true", "id": "p", "ordinal": "x", "last": "false"}
 
 
 def test_group_marks_of_fluent_bit_are_no_documents() -> None:
@@ -284,7 +288,7 @@ def test_a_broken_entry_is_a_dead_letter_and_its_neighbours_are_documents(entry:
     """The letter holds the entry's bytes, its place and a bounded code."""
     good = msgpack.packb([1, {"log": "x"}])
     frame = frame_of(("forward", [(good + entry + good, b"", 3)]))
-    (batch,) = reference.process(frame, SETTINGS)
+    (batch,) = reference.process(frame, SETTINGS, State())
 
     assert (batch.tally.documents, batch.tally.dead) == (2, 1)
     (letter,) = batch.dead_letters
@@ -295,14 +299,14 @@ def test_a_broken_entry_is_a_dead_letter_and_its_neighbours_are_documents(entry:
 def test_what_follows_broken_bytes_is_one_dead_letter() -> None:
     """Where MessagePack ends, the rest of the message is kept whole."""
     good = msgpack.packb([1, {"log": "x"}])
-    (batch,) = reference.process(frame_of(("forward", [(good + b"\xc1rest", b"", 2)])), SETTINGS)
+    (batch,) = reference.process(frame_of(("forward", [(good + b"\xc1rest", b"", 2)])), SETTINGS, State())
 
     assert [(letter.code, letter.payload) for letter in batch.dead_letters] == [("bad_payload", b"\xc1rest")]
 
 
 def test_a_million_refused_records_share_few_letters() -> None:
     """Neighbours refused for one reason become one letter per slice, and the books still count each."""
-    batches = list(reference.process(frame_of(("forward", [(b"\xc0" * 100_000, b"", -1)])), SETTINGS))
+    batches = list(reference.process(frame_of(("forward", [(b"\xc0" * 100_000, b"", -1)])), SETTINGS, State()))
 
     assert sum(batch.tally.dead for batch in batches) == 100_000
     assert sum(len(batch.dead_letters) for batch in batches) == len(batches) == 7
@@ -314,7 +318,7 @@ def test_own_audit_records_go_to_a_stream_of_their_own() -> None:
     record = {"action": "start", "outcome": "success", "time_ns": 1_700_000_000_000_000_000, "details": {"pid": 1}}
     origin = Origin("tidewaiter", "internal", "supervisor")
     frame = frame_of(("audit", [(json.dumps(record).encode(), b"", -1)]), origins=(origin,))
-    (batch,) = reference.process(frame, SETTINGS)
+    (batch,) = reference.process(frame, SETTINGS, State())
     (part,) = batch.documents
     made = json.loads(part.ndjson)
 

@@ -11,17 +11,18 @@ from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
 from pipelines.frame import INDEX_LIMIT, Frame
 from pipelines.settings import Settings
+from pipelines.state import State
 
 SETTINGS = Settings(version="0.1.0")
 FRAME_BYTES = 1 << 20
 
 
 def _reference(frame: Frame) -> Iterator[Batch]:
-    return reference.process(frame, SETTINGS)
+    return reference.process(frame, SETTINGS, State())
 
 
 def _chunk(frame: Frame) -> Iterator[Batch]:
-    return ChunkPath(SETTINGS).process(frame)
+    return ChunkPath(SETTINGS).process(frame, State())
 
 
 PATHS = (_reference, _chunk)

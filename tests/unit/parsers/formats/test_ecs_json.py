@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from parsers.formats.ecs_json import _CATEGORIES, _FIELDS, _LISTS, _OUTCOMES, _TYPES, FORMAT, spelled_out
+from parsers.formats.ecs_json import _CATEGORIES, _LISTS, _OUTCOMES, _TYPES, FIELDS, FORMAT, spelled_out
 from parsers.table import KEPT, Payload
 
 DATA: Final = Path(__file__).parents[3] / "data"
@@ -27,7 +27,7 @@ def test_the_allowed_values_are_those_of_ecs() -> None:
 def test_lists_are_those_that_ecs_wants_as_lists() -> None:
     """And no others of the fields that are taken."""
     about = json.loads((DATA / "ecs_compact.json").read_text())["fields"]
-    wanted = {name for name in _FIELDS if "array" in about[name].get("normalize", ())}
+    wanted = {name for name in FIELDS if "array" in about[name].get("normalize", ())}
 
     assert {*_LISTS, "event.category", "event.type"} == wanted
 
@@ -36,7 +36,7 @@ def test_a_line_cannot_say_who_it_is_or_that_it_is_an_alert() -> None:
     """Such objects and fields stay the application's."""
     kept = {"event.kind", "event.module", "event.dataset", "event.id", "event.ingested", "event.original"}
 
-    assert {name for name in _FIELDS if name in kept or name.split(".")[0] in {*KEPT, "rule", "threat"}} == set()
+    assert {name for name in FIELDS if name in kept or name.split(".")[0] in {*KEPT, "rule", "threat"}} == set()
 
 
 def test_an_address_with_a_port_stays_whole() -> None:

@@ -1,0 +1,170 @@
+r"""Checkpoints: what a consumer's pipeline remembered at a position, so that it need not read all that came before.
+
+    checkpoints/PARTITION-EPOCH-SEQUENCE.checkpoint, named after the first frame that the state does not know yet
+
+    at  bytes
+    0   8     magic "TWCHKPT\n"
+    8   2     version
+    10  2     zero
+    12  4     L, length of the body
+    16  8     xxh(0, bytes 0-15, body)
+    24  L     body: MessagePack array [[partition, epoch, sequence, 0], fingerprint, state]
+
+A state is a pure function of the journal before its position, so one file serves every consumer, and any of them may
+write it: whoever first passes a sealed segment's end, or INTERVAL_BYTES of payload behind the last. `fingerprint` names
+the configuration that the state was made under, as far as that matters (`pipelines.state`). A consumer restores the
+newest checkpoint at or before its cursor and reads on from there in silence. One that is damaged or newer than the
+program is passed over for an older one; without any it begins up to REPLAY_BYTES before its cursor with nothing
+remembered. A checkpoint is needed while a cursor stands before the next one; the segments behind it are kept as well.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import xxhash
+
+from collector.durable_files import replace_file, sync_directory
+from collector.errors import DataDirError
+from collector.journal.segments import first_position, segment_bytes, segment_files
+from pipelines.frame import Position
+
+FOLDER: Final = "checkpoints"
+MAGIC: Final = b"TWCHKPT\n"
+VERSION: Final = 1
+
+INTERVAL_BYTES: Final = 64 << 20
+"""A consumer reads at most about so much payload before it goes on from its cursor."""
+
+REPLAY_BYTES: Final = 2 * INTERVAL_BYTES
+"""So much before its cursor a consumer reads that finds no checkpoint; whole segments are kept for that."""
+
+_head = struct.Struct("<8sHHI")
+_checksum = struct.Struct("<Q")
+_checkpoint_name = re.compile(r"(\d{2})-(\d{10})-(\d{11})\.checkpoint", re.ASCII)
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """A state, and the position of the first frame that it does not know."""
+
+    position: Position
+    fingerprint: str
+    state: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint durably, or leave it as it was; raises OSError."""
+    path = _path(directory, checkpoint.position)
+    if not path.parent.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(directory)
+    body = _encode(checkpoint)
+    head = _head.pack(MAGIC, VERSION, 0, len(body))
+    replace_file(path, b"".join((head, _checksum.pack(xxhash.xxh3_64_intdigest(head + body)), body)))
+
+
+def checkpoints(directory: Path) -> list[Position]:
+    """Return the positions of all checkpoints, the oldest first, whatever stands in them."""
+    matches = (_checkpoint_name.fullmatch(path.name) for path in (directory / FOLDER).glob("[!.]*"))
+    return sorted(Position(int(match[1]), int(match[2]), int(match[3])) for match in matches if match)
+
+
+def checkpoint_bytes(directory: Path, position: Position) -> int:
+    """Return the length of a checkpoint's file, 0 for one that is no more."""
+    try:
+        return _path(directory, position).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read_checkpoint(directory: Path, position: Position) -> Checkpoint:
+    """Read a checkpoint; raise DataDirError for one that is damaged or newer than this program, OSError."""
+    path = _path(directory, position)
+    content = path.read_bytes()
+    behind = _head.size + _checksum.size
+    if len(content) < behind:
+        raise DataDirError(f"{path}: damaged: it ends inside its head")
+    magic, version, zero, length = _head.unpack_from(content)
+    (checksum,) = _checksum.unpack_from(content, _head.size)
+    body = memoryview(content)[behind:]
+    covered = content[: _head.size] + bytes(body)
+    if magic != MAGIC or length != len(body) or checksum != xxhash.xxh3_64_intdigest(covered):
+        raise DataDirError(f"{path}: damaged: its checksum is wrong")
+    if version > VERSION or zero:
+        raise DataDirError(f"{path}: version {version} is newer than this program's ({VERSION})")
+    try:
+        checkpoint = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataDirError(f"{path}: damaged: {error}") from error
+    if checkpoint.position != position:
+        raise DataDirError(f"{path}: damaged: it is of another position than its name")
+    return checkpoint
+
+
+def newest_checkpoint(
+    directory: Path, until: Position, *, take: Callable[[Checkpoint], None], passed_over: Callable[[str], None]
+) -> Position | None:
+    """Find the newest checkpoint at or before a position that `take` accepts; return its position.
+
+    `take` may raise DataDirError for a state that it cannot read. `passed_over` is told of each that cannot be used.
+    """
+    for position in reversed(checkpoints(directory)):
+        if position > until:
+            continue
+        try:
+            take(read_checkpoint(directory, position))
+        except FileNotFoundError:
+            continue  # nobody needs it any more
+        except OSError as error:
+            passed_over(f"{_path(directory, position)}: cannot be read: {error.strerror}")
+        except DataDirError as error:
+            passed_over(str(error))
+        else:
+            return position
+    return None
+
+
+def replay_start(directory: Path, cursor: Position) -> Position:
+    """Return where a consumer begins that has no checkpoint: whole segments, about REPLAY_BYTES before its cursor."""
+    names = [name for name in segment_files(directory) if first_position(name) <= cursor]
+    size = 0
+    start = cursor
+    for name in reversed(names):
+        try:
+            size += segment_bytes(directory, name)
+        except FileNotFoundError:
+            break
+        if size > REPLAY_BYTES and start != cursor:
+            break
+        start = first_position(name)
+    return start
+
+
+def replayed_from(directory: Path, cursor: Position) -> Position:
+    """Return the position from which the journal is needed by whoever goes on at `cursor`."""
+    found = newest_checkpoint(directory, cursor, take=lambda _: None, passed_over=lambda _: None)
+    return found if found is not None else replay_start(directory, cursor)
+
+
+def delete_checkpoints(directory: Path, needed: Position) -> int:
+    """Delete the checkpoints that nobody needs who goes on at `needed` or behind it; return how many. Raises OSError.
+
+    Only one that can be read takes the place of those before it.
+    """
+    found = newest_checkpoint(directory, needed, take=lambda _: None, passed_over=lambda _: None)
+    doomed = [position for position in checkpoints(directory) if found is not None and position < found]
+    for position in doomed:
+        _path(directory, position).unlink(missing_ok=True)
+    return len(doomed)
+
+
+def _path(directory: Path, position: Position) -> Path:
+    partition, epoch, sequence, _ = position
+    return directory / FOLDER / f"{partition:02d}-{epoch:010d}-{sequence:011d}.checkpoint"

@@ -1,0 +1,235 @@
+r"""OpenSSH's server: logins, refused and failed ones, what became of connections; also from its standard error.
+
+    Nov 29 02:00:00 web1 sshd[812]: Accepted publickey for alice from 192.0.2.7 port 50022 ssh2: ED25519 SHA256:abc
+    <38>Nov 29 02:00:01 sshd-session[813]: Failed password for invalid user guest from 192.0.2.9 port 50023 ssh2
+    Invalid user guest from 192.0.2.9 port 50023
+
+Programs: `sshd`, and of newer releases `sshd-session` and `sshd-auth`. Lines without a head (`sshd -D -e` in a
+container) are known by their texts. A user's name is chosen by the other end and may hold ` from 192.0.2.1 port 22`: the
+last such address of a line is the true one. rsyslog's `message repeated N times` is one document; the count stays in
+`message`. The method (`password`, `publickey`) and the key have no field of ECS and stay there too. Other texts of
+these programs give their head and level. Source: OpenSSH's auth.c, auth2.c, packet.c, sshd.c.
+"""
+
+from typing import Final
+
+from parsers.auth import ABSENT, FAILED, LOGIN, OPENED, OTHER_TEXT, auth_table, host_fields, peer_fields
+from parsers.format import Format
+from parsers.values import address, level, made, mapped, otherwise, port, text
+
+PROGRAMS: Final = ("sshd", "sshd-session", "sshd-auth")
+
+_PEER = r"(?P<address>[^\s:\[\]][^\s\[\]]{0,254}|:[^\s\[\]]{1,254}) port (?P<port>\d{1,5})"
+_METHOD = r"[\w./-]{1,64}"
+_USER = r"(?P<user>.{0,512})"
+_TRY = r"(?P<invalid>(?:invalid|illegal) user )?"
+_END = r"(?: \[preauth\])?"
+_LEVEL = r"(?:(?P<level>error|fatal|debug)\d?: )?"
+
+_SSH_LOGIN = {"event.action": "ssh_login"}
+_USER_NAME = {"user.name": text("user", absent=ABSENT)}
+_FIELDS = {**_USER_NAME, **peer_fields()}
+_REASON = {"event.reason": text("reason", absent=ABSENT)}
+_UNKNOWN = {"event.reason": mapped("invalid", {"invalid user ": "invalid user", "illegal user ": "invalid user"})}
+
+ACCEPTED = auth_table(
+    PROGRAMS,
+    rf"Accepted {_METHOD} for {_USER} from {_PEER} ssh2(?:: .*)?{_END}",
+    {**LOGIN, "event.category": ["authentication", "session"], **_SSH_LOGIN},
+    _FIELDS,
+    bare=True,
+)
+
+REFUSED = auth_table(
+    PROGRAMS,
+    rf"Failed {_METHOD} for {_TRY}{_USER} from {_PEER} ssh2(?:: .*)?{_END}",
+    {**FAILED, **_SSH_LOGIN},
+    {**_UNKNOWN, **_FIELDS},
+    bare=True,
+)
+
+INVALID = auth_table(
+    PROGRAMS,
+    rf"(?:Invalid|Illegal) user {_USER} from (?P<address>[^\s\[\]]{{1,255}})(?: port (?P<port>\d{{1,5}}))?{_END}",
+    {**FAILED, **_SSH_LOGIN, "event.reason": "invalid user"},
+    _FIELDS,
+    bare=True,
+)
+
+STEP = auth_table(
+    PROGRAMS,
+    rf"(?:Partial|Postponed) {_METHOD} for {_TRY}{_USER} from {_PEER} ssh2(?:: .*)?{_END}",
+    {"event.category": ["authentication"], "event.type": ["info"], "event.action": "ssh_login_step"},
+    _FIELDS,
+    bare=True,
+)
+
+NOT_ALLOWED = auth_table(
+    PROGRAMS,
+    rf"User {_USER} from (?P<address>[^\s\[\]]{{1,255}}) not allowed because (?P<reason>[^\r]{{1,400}}?){_END}",
+    {**FAILED, **_SSH_LOGIN},
+    {**_REASON, **_USER_NAME, **host_fields()},
+    bare=True,
+)
+
+LOCKED = auth_table(
+    PROGRAMS,
+    rf"User {_USER} not allowed because (?P<reason>account is locked|shell [^\r]{{1,400}}?){_END}",
+    {**FAILED, **_SSH_LOGIN},
+    {**_REASON, **_USER_NAME},
+    bare=True,
+)
+
+ROOT = auth_table(
+    PROGRAMS,
+    rf"ROOT LOGIN REFUSED FROM {_PEER}{_END}",
+    {**FAILED, **_SSH_LOGIN, "event.reason": "root login refused"},
+    {"user.name": made(lambda _: "root", "address"), **peer_fields()},
+    bare=True,
+)
+
+TOO_MANY = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}(?P<reason>maximum authentication attempts exceeded) for {_TRY}{_USER} from {_PEER} ssh2{_END}",
+    {**FAILED, **_SSH_LOGIN},
+    {**_REASON, "log.level": level("level"), **_FIELDS},
+    bare=True,
+)
+
+PAM_SAYS = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}PAM: (?P<reason>[A-Z][^:]{{1,100}}?) for {_TRY}{_USER} from (?P<address>[^\s\[\]]{{1,255}}){_END}",
+    {**FAILED, "event.action": "authentication_failure"},
+    {**_REASON, "log.level": level("level"), **_USER_NAME, **host_fields()},
+    bare=True,
+)
+
+_UNFINISHED = {**FAILED, "event.type": ["end"], "event.action": "ssh_disconnected"}
+
+CHANGED = auth_table(
+    PROGRAMS,
+    rf"Disconnecting (?:authenticating|invalid) user {_USER} {_PEER}"
+    rf": (?P<reason>Change of username or service not allowed): \((?P=user),.{{0,600}}",
+    _UNFINISHED,
+    {**_REASON, **_FIELDS},
+    bare=True,
+)
+"""The first name stands in it twice, so the second cannot pass for the end of the line."""
+
+UNFINISHED = auth_table(
+    PROGRAMS,
+    rf"(?:Connection (?:closed|reset) by|Disconnected from|Disconnecting) (?:authenticating|invalid) user {_USER} {_PEER}"
+    rf"(?:: (?P<reason>[^:\[\]]{{1,200}}?))?{_END}",
+    _UNFINISHED,
+    {**_REASON, **_FIELDS},
+    bare=True,
+)
+"""Before the login: of keys that were refused, this is the only line at the usual level."""
+
+DISCONNECTED = auth_table(
+    PROGRAMS,
+    rf"(?:Connection (?:closed|reset) by|Disconnected from|Disconnecting) (?:user (?P<user>\S{{1,256}}) )?{_PEER}"
+    rf"(?:: (?P<reason>[^\r]{{1,600}}?))?{_END}",
+    {"event.category": ["session"], "event.type": ["end"], "event.action": "ssh_disconnected"},
+    {**_REASON, **_FIELDS},
+    bare=True,
+)
+
+FAREWELL = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}Received disconnect from {_PEER}:\d{{1,10}}: (?P<reason>[^\r]{{0,600}}?){_END}",
+    {"event.category": ["session"], "event.type": ["end"], "event.action": "ssh_disconnected"},
+    {**_REASON, "log.level": level("level"), **peer_fields()},
+    bare=True,
+)
+
+TIMEOUT = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}(?P<reason>Timeout before authentication) for (?:connection from )?"
+    rf"(?P<address>[^\s\[\]]{{1,255}})(?: port (?P<port>\d{{1,5}})| to [^\s\[\]]{{1,255}}, pid = \d{{1,10}})?",
+    {**FAILED, "event.action": "ssh_timeout"},
+    {**_REASON, "log.level": level("level"), **peer_fields()},
+    bare=True,
+)
+
+DROPPED = auth_table(
+    PROGRAMS,
+    r"(?:error: )?drop connection #\d{1,10} from \[(?P<address>[^\]\s]{1,255})\]:(?P<port>\d{1,5})"
+    r" on \[(?P<own>[^\]\s]{1,255})\]:(?P<own_port>\d{1,5}) (?P<reason>[^\r]{1,600})",
+    {"event.category": ["network"], "event.type": ["connection", "denied"], "event.action": "ssh_connection_dropped"},
+    {**_REASON, **peer_fields(), "destination.ip": address("own"), "destination.port": port("own_port")},
+    bare=True,
+)
+
+SESSION = auth_table(
+    PROGRAMS,
+    rf"(?:Starting session: .{{1,4096}}|(?P<closed>Close) session:) (?:for|user) (?P<user>\S{{1,256}}) from {_PEER} id \d{{1,9}}",
+    {"event.category": ["session"]},
+    {
+        "event.type": otherwise(mapped("closed", {"Close": ["end"]}, kind="keyword[]"), ["start"]),
+        "event.action": otherwise(mapped("closed", {"Close": "ssh_session_closed"}), "ssh_session_opened"),
+        **_FIELDS,
+    },
+    bare=True,
+)
+
+SUBSYSTEM = auth_table(
+    PROGRAMS,
+    r"subsystem request for \S{1,256} by user (?P<user>\S{1,256})",
+    {**OPENED, "event.action": "ssh_subsystem"},
+    _USER_NAME,
+    bare=True,
+)
+
+CONNECTION = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}(?:Connection from|Did not receive identification string from|Unable to negotiate with"
+    r"|(?:banner exchange|ssh_dispatch_run_fatal): Connection from|Bad protocol version identification '.{0,600}' from)"
+    rf" {_PEER}(?: on (?P<own>[^\s\[\]]{{1,255}}) port (?P<own_port>\d{{1,5}}))?(?:: (?P<reason>[^\r]{{1,600}}?)| rdomain [^\r]{{0,99}})?{_END}",
+    {"event.category": ["network"], "event.type": ["connection"], "event.action": "ssh_connection"},
+    {
+        **_REASON,
+        "log.level": level("level"),
+        **peer_fields(),
+        "destination.ip": address("own"),
+        "destination.port": port("own_port"),
+    },
+    bare=True,
+)
+
+SERVER = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}(?:Server listening on [^\s\[\]]{{1,255}} port \d{{1,5}}\.|User child is on pid \d{{1,10}}"
+    r"|Received signal \d{1,3}; terminating\.|kex_exchange_identification: [^\r]{1,600}?|Bad packet length \d{1,10}\."
+    rf"|(?:beginning|exited) MaxStartups throttling[^\r]{{0,200}}?|Accepted key \S{{1,99}} [^\r]{{1,600}}?){_END}",
+    {},
+    {"log.level": level("level")},
+    bare=True,
+)
+
+OTHER = auth_table(PROGRAMS, rf"{OTHER_TEXT}{_LEVEL}.*", {}, {"log.level": level("level")})
+
+
+def _sniff(line: str) -> bool:
+    return "sshd" in line[:400] or line.startswith(_TEXTS)
+
+
+_TEXTS: Final = (
+    "Accepted ", "Failed ", "Invalid user ", "Partial ", "Postponed ", "User ", "ROOT LOGIN REFUSED", "PAM: ", "maximum authentication ", "error: ", "fatal: ",
+    "debug1: ", "Connection ", "Disconnect", "Received ", "Timeout before authentication", "drop connection #",
+    "Starting session: ", "Close session: ", "subsystem request for ", "Did not receive identification ",
+    "Unable to negotiate with ", "banner exchange: ", "ssh_dispatch_run_fatal: ", "kex_exchange_identification: ",
+    "Bad protocol version ", "Bad packet length ", "User child is ", "Server listening on ", "beginning MaxStartups", "exited MaxStartups",
+    "message repeated ",
+)  # fmt: skip
+"""How its texts begin where nothing stands before them."""
+
+FORMAT = Format(
+    title="OpenSSH server",
+    tables=(
+        ACCEPTED, REFUSED, INVALID, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY, NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS,
+        TIMEOUT, DROPPED, CONNECTION, SESSION, SUBSYSTEM, SERVER, OTHER,
+    ),
+    sniff=_sniff,
+    images=("sshd", "openssh-server"),
+)  # fmt: skip

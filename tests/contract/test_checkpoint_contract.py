@@ -1,0 +1,196 @@
+"""What every consumer of the journal may rely on: wherever it begins, it gets what an uninterrupted one gets."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from collector import reader
+from collector.batches import START, Source, Window
+from collector.journal import checkpoints as files
+from collector.journal.checkpoints import Checkpoint, checkpoints, write_checkpoint
+from collector.journal.entry import Entry
+from collector.journal.segments import segment_files
+from collector.journal.writer import Journal
+from collector.reader import Listeners, Reader
+from collector.testing.clock import FakeClock
+from collector.testing.journals import ORIGIN, open_journal
+from collector.testing.pieces import CONTAINERS, docker_pieces, packed
+from pipelines import chunk, reference
+from pipelines.batch import Batch
+from pipelines.frame import Position
+from pipelines.pipeline import Pipeline
+from pipelines.settings import Settings
+
+SEED: Final = 20261129
+FRAMES: Final = 60
+SEGMENT_BYTES: Final = 6000
+SETTINGS: Final = Settings(version="0.1.0")
+
+
+def failed(*what: object) -> None:
+    """Nothing may fail."""
+    raise AssertionError(what)
+
+
+def pipeline() -> Pipeline:
+    """Make a pipeline."""
+    return Pipeline(SETTINGS, failed)
+
+
+class Consumer:
+    """A journal as a worker sees it, with what its readers said."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.passed_over: list[str] = []
+        self.written: list[Checkpoint] = []
+        self.window = Window(directory, pipeline, Listeners(failed, self._keep, self.passed_over.append))
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        self.written.append(checkpoint)
+        write_checkpoint(self.directory, checkpoint)
+
+    def source(self, start: Position = START) -> Source:
+        """Return the source of an output."""
+        return Source(self.window, start, lambda _: None)
+
+    async def taken(self, source: Source, journal: Journal, *, count: int = -1) -> list[Batch]:
+        """Return the batches up to the journal's end, or so many."""
+        self.window.grow(journal.durable)
+        found: list[Batch] = []
+        while len(found) != count and (not found or found[-1].next != journal.durable.position):
+            found.append(await asyncio.wait_for(source.next(), 10))
+        return found
+
+
+async def fill(journal: Journal) -> None:
+    """Append frames that hold pieces of interleaved lines, many of them across frames and segments."""
+    chance = random.Random(SEED)
+    waiting: dict[str, list[bytes]] = {}
+    for number in range(FRAMES):
+        entries = []
+        for container in CONTAINERS:
+            if not waiting.get(container):
+                line = b"%d " % number + bytes([97]) * chance.randrange(200)
+                pieces = docker_pieces(line, 40, container=container, name=f"p{number}")
+                waiting[container] = [packed(each) for each in pieces]
+            taken = chance.randrange(3)
+            entries += waiting[container][:taken]
+            del waiting[container][:taken]
+        await journal.append(
+            Entry(ORIGIN, "forward", (b"".join(entries) or packed({"log": "x"}),), claimed=len(entries))
+        )
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> Journal:
+    """A journal of several segments."""
+    journal = open_journal(tmp_path, FakeClock(), segment_bytes=SEGMENT_BYTES)
+    await fill(journal)
+    return journal
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let batches hold few records, and replays go in small steps."""
+    monkeypatch.setattr(chunk, "RECORDS_LIMIT", 2)
+    monkeypatch.setattr(reference, "RECORDS_LIMIT", 2)
+    monkeypatch.setattr(reader, "REPLAY_STEP_BYTES", 300)
+
+
+def starts(batches: list[Batch]) -> Iterator[tuple[Position, list[Batch]]]:
+    """Yield every position where a consumer may have stopped, and what comes from there on."""
+    for number, batch in enumerate(batches):
+        yield batch.position, batches[number:]
+
+
+async def test_a_consumer_that_goes_on_anywhere_gets_the_same_bytes(journal: Journal, small: None) -> None:
+    """At every batch of the journal, also within a frame: from a checkpoint, and without any."""
+    first = Consumer(journal._directory)
+    whole = await first.taken(first.source(), journal)
+
+    assert len(checkpoints(first.directory)) == len(segment_files(first.directory)) - 1 > 3
+    assert sum(batch.tally.joined for batch in whole) > 50
+    for position, expected in starts(whole):
+        consumer = Consumer(journal._directory)
+        assert await consumer.taken(consumer.source(position), journal) == expected
+        assert consumer.passed_over == []
+    for written in first.written:
+        files._path(first.directory, written.position).unlink()
+    position, expected = list(starts(whole))[-1]
+    consumer = Consumer(journal._directory)
+    assert await consumer.taken(consumer.source(position), journal) == expected
+    await journal.close()
+
+
+async def test_whoever_passes_writes_the_same_checkpoint(journal: Journal) -> None:
+    """Those of a consumer that began in the middle are those of the one that read all."""
+    first = Consumer(journal._directory)
+    whole = await first.taken(first.source(), journal)
+    second = Consumer(journal._directory)
+    await second.taken(second.source(whole[len(whole) // 2].position), journal)
+
+    assert [each for each in first.written if each.position >= second.written[0].position] == second.written
+    await journal.close()
+
+
+async def test_a_damaged_checkpoint_costs_nothing_but_reading(journal: Journal) -> None:
+    """The one before is restored, the log names the file, and the damaged one is written again."""
+    first = Consumer(journal._directory)
+    whole = await first.taken(first.source(), journal)
+    damaged = checkpoints(first.directory)[-1]
+    path = files._path(first.directory, damaged)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1])
+    consumer = Consumer(journal._directory)
+
+    assert await consumer.taken(consumer.source(whole[-1].position), journal) == whole[-1:]
+    assert [str(path) in each for each in consumer.passed_over] == [True]
+    assert path.read_bytes() == sound
+    await journal.close()
+
+
+async def test_consumers_at_one_frame_do_not_wait_for_each_other(journal: Journal, small: None) -> None:
+    """One takes half of a large frame; the other goes on, and the first still gets the rest, with nothing twice."""
+    consumer = Consumer(journal._directory)
+    slow, fast = consumer.source(), consumer.source()
+    begun = await consumer.taken(slow, journal, count=1)
+    while begun[-1].next.record == 0:
+        begun += await consumer.taken(slow, journal, count=1)
+    whole = await consumer.taken(fast, journal)
+    rest = await consumer.taken(slow, journal)
+
+    assert begun + rest == whole
+    await journal.close()
+
+
+async def test_a_checkpoint_is_due_after_much_payload(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where segments are larger than that; and at the end of one that was sealed with nothing behind it."""
+    monkeypatch.setattr(reader, "INTERVAL_BYTES", 1000)
+    consumer = Consumer(journal._directory)
+    await consumer.taken(consumer.source(), journal)
+    count = len(consumer.written)
+
+    assert count > 2 * (len(segment_files(consumer.directory)) - 1)
+    await journal.close()
+    again = open_journal(journal._directory.parent, FakeClock())
+    source = consumer.source(again.durable.position)
+    consumer.window.grow(again.durable)
+    assert source.ready() is None
+    assert consumer.written[-1].position == again.durable.position
+    await again.close()
+
+
+async def test_a_reader_stops_where_nothing_is_durable(journal: Journal) -> None:
+    """It is not asked again and again while what it waits for does not come."""
+    told = Listeners(failed, lambda _: None, failed)
+    reading = Reader(journal._directory, journal.durable.position, pipeline(), told)
+
+    assert reading.read(journal.durable) is None
+    assert not reading.replaying
+    reading.close()
+    await journal.close()
