@@ -3,10 +3,10 @@ r"""dockerd and containerd: the daemons' own log, logrus' text or JSON.
     time="2026-11-29T02:00:00.123456789Z" level=info msg="API listen on /run/docker.sock"
     Nov 29 02:00:01 host containerd[812]: time="2026-11-29T02:00:01Z" level=info msg="loading plugin" type=io.containerd.content.v1
 
-The same text comes from many programs in Go: a line by itself is the daemons' where it holds a name that only they have (or
-behind the head of syslog, which names the program); otherwise it is read as logfmt or JSON of any logger, unless the image is
-theirs. Calls of the API, which dockerd logs where they fail or it debugs, give method and path. Behind the head of syslog, keys
-other than time, level and a sole msg stay in `message`. Source: the daemons' source.
+The same text comes from many programs in Go: a line by itself is the daemons' where it holds a name that only they have
+(or behind the head of syslog, which names the program); otherwise it is read as logfmt or JSON of any logger. Calls of
+the API, which dockerd logs where they fail or it debugs, give method and path. Behind the head of syslog, keys other
+than time, level and a sole msg stay in `message`. Source: the daemons' source.
 """
 
 import re
@@ -79,7 +79,7 @@ def _sniff(line: str) -> bool:
         return " level=" in line[:64] and any(name in line for name in _NAMES)
     if line.startswith("{"):
         return '"level":"' in line and '"msg":"' in line and any(name in line for name in _NAMES)
-    return ']: time="2' in line[:320]
+    return ' time="2' in line[:320] and ("dockerd" in line[:320] or "containerd" in line[:320])
 
 
 FORMAT = Format(
