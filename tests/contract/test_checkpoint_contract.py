@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,6 @@ from collector.reader import Listeners, Reader
 from collector.testing.clock import FakeClock
 from collector.testing.journals import ORIGIN, open_journal
 from collector.testing.pieces import CONTAINERS, docker_pieces, packed
-from pipelines import chunk, reference
 from pipelines.batch import Batch
 from pipelines.frame import Position
 from pipelines.pipeline import Pipeline
@@ -104,8 +104,9 @@ async def journal(tmp_path: Path, clock: FakeClock) -> Journal:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let batches hold one record, and replays go in small steps."""
-    monkeypatch.setattr(chunk, "RECORDS_LIMIT", 1)
-    monkeypatch.setattr(reference, "RECORDS_LIMIT", 1)
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("pipelines.") and hasattr(module, "RECORDS_LIMIT"):
+            monkeypatch.setattr(module, "RECORDS_LIMIT", 1)
     monkeypatch.setattr(reader, "REPLAY_STEP_BYTES", 300)
 
 
