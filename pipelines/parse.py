@@ -2,8 +2,8 @@
 
 A stream is what one container writes to one of its outputs (or a sender's tag, where no container is known). Its choice
 is: the container's label `tidewaiter.parser`, else the operator's rule, else what the image's name says, else what its
-lines are found to be. A choice that is asked for is kept; the others hold up to HELD formats, in the order in which
-they were found, and a line that none of them takes is sniffed again, every line at first, every sixteenth of a stream
+lines are found to be. A choice that is asked for is kept; the others hold up to HELD formats, in the order in which all
+formats are tried, and a line that none of them takes is sniffed again, every line at first, every sixteenth of a stream
 that has shown none for long. So a stream of JSON with stack traces between, or of access and error lines, is parsed
 line by line. A choice changes by lines that no held format takes, never by others: how lines are grouped into chunks
 does not matter.
@@ -19,7 +19,7 @@ from parsers.format import formats, sniffed
 from parsers.table import Parsed, Payload
 from pipelines.sections import Section
 
-HELD: Final = 12
+HELD: Final = 16
 """Formats that a stream may show."""
 
 MISSES_TRIED: Final = 64
@@ -127,7 +127,8 @@ def missed(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None
     if found is None:
         return None, msgspec.structs.replace(choice, misses=misses)
     name, parsed = found
-    return parsed, Choice((*choice.formats[: HELD - 1], name), choice.reason)
+    held = {*choice.formats, name} if len(choice.formats) < HELD else choice.formats
+    return parsed, Choice(tuple(each for each in formats() if each in held), choice.reason)
 
 
 def is_tried(misses: int) -> bool:

@@ -47,10 +47,11 @@ class Held:
 
 def parse_columns(
     held: Sequence[Held | None], lines: Sequence[str], near_s: int, choices: Section[Choice]
-) -> tuple[list[Spliced | None], list[int]]:
+) -> tuple[list[Spliced | None], list[int], Sequence[str]]:
     """Parse lines, each of the stream `held` beside it (None: not to be parsed).
 
-    Returns what was found in each, and the places of those that do not fit the parser that was asked for.
+    Returns what was found in each, the places of those that do not fit the parser that was asked for, and the texts
+    that were parsed: the lines without their ends.
     """
     found: list[Spliced | None] = [None] * len(lines)
     texts = _without_ends(lines)
@@ -72,7 +73,7 @@ def parse_columns(
     for names, among in by_formats.items():
         left += _by_formats(names, among, texts, near_s, found)
     left.sort()
-    return found, _left_over(left, held, texts, near_s, choices, found)
+    return found, _left_over(left, held, texts, near_s, choices, found), texts
 
 
 def _without_ends(lines: Sequence[str]) -> Sequence[str]:
@@ -82,19 +83,22 @@ def _without_ends(lines: Sequence[str]) -> Sequence[str]:
 
 def _by_formats(
     names: tuple[str, ...], among: Sequence[int], texts: Sequence[str], near_s: int, found: list[Spliced | None]
-) -> Sequence[int]:
+) -> list[int]:
     """Parse these lines by formats, in their order; return the places of those that none took."""
-    for name in names:
-        if not among:
-            break
-        rest: list[int] = []
-        for at, each in zip(among, parse_lines(name, [texts[at] for at in among], near_s), strict=True):
-            if each is None:
-                rest.append(at)
-            else:
+    left: list[int] = []
+    objects = [at for at in among if texts[at][:1] == "{"]
+    others = [at for at in among if texts[at][:1] != "{"] if objects else list(among)
+    for places, are_objects in ((objects, True), (others, False)):
+        rest = places
+        for name in names:
+            if not rest:
+                break
+            made = parse_lines(name, [texts[at] for at in rest], near_s, objects=are_objects)
+            for at, each in zip(rest, made, strict=True):
                 found[at] = each
-        among = rest
-    return among
+            rest = [at for at, each in zip(rest, made, strict=True) if each is None]
+        left += rest
+    return left
 
 
 def _left_over(

@@ -21,6 +21,7 @@ from parsers.format import Format
 from parsers.table import Table
 from parsers.times import Time, clf, iso, twelve_hours
 from parsers.values import (
+    NOTHING,
     Value,
     address,
     http_outcome,
@@ -52,7 +53,7 @@ _COLOUR: Final = r"(?:\x1b\[[\d;]{0,16}m)"
 _REST: Final = r"(?P<text>.+)"
 
 _LEVEL_FIELD: Final = level("level")
-_LOGGER: Final = text("logger")
+_LOGGER: Final = text("logger", absent=NOTHING)
 _MESSAGE: Final = text("text")
 
 
@@ -69,7 +70,7 @@ def _table(
         "logger": ("log.logger", _LOGGER),
         "pid": ("process.pid", integer("pid")),
         "thread": ("process.thread.name", text("thread")),
-        "file": ("log.origin.file.name", text("file")),
+        "file": ("log.origin.file.name", text("file", absent=NOTHING)),
         "line": ("log.origin.file.line", integer("line")),
     }
     timed = "(?P<time>" in pattern
@@ -86,7 +87,11 @@ _SPRING = _table(
     r"\[ {0,64}(?![0-9a-f]{32}-)(?P<thread>[^\] ][^\]]{0,255})\] "
     r"(?:\[(?:(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})| {0,64})\] )?"
     rf"(?P<logger>{_NAME}) {{0,40}}: {_REST}",
-    {"service.name": text("application"), "trace.id": text("trace"), "span.id": text("span")},
+    {
+        "service.name": text("application", absent=NOTHING),
+        "trace.id": text("trace", absent=NOTHING),
+        "span.id": text("span", absent=NOTHING),
+    },
 )
 _LOGBACK = _table(rf"{_TIME} \[(?P<thread>[^\]]{{1,256}})\] {_LEVEL} {{1,3}}(?P<logger>{_NAME}) {{1,2}}(?:-|:) {_REST}")
 _LOG4J = _table(rf"{_TIME} {_LEVEL} {{1,3}}\[(?P<thread>[^\]]{{1,256}})\] (?P<logger>{_NAME}) {{1,2}}(?:-|:) {_REST}")
