@@ -68,6 +68,12 @@ class Window:
         """Position of the next frame that will become durable; None while that is not known."""
         return self._end.position if self._end is not None else None
 
+    @property
+    def waits(self) -> bool:
+        """Whether something at the head waits for journal time to go on, and all that is durable was read."""
+        reader = self._reader
+        return reader is not None and reader.read_to == self._end and reader.pipeline.state.is_open
+
     def join(self, source: "Source", position: Position) -> None:
         """Take note of a source that starts at `position`; the head moves forward to the newest of these."""
         self._sources[source] = position

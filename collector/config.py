@@ -132,7 +132,7 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         Size,
         Meta(
             description="How much is read from one address in a second, while others send as well; a message counts "
-            "for 2 KiB beside its bytes. More waits.",
+            "for 2 KiB beside its bytes, and for what it inflates to. More waits.",
         ),
     ] = 64 << 20
 

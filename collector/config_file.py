@@ -22,7 +22,7 @@ from collector.config import (
     SecretError,
     default_inputs,
 )
-from collector.config_nodes import Reader, members
+from collector.config_nodes import Reader, is_null, members
 from collector.config_values import Address, address_of
 from collector.errors import ConfigError, Problem
 
@@ -42,6 +42,9 @@ RESERVED_OUTPUTS: Final = frozenset({DEAD_LETTERS_OUTPUT, PIPELINE_SOURCE})
 
 RESERVED_INPUTS: Final = frozenset({OWN_INPUT})
 
+PROTECTIONS: Final = ("tls", "shared_key")
+"""Options of inputs that an empty line would switch off, which nobody means who writes it."""
+
 _namespace = re.compile(r"[a-z0-9_.]{1,100}")
 _quoted = re.compile(r"'((?:\\.|[^'])*)'")
 _token = re.compile(r"<[a-z ]+>|\\?.", re.DOTALL)
@@ -53,24 +56,36 @@ class Loaded(msgspec.Struct, frozen=True):
     config: Config
     source: str
     warnings: list[str]
+    root: yaml.Node | None = None
+
+    def line_of(self, *path: str) -> int | None:
+        """Return the line of an option; None where the file does not have it."""
+        node = self.root
+        for name in path:
+            node = members(node).get(name)
+        return node.start_mark.line + 1 if node is not None else None
 
 
 def load(file: str | None = None, data_dir: str | None = None) -> Loaded:
     """Load the file given, else the first that is found, else the built-in; raise ConfigError with every problem."""
     chosen = file or os.environ.get("TIDEWAITER_CONFIG") or next((str(path) for path in FILES if path.is_file()), None)
-    config = parse(_read(chosen), chosen) if chosen else Config()
+    root = _compose(_read(chosen), chosen) if chosen else None
+    config = _parse(root, chosen) if chosen else Config()
     folder = data_dir or os.environ.get("TIDEWAITER_DATA_DIR") or config.data_dir
     try:
         folder = str(Path(folder).expanduser().absolute())
     except (OSError, RuntimeError) as error:
         raise ConfigError(chosen or BUILT_IN, [Problem("data_dir", None, f"{folder!r}: {error}")]) from error
     config = msgspec.structs.replace(config, data_dir=folder)
-    return Loaded(config, chosen or BUILT_IN, list(_warnings(config)))
+    return Loaded(config, chosen or BUILT_IN, list(_warnings(config)), root)
 
 
 def parse(text: str, source: str) -> Config:
     """Make a configuration of YAML text; raise ConfigError with every problem."""
-    root = _compose(text, source)
+    return _parse(_compose(text, source), source)
+
+
+def _parse(root: yaml.Node | None, source: str) -> Config:
     reader = Reader()
     config = Config() if root is None else reader.struct(root, Config, "")
     _check_names(reader, root)
@@ -188,7 +203,12 @@ def _check_inputs(reader: Reader, root: yaml.Node | None) -> None:
             reader.problem(
                 given["users"], f"{path}.users", "needs shared_key or client_keys: without, no client is asked"
             )
+        for option in PROTECTIONS:
+            if option in given and is_null(given[option]):
+                reader.problem(given[option], f"{path}.{option}", "must not be empty: leave it out, or fill it in")
         tls = members(given.get("tls"))
+        if "client_ca" in tls and is_null(tls["client_ca"]):
+            reader.problem(tls["client_ca"], f"{path}.tls.client_ca", "must not be empty: it would demand nothing")
         if "client_optional" in tls and "client_ca" not in tls:
             reader.problem(tls["client_optional"], f"{path}.tls.client_optional", "needs client_ca")
 
@@ -226,12 +246,13 @@ def _check_journal(reader: Reader, root: yaml.Node | None, config: Config) -> No
 
 def _warnings(config: Config) -> Iterator[str]:
     for name, options in config.inputs.items():
-        proves = options.tls is not None or options.shared_key is not None or bool(options.client_keys)
-        if not proves and not address_of(options.listen).is_private():
-            yield (
-                f"input {name} listens on {options.listen}, beyond loopback, without TLS or a shared key: "
-                "whoever reaches the port can send records"
-            )
+        if options.tls is not None or address_of(options.listen).is_private():
+            continue
+        listens = f"input {name} listens on {options.listen}, beyond loopback"
+        if options.shared_key is not None or options.client_keys:
+            yield f"{listens}, with a key and without TLS: whoever is in between can read records and alter them"
+        else:
+            yield f"{listens}, without TLS or a shared key: whoever reaches the port can send records"
     if not address_of(config.console.listen).is_private():
         yield f"the console listens on {config.console.listen}, beyond loopback: whoever reaches it reads metrics"
     for name, output in config.outputs.items():

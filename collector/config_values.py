@@ -138,6 +138,15 @@ def read_size(text: str) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
+def size_text(count: float) -> str:
+    """Return a number of bytes for people, with a unit that `read_size` knows."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 def _read_listen(text: str) -> str:
     address_of(text)
     return text

@@ -80,13 +80,35 @@ async def lock_data_dir(data_dir: Path) -> int:
     return lock
 
 
+def holder_of(data_dir: Path) -> str | None:
+    """Return the pid of the collector that runs with this data folder; None where none does, or it cannot be told."""
+    try:
+        lock = os.open(data_dir / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name_in(lock)
+    except OSError:
+        return None
+    else:
+        return None
+    finally:
+        os.close(lock)
+
+
 async def _take(lock: int, data_dir: Path) -> None:
     deadline_s = time.monotonic() + LOCK_WAIT_S
     while not _locked(lock):
-        holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        holder = _name_in(lock)
         if time.monotonic() > deadline_s or _lives(holder):
-            raise DataDirError(f"{data_dir}: in use by another tidewaiter (pid {holder or 'unknown'})")
+            raise DataDirError(f"{data_dir}: in use by another tidewaiter (pid {holder})")
         await asyncio.sleep(POLL_S)
+
+
+def _name_in(lock: int) -> str:
+    return os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
 
 
 def _locked(lock: int) -> bool:

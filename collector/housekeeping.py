@@ -10,12 +10,13 @@ import msgspec
 from collector import telemetry
 from collector.audit import OwnRecords
 from collector.errors import TidewaiterError
+from collector.fullness import fullness
 from collector.inputs.input import Input
 from collector.journal.recogniser import Recogniser
 from collector.journal.seals import Anchor
 from collector.journal.state import VERIFICATION_FILE
 from collector.journal.writer import Journal
-from collector.logs import get_logger
+from collector.logs import Recurring, get_logger
 from collector.role import Context
 
 INTERVAL_S: Final = 1.0
@@ -23,6 +24,9 @@ INTERVAL_S: Final = 1.0
 
 ANCHOR_LOG_S: Final = 60.0
 """How often the end of the journal's chain is logged, where it moved: logs are kept elsewhere."""
+
+FULL_LOOKS: Final = 1
+"""After so many looks a journal that is full is logged: a moment is none, and cursors that move are written by then."""
 
 logger = get_logger("intake")
 
@@ -39,11 +43,13 @@ class Housekeeping:
         self._anchor_told_s = -ANCHOR_LOG_S
         self._anchor_told: Anchor | None = None
         self._failures_told = 0
+        self._full_looks = 0
         self._duties: dict[str, Callable[[], object]] = {
             "journal_not_anchored": journal.anchor,
             "journal_not_reclaimed": journal.reclaim,
             "resends_not_swept": recogniser.sweep,
         }
+        self._failing = {failure: Recurring() for failure in self._duties}
         self._index_failures_told = 0
         if journal.is_new:
             self._records.append("key_export", {"file": VERIFICATION_FILE}, outcome="success")
@@ -60,10 +66,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(INTERVAL_S)
             for failure, duty in self._duties.items():
-                try:
-                    duty()
-                except (TidewaiterError, OSError) as error:
-                    logger.error(failure, reason=str(error))  # noqa: TRY400 - a sentence
+                self._do(duty, failure)
             if time.monotonic() - self._anchor_told_s >= ANCHOR_LOG_S:
                 self._tell_anchor()
             self.tell_journal()
@@ -74,11 +77,21 @@ class Housekeeping:
             self.record()
             self._count()
 
+    def _do(self, duty: Callable[[], object], failure: str) -> None:
+        """Do something that is due each second; why it fails is told at its beginning, then now and then."""
+        try:
+            duty()
+        except (TidewaiterError, OSError) as error:
+            if self._failing[failure].is_due(str(error)):
+                logger.error(failure, reason=str(error))  # noqa: TRY400 - a sentence
+
     def record(self, *, last: bool = False) -> None:
         """Put into the journal what inputs have to tell, for the `last` time everything."""
         for each in self._inputs:
             for refusal in each.refusals.due(last=last):
                 self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
+            for block in each.refusals.blocked():
+                self._records.append("block", msgspec.structs.asdict(block), outcome="success")
         self._records.flush()
 
     async def finish(self) -> None:
@@ -94,12 +107,20 @@ class Housekeeping:
 
     def tell_journal(self) -> None:
         """Say whether the journal takes what comes."""
-        if self._journal.unopened:
-            self._context.unhealthy("journal", f"takes nothing: {self._journal.unopened}; senders wait")
+        room = self._journal.room
+        if room.unopened:
+            self._context.unhealthy("journal", f"takes nothing: {room.unopened}; senders wait")
         elif self._journal.full:
-            self._context.unhealthy("journal", "full: its limit is reached or the disk is; senders wait")
+            found = fullness(self._journal, self._inputs)
+            self._context.unhealthy("journal", found.sentence())
+            if self._full_looks == FULL_LOOKS:
+                logger.warning("journal_full", **found.fields())
+            self._full_looks += 1
         else:
             self._context.healthy("journal")
+            if self._full_looks > FULL_LOOKS:
+                logger.info("journal_has_room", used_bytes=room.disk_bytes, limit_bytes=room.limit_bytes)
+            self._full_looks = 0
 
     def _tell_failures(self) -> None:
         appended = self._journal.appended
@@ -127,7 +148,6 @@ class Housekeeping:
             telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(counts.connections)
             for counter, total in (
                 (telemetry.INPUT_CONNECTIONS_TOTAL, counts.connections_total),
-                (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
                 (telemetry.INPUT_UNFINISHED, counts.unfinished),
                 (telemetry.INPUT_BYTES, counts.bytes),
                 (telemetry.INPUT_MESSAGES, counts.messages),
@@ -141,8 +161,12 @@ class Housekeeping:
                 (telemetry.INPUT_IDLE, counts.idle),
             ):
                 telemetry.set_total(counter.labels(input=each.name), total)
-            for reason, total in counts.broken.items():
-                telemetry.set_total(telemetry.INPUT_BROKEN.labels(input=each.name, reason=reason), total)
+            for metric, totals in (
+                (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
+                (telemetry.INPUT_BROKEN, counts.broken),
+            ):
+                for reason, total in totals.items():
+                    telemetry.set_total(metric.labels(input=each.name, reason=reason), total)
         appended = self._journal.appended
         telemetry.set_total(telemetry.JOURNAL_FRAMES, appended.frames)
         telemetry.set_total(telemetry.JOURNAL_BYTES, appended.bytes)
@@ -151,6 +175,7 @@ class Housekeeping:
         telemetry.set_total(telemetry.JOURNAL_FAILURES, appended.failures)
         telemetry.set_total(telemetry.JOURNAL_RESENDS, self._recogniser.recognised)
         telemetry.JOURNAL_REMEMBERED.set(self._recogniser.remembered)
-        telemetry.JOURNAL_IN_FLIGHT.set(self._journal.in_flight_bytes)
-        telemetry.JOURNAL_DISK.set(self._journal.disk_bytes)
+        telemetry.JOURNAL_IN_FLIGHT.set(self._journal.room.in_flight_bytes)
+        telemetry.JOURNAL_DISK.set(self._journal.room.disk_bytes)
+        telemetry.JOURNAL_LIMIT.set(self._journal.room.limit_bytes)
         telemetry.JOURNAL_FULL.set(self._journal.full)

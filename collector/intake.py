@@ -26,7 +26,7 @@ from collector.internal import InternalServer
 from collector.journal.options import JournalOptions
 from collector.journal.recogniser import Recogniser
 from collector.journal.writer import Journal
-from collector.logs import get_logger
+from collector.logs import Recurring, get_logger
 from collector.role import Context
 from collector.wire.blocks import Blocks
 
@@ -73,7 +73,7 @@ async def main(context: Context) -> None:
         for name, options in config.inputs.items()
     ]
     for each in inputs:
-        journal.on_pressure(each.press)
+        journal.room.on_pressure(each.press)
     house = Housekeeping(context, journal, recogniser, inputs)
     try:
         await internal.start()
@@ -128,12 +128,14 @@ def _raise_file_limit() -> int:
 
 async def _listen(context: Context, each: Input) -> None:
     """Start an input; while that fails, the others work, and the operator is told."""
+    failures = Recurring()
     while True:
         try:
             await each.start()
         except ListenError as error:
             context.unhealthy(f"input {each.name}", str(error))
-            logger.error("input_not_listening", input=each.name, reason=str(error))  # noqa: TRY400 - a sentence
+            if failures.is_due(str(error)):
+                logger.error("input_not_listening", input=each.name, reason=str(error))  # noqa: TRY400 - a sentence
             await asyncio.sleep(INTERVAL_S)
         else:
             context.healthy(f"input {each.name}")

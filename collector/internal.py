@@ -1,5 +1,7 @@
 """The intake's internal socket: producers append through it, and workers hear what has become durable.
 
+A worker in which something waits asks for ticks: small frames that hold nothing, by which journal time goes on.
+
 Unix stream socket `run/intake.sock` in the data folder, mode 0600. Each message is a 32-bit big-endian length and a
 MessagePack array whose first element names it. A subscriber that reads slowly is told the newest end only; at a close
 every subscriber is told the last one before the connection ends.
@@ -32,6 +34,14 @@ CONNECTION_LIMIT: Final = 64
 CLOSE_LIMIT_S: Final = 1.0
 """How long a close waits for replies that are due and for subscribers to be told the last end."""
 
+TICK_ENCODING: Final = "tick"
+"""Of what is appended so that journal time goes on."""
+
+TICK_ORIGIN: Final = Origin(OWN_INPUT, "internal", "clock")
+
+TICK_INTERVAL_S: Final = 0.25
+"""There are no more ticks than that, whoever asks how often."""
+
 FEED_INTERVAL_S: Final = 0.02
 """Pause after a durable end was told. Told of each group, a worker would wake a thousand times a second and make as
 many small requests, with the core that senders wait for (measured: the p99 of 200 waiting senders)."""
@@ -60,6 +70,10 @@ class _Append(msgspec.Struct, tag="append", array_like=True):
     payload: bytes
 
 
+class _Tick(msgspec.Struct, tag="tick", array_like=True):
+    pass
+
+
 class _Durable(msgspec.Struct, tag="durable", array_like=True):
     end: DurableEnd
 
@@ -72,7 +86,7 @@ class _Receipt(msgspec.Struct, tag="receipt", array_like=True):
     receipt: Receipt
 
 
-_Request = _Subscribe | _AskProduced | _Append
+_Request = _Subscribe | _AskProduced | _Append | _Tick
 _Reply = _Durable | _Produced | _Receipt
 _encode = msgspec.msgpack.Encoder().encode
 _decode_request = msgspec.msgpack.Decoder(_Request).decode
@@ -104,6 +118,7 @@ class InternalServer:
         self._news: set[asyncio.Event] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
+        self._ticked_s = -TICK_INTERVAL_S
         journal.on_durable(self._tell)
 
     async def start(self) -> None:
@@ -158,10 +173,20 @@ class InternalServer:
             await self._feed(reader, writer)
         elif isinstance(request, _AskProduced):
             await _send(writer, _Produced(self._journal.last_produced(request.name)))
+        elif isinstance(request, _Tick):
+            await _send(writer, _Receipt(await self._tick()))
         else:
             origin = Origin(OWN_INPUT, "internal", request.producer.name)
             entry = Entry(origin, request.encoding, (request.payload,), producer=request.producer)
             await _send(writer, _Receipt(await self._journal.append(entry)))
+
+    async def _tick(self) -> Receipt:
+        """Append a tick, unless one was appended just now."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._ticked_s < TICK_INTERVAL_S:
+            return Receipt.RETRY
+        self._ticked_s = now_s
+        return await self._journal.append(Entry(TICK_ORIGIN, TICK_ENCODING, (b"",)))
 
     async def _feed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send the durable end, and again when it moved, at most every FEED_INTERVAL_S and as the reader reads.
@@ -234,6 +259,11 @@ class InternalClient:
         """Append one message of an internal producer."""
         reply = await self._ask(_Append(producer, encoding, payload))
         return reply.receipt if isinstance(reply, _Receipt) else Receipt.RETRY
+
+    async def tick(self) -> bool:
+        """Let journal time go on, for what waits for it; return whether a frame was appended for that."""
+        reply = await self._ask(_Tick())
+        return isinstance(reply, _Receipt) and reply.receipt is Receipt.DURABLE
 
     async def durable_ends(self) -> AsyncIterator[DurableEnd]:
         """Yield the journal's durable end, now and whenever it moved; the connection serves nothing else then."""

@@ -46,8 +46,15 @@ TEMPLATE_LIMIT: Final = 100
 TRACEBACK_LIMIT: Final = 16384
 """Characters of one traceback."""
 
-QUIET: Final = ("aiohttp", "asyncio", "elastic_transport", "elasticsearch", "urllib3")
+QUIET: Final = ("aiohttp", "asyncio", "elasticsearch", "urllib3")
 """Libraries that tell each request or connection at INFO: only their warnings are ours to show."""
+
+SILENT: Final = ("elastic_transport",)
+"""Libraries whose every fact a line of ours tells, once: they are heard at the level debug only."""
+
+FIRST_PAUSE_S: Final = 10.0
+LONGEST_PAUSE_S: Final = 3600.0
+"""Pauses between lines on one problem that lasts: doubling, up to this."""
 
 Logger = structlog.typing.FilteringBoundLogger
 _Event = MutableMapping[str, Any]
@@ -105,6 +112,28 @@ class RateBound:
         return counts
 
 
+class Recurring:
+    """A problem that is met again and again: worth a line when it is new or another, then after pauses that double."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._problem: str | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self._told_s = 0.0
+
+    def is_due(self, problem: str) -> bool:
+        """Tell whether to log it now; then it counts as told."""
+        now_s = self._clock()
+        if problem != self._problem:
+            self._problem, self._pause_s = problem, FIRST_PAUSE_S
+        elif now_s - self._told_s < self._pause_s:
+            return False
+        else:
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._told_s = now_s
+        return True
+
+
 class Output(msgspec.Struct):
     """Where lines go and how. `stream` None is standard error of the moment; `terminal` None asks the stream."""
 
@@ -134,9 +163,11 @@ def configure(output: Output | None = None) -> None:
     _output = output or Output()
     root = logging.getLogger()
     root.handlers = [_Handler()]
-    root.setLevel(logging.INFO)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    is_debug = _output.minimum == "debug"
+    root.setLevel(logging.DEBUG if is_debug else logging.INFO)
+    for names, level in ((QUIET, logging.WARNING), (SILENT, logging.CRITICAL + 1)):
+        for name in names:
+            logging.getLogger(name).setLevel(logging.DEBUG if is_debug else level)
     logging.captureWarnings(capture=True)
 
 

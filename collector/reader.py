@@ -14,7 +14,13 @@ import msgspec
 
 from collector import telemetry
 from collector.errors import DataDirError
-from collector.journal.checkpoints import INTERVAL_BYTES, Checkpoint, newest_checkpoint, replay_start
+from collector.journal.checkpoints import (
+    INTERVAL_BYTES,
+    Checkpoint,
+    checkpoint_file,
+    newest_checkpoint,
+    replay_start,
+)
 from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
 from pipelines.batch import Batch
@@ -64,7 +70,8 @@ class Computed(msgspec.Struct):
 class Reader:
     """Reads from `start` on, the beginning of a frame; with a `state` of there, else one that it restores.
 
-    `replaying` says that the frames before `start` are not all read yet, and that there are more to read now.
+    `replaying` says that the frames before `start` are not all read yet, and that there are more to read now;
+    `read_to` is the durable end up to which nothing is left to be read.
     """
 
     def __init__(
@@ -72,6 +79,8 @@ class Reader:
     ) -> None:
         self.pipeline = pipeline
         self.replaying = False
+        self.read_to: DurableEnd | None = None
+        self._journal = journal
         self._start = start
         self._listeners = listeners
         self._follower = Follower(journal)
@@ -101,6 +110,7 @@ class Reader:
             return None
         found = self._fetch(end)
         if found is None:
+            self.read_to = end
             return None
         if isinstance(found, Gap):
             self._listeners.gap(found)
@@ -120,7 +130,7 @@ class Reader:
         try:
             self.pipeline.state.load(checkpoint.state, settings_changed=changed)
         except StateError as error:
-            raise DataDirError(f"the checkpoint at {tuple(checkpoint.position)}: {error}") from error
+            raise DataDirError(f"{checkpoint_file(self._journal, checkpoint.position)}: {error}") from error
 
     def _replay(self, end: DurableEnd) -> bool:
         """Read what stands before the start; return whether that is done."""

@@ -56,8 +56,10 @@ INPUT_CONNECTIONS_TOTAL: Final = _intake.counter(
 )
 INPUT_CONNECTIONS_REFUSED: Final = _intake.counter(
     "connections_refused",
-    "Connections closed at once because too many were open. Raise the input's limit or add a collector.",
+    "Connections closed at once by reason. `limit`: raise the input's, or add a collector; `peer`: one address has too "
+    "many; `files`: raise `ulimit -n`; `handshakes`: of a peer too many failed, see the audit records `block`.",
     "input",
+    "reason",
 )
 INPUT_BROKEN: Final = _intake.counter(
     "connections_broken",
@@ -140,10 +142,13 @@ JOURNAL_IN_FLIGHT: Final = _intake.gauge(
 JOURNAL_DISK: Final = _intake.gauge(
     "journal_disk_bytes", "Bytes of the journal on disk. Rising: an output lags; see the worker's lag."
 )
+JOURNAL_LIMIT: Final = _intake.gauge(
+    "journal_limit_bytes", "`journal.limit`: when the journal's bytes on disk come near it, senders wait."
+)
 JOURNAL_FULL: Final = _intake.gauge(
     "journal_full",
-    "1 while the journal takes nothing, because its limit is reached or the disk is full: senders wait. Bring the "
-    "output that lags back, or raise journal.limit.",
+    "1 while the journal takes nothing, because its limit is reached or the disk is full: senders wait. The "
+    "log and /health/ready name who holds it: bring that output back, or raise journal.limit.",
 )
 
 WORKER_FRAMES: Final = _worker.counter(

@@ -47,6 +47,9 @@ CHECKPOINT_RETRY_S: Final = 1.0
 NICENESS: Final = 10
 """Acknowledgements come first: where cores are short the worker gives way to the intake and catches up later."""
 
+TICK_S: Final = 0.4
+"""How long nothing comes before a tick is asked for, where a line waits: the next is asked for twice as much later."""
+
 RECONNECT_S: Final = 0.05
 """Pause between attempts to reach the intake."""
 
@@ -186,6 +189,7 @@ async def main(context: Context) -> None:
             tasks.create_task(_follow(context.data_dir / "run" / "intake.sock", window, context)),
             tasks.create_task(cursors.keep()),
             tasks.create_task(checkpoints.write()),
+            tasks.create_task(_tick(context.data_dir / "run" / "intake.sock", window)),
             tasks.create_task(_stop_when_told(context, window)),
         ]
         await window.opened.wait()
@@ -217,6 +221,18 @@ async def _follow(socket: Path, window: Window, context: Context) -> None:
         except (InternalClosed, OSError):
             context.unhealthy("journal", "the intake does not answer")
         await asyncio.sleep(RECONNECT_S)
+
+
+async def _tick(socket: Path, window: Window) -> None:
+    """Let journal time go on where something waits for it and nothing comes; a clock of our own is never compared."""
+    seen: Position | None = None
+    while True:
+        await asyncio.sleep(TICK_S)
+        if window.waits and window.end == seen:
+            with contextlib.suppress(InternalClosed, OSError):
+                async with InternalClient(socket) as client:
+                    await client.tick()
+        seen = window.end
 
 
 def _report_lag(sources: dict[str, Source]) -> None:

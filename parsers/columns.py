@@ -15,7 +15,7 @@ from typing import Any
 from parsers.canonical import encode, encode_text
 from parsers.format import formats
 from parsers.shapes import Shapes
-from parsers.splice import Memory, Spliced, behind, spliced
+from parsers.splice import Memory, Spliced, spliced
 from parsers.table import TEXT_LIMIT, Branch, Leaf, Payload, Table, first_of, read_time, unique
 from parsers.times import Instant
 from parsers.values import Value
@@ -24,11 +24,17 @@ from parsers.written import compiled
 Run = Callable[[Sequence[str], int], list[Spliced | None]]
 
 
-def parse_lines(name: str, lines: Sequence[str], near_s: int) -> list[Spliced | None]:
-    """Parse lines by a format's tables, in their order; None for each that is of none of them."""
+def parse_lines(name: str, lines: Sequence[str], near_s: int, *, objects: bool) -> list[Spliced | None]:
+    """Parse lines by a format's tables, in their order; None for each that is of none of them.
+
+    `objects`: all begin with a brace; else none does.
+    """
     made: list[Spliced | None] = [None] * len(lines)
+    runs = _runs(name, objects)
+    if not runs:
+        return made
     left = [at for at, sniffed in enumerate(map(formats()[name].sniff, lines)) if sniffed]
-    for run in _runs(name):
+    for run in runs:
         if not left:
             break
         for at, found in zip(left, run([lines[at] for at in left], near_s), strict=True):
@@ -38,12 +44,13 @@ def parse_lines(name: str, lines: Sequence[str], near_s: int) -> list[Spliced | 
 
 
 @cache
-def _runs(name: str) -> tuple[Run, ...]:
+def _runs(name: str, objects: bool) -> tuple[Run, ...]:
     """Return a format's functions: one per pattern, one for all keyed tables that follow one another."""
     runs: list[Run] = []
-    for (keyed, _), grouped in groupby(formats()[name].tables, key=lambda table: (table.pattern is None, table.pairs)):
-        tables = list(grouped)
-        runs += [Shapes(tables)] if keyed else map(_generated, tables)
+    tables = [table for table in formats()[name].tables if table.of_objects == objects]
+    for (keyed, _), grouped in groupby(tables, key=lambda table: (table.pattern is None, table.pairs)):
+        group = list(grouped)
+        runs += [Shapes(group)] if keyed else map(_generated, group)
     return tuple(runs)
 
 
@@ -67,9 +74,7 @@ class _Code:
     def looked_up(self, sources: Iterable[str], make: Callable[[Mapping[str, Any]], Any]) -> str:
         """Say how the function gets what `make` makes of these groups."""
         wanted = tuple(dict.fromkeys(sources))
-        name = f"m{len(self.names)}"
-        self.names[name] = Memory(lambda key: make(_groups(wanted, key)))
-        return f"{name}[{self.key(wanted)}]"
+        return f"{self.named(Memory(lambda key: make(_groups(wanted, key))))}[{self.key(wanted)}]"
 
     def members(self, branch: Branch, *, led: bool) -> tuple[bytes, list[str]]:
         """Return a template of a branch's members and what fills it; `led`: a comma stands before each."""
@@ -78,7 +83,7 @@ class _Code:
             comma = b"," if led or template else b""
             key = comma + encode(name) + b":"
             if not member.sure:
-                filling.append(self.looked_up(sources_of(member), _fragment(name, member)))
+                filling.append(self.fragment(name, member))
                 template += b"%b"
             elif isinstance(member, Branch):
                 inside, more = self.members(member, led=False)
@@ -93,6 +98,25 @@ class _Code:
                 filling.append(f"text({self.group(source)})")
         return template, filling
 
+    def fragment(self, name: str, member: Leaf | Branch) -> str:
+        """Say how a member is made that may be missing: with a comma before it, or nothing."""
+        key = b"," + encode(name) + b":"
+        if isinstance(member, Branch):
+            inside = " + ".join(self.fragment(inner, each) for inner, each in member.members.items())
+            return f"wrapped({self.named(key)}, {inside})"
+        if member.value is None:
+            return self.named(key + encode(member.constant))
+        if len(member.value.sources) == 1:
+            (source,) = member.value.sources
+            return f"{self.named(Memory(_of_text(key, member.value)))}[{self.group(source)}]"
+        return self.looked_up(member.value.sources, _of_groups(key, member.value))
+
+    def named(self, value: Any) -> str:
+        """Give the function a value, under a name of its own."""
+        name = f"m{len(self.names)}"
+        self.names[name] = value
+        return name
+
     def filled(self, branch: Branch) -> str:
         """Say how the function makes a branch's members."""
         template, filling = self.members(branch, led=True)
@@ -102,12 +126,6 @@ class _Code:
             return name
         self.names[name] = template
         return f"{name} % ({', '.join(filling)},)"
-
-
-def sources_of(member: Leaf | Branch) -> list[str]:
-    """The groups that a member is made of."""
-    leaves = [member] if isinstance(member, Leaf) else member.leaves()
-    return [source for leaf in leaves if leaf.value is not None for source in leaf.value.sources]
 
 
 def _generated(table: Table) -> Run:
@@ -152,6 +170,7 @@ def _generated(table: Table) -> Run:
         "clock": _clock(table),
         "plain": lambda line, near_s: _spliced_by(table, line, near_s),
         "text": encode_text,
+        "wrapped": _wrapped,
         "new": tuple.__new__,
         "Spliced": Spliced,
     }
@@ -185,10 +204,31 @@ def _groups(sources: Sequence[str], key: Any) -> Mapping[str, Any]:
     return {sources[0]: key} if len(sources) == 1 else dict(zip(sources, key, strict=True))
 
 
-def _fragment(name: str, member: Leaf | Branch) -> Callable[[Mapping[str, Any]], bytes]:
-    """Return what makes a member that may be missing: with a comma before it, or nothing."""
-    branch = Branch({name: member})
-    return lambda groups: behind(encode(branch.build(lambda value: first_of(value, groups))))
+def _of_text(key: bytes, value: Value) -> Callable[[Any], bytes]:
+    """Return what makes a leaf with its name of its one group's text, or nothing."""
+    ((_, convert),) = value.tries
+    without = b"" if value.default is None else key + encode(value.default)
+
+    def make(raw: str | None) -> bytes:
+        found = None if raw is None else convert(raw)
+        return without if found is None else key + encode(found)
+
+    return make
+
+
+def _of_groups(key: bytes, value: Value) -> Callable[[Mapping[str, Any]], bytes]:
+    """Return what makes a leaf with its name of several groups' texts, or nothing."""
+
+    def make(groups: Mapping[str, Any]) -> bytes:
+        found = first_of(value, groups)
+        return b"" if found is None else key + encode(found)
+
+    return make
+
+
+def _wrapped(key: bytes, inside: bytes) -> bytes:
+    """Return an object with its name of members that each stand behind a comma, or nothing."""
+    return b"%b{%b}" % (key, inside[1:]) if inside else b""
 
 
 def _related(related: Mapping[str, list[Value]]) -> Callable[[Mapping[str, Any]], bytes]:

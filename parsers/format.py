@@ -3,15 +3,19 @@
 import importlib
 import pkgutil
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
+from typing import Final
 
 import msgspec
 
 import parsers.formats
 from parsers.table import Parsed, Payload, Table
 
+GENERAL_RANK: Final = 5
+"""From this rank on a format is general: what it takes may as well be a narrower format's."""
 
-class Format(msgspec.Struct, frozen=True, kw_only=True):
+
+class Format(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A kind of payload: its tables, tried in order, and how it is told from others.
 
     `sniff` is cheap: a line for which it is false is not of this format; a line of which it is true may be. `images`
@@ -25,9 +29,23 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[str, ...] = ()
     rank: int = 0
 
+    @cached_property
+    def of_objects(self) -> bool:
+        """Whether it may take a line that begins as a JSON object does."""
+        return any(table.of_objects for table in self.tables)
+
+    @cached_property
+    def of_texts(self) -> bool:
+        """Whether it may take another line."""
+        return not all(table.of_objects for table in self.tables)
+
     def parse(self, payload: Payload, near_s: int) -> Parsed | None:
-        """Parse one payload by the first table that takes it; None where none does, or `sniff` says no."""
-        if not self.sniff(payload.text):
+        """Parse one payload by the first table that takes it; None where none does, or `sniff` says no.
+
+        A line that begins with a brace is for tables of JSON objects, every other for the rest.
+        """
+        may = self.of_objects if payload.text.startswith("{") else self.of_texts
+        if not may or not self.sniff(payload.text):
             return None
         for table in self.tables:
             parsed = table.parse(payload, near_s)

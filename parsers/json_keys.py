@@ -5,10 +5,9 @@ takes only what fits the field: `error` may be a text or an object, `method` an 
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
-from parsers.table import Table, at_path
+from parsers.table import Table
 from parsers.times import any_time
 from parsers.values import (
     NOTHING,
@@ -134,17 +133,19 @@ _BASE: Final[dict[str, Value]] = {
         "log.origin.function", "func", "funcName", "func_name", "source.function", "src.func", "function"
     ),
     "error.message": text(
-        "error.message", "err.message", "error", "err", "exception.message", "thrown.message", "throwable.message",
+        "error.message", "err.message", "error", "err", "exception.message", "exception.exception_message",
+        "thrown.message", "throwable.message",
         "error_message", "errorMessage",
     ),
     "error.type": text(
-        "error.type", "err.type", "error.name", "err.name", "exception.type", "exception.class", "thrown.name",
+        "error.type", "err.type", "error.name", "err.name", "exception.type", "exception.class",
+        "exception.exception_class", "thrown.name",
         "throwable.className", "error_type", "exc_type",
     ),
     "error.code": identifier("error.code", "err.code", "error_code", "errorCode"),
     "error.stack_trace": text(
         "error.stack_trace", "stack_trace", "stacktrace", "stackTrace", "error.stack", "err.stack", "stack", "exc_info",
-        "exception", "thrown.extendedStackTrace", "errorVerbose",
+        "exception", "exception.stacktrace", "thrown.extendedStackTrace", "errorVerbose",
     ),
     "process.pid": integer("process.pid", "pid", "process_id", "process"),
     "process.name": text("process.name", "processName", "process_name"),
@@ -227,18 +228,9 @@ FIELDS: Final[dict[str, Value]] = _BASE | _http(_STATUS, _TARGET, _SIZE)
 """What any line may have."""
 
 
-def _is_access(found: Mapping[str, Any]) -> bool:
-    """Whether an object has an HTTP method, a status and a target."""
-    return (
-        any(http_method(at_path(found, key)) for key in _METHOD)
-        and any(http_status(at_path(found, key)) for key in _ACCESS_STATUS)
-        and any(request_target(at_path(found, key)) for key in (*_TARGET, "path"))
-    )
-
-
 ACCESS: Final = Table(
     requires=(),
-    accept=_is_access,
+    needs=("http.request.method", "http.response.status_code", "url.original"),
     time=TIME,
     message=MESSAGE,
     constants={"event.category": ["web"], "event.type": ["access"]},

@@ -9,9 +9,7 @@ from typing import Any, Final
 PAIRS_LIMIT: Final = 1024
 """Pairs of a line; one with more is no log line of an application."""
 
-_PAIR: Final = re.compile(
-    r'([^\s="]{1,128})=(?:"((?:[^"\\]|\\.){0,65536})"|([^\s"]{0,65536}))(?:[ \t]{1,64}|\Z)', re.DOTALL
-)
+_PAIR: Final = re.compile(r'([^\s="]{1,128})=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s"]*))(?:[ \t]{1,64}|\Z)', re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _SHORT: Final = {
     "n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v",

@@ -12,7 +12,7 @@ from typing import Any, Final
 from parsers.canonical import encode, encode_text
 from parsers.flattened import DEPTH_LIMIT, bent, key_text
 from parsers.splice import Memory, Spliced, spliced
-from parsers.table import Branch, Payload, Table, unique
+from parsers.table import Branch, Payload, Table, json_object, unique
 from parsers.values import LONG_LIMIT, Convert, Value, to_integer, to_text
 from parsers.written import compiled
 
@@ -42,33 +42,38 @@ class Shapes:
     def __init__(self, tables: Sequence[Table]) -> None:
         """Know no shape yet."""
         self._tables = tables
+        self._pairs = tables[0].pairs
         self._written: dict[Shape, Write | None] = {}
         self._counted: dict[Shape, int] = {}
 
     def __call__(self, lines: Sequence[str], near_s: int) -> list[Spliced | None]:
         """Parse lines; None for each that is of none of the tables."""
-        return [self._one(line, near_s) for line in lines]
+        read = _pairs if self._pairs else json_object
+        written = self._written
+        made: list[Spliced | None] = []
+        for line in lines:
+            found = read(line)
+            if found is None:
+                made.append(None)
+                continue
+            write = written.get(shape_of(found), self._count)
+            each = write(found, line, near_s) if write else None
+            made.append(self._plain(line, near_s) if each is None else each)
+        return made
 
-    def _one(self, line: str, near_s: int) -> Spliced | None:
+    def _plain(self, line: str, near_s: int) -> Spliced | None:
         payload = Payload(line)
-        found = payload.pairs if self._tables[0].pairs else payload.object
-        if found is None:
-            return None
-        shape = shape_of(found)
-        write = self._written.get(shape)
-        if write is None:
-            self._count(shape, found)
-        elif (made := write(found, line, near_s)) is not None:
-            return made
         for table in self._tables:
             parsed = table.parse(payload, near_s)
             if parsed is not None:
                 return spliced(parsed)
         return None
 
-    def _count(self, shape: Shape, found: dict[str, Any]) -> None:
-        if shape in self._written or len(self._written) >= SHAPES_LIMIT:
-            return
+    def _count(self, found: dict[str, Any], line: str, near_s: int) -> Spliced | None:
+        """Take note of an object of a shape that has no function, and write one where it is common."""
+        if len(self._written) >= SHAPES_LIMIT:
+            return None
+        shape = shape_of(found)
         if len(self._counted) >= RARE_LIMIT:
             self._counted.clear()
         seen = self._counted[shape] = self._counted.get(shape, 0) + 1
@@ -78,6 +83,7 @@ class Shapes:
                 self._written[shape] = _Function(self._tables, found).compiled()
             except Unsuited:
                 self._written[shape] = None
+        return None
 
 
 def shape_of(found: Mapping[str, Any]) -> Shape:
@@ -117,6 +123,7 @@ class _Function:
         self._taken: set[Chain] = set()
         self._sources: dict[Value, tuple[Chain, Convert] | None] = {}
         self._table = self._choose(tables)
+        self._needed = [self._table.fields[name] for name in self._table.needs]
         self._anchors = self._find_anchors()
 
     def compiled(self) -> Write:
@@ -142,7 +149,7 @@ class _Function:
 
     def _choose(self, tables: Sequence[Table]) -> Table:
         for table in tables:
-            if all(chain_of(self._sample, path) is not None for path in table.requires):
+            if self._has_all(table):
                 if table.accept is None:
                     return table
                 self._lines.append(f"if not {self._named(table.accept)}(o): return None")
@@ -150,6 +157,19 @@ class _Function:
                     return table
                 self._lines[-1] = self._lines[-1].replace("if not ", "if ")
         raise Unsuited
+
+    def _has_all(self, table: Table) -> bool:
+        """Tell whether the sample has what a table requires and needs; raise Unsuited where only its values lack it."""
+        if any(chain_of(self._sample, path) is None for path in table.requires):
+            return False
+        for name in table.needs:
+            tries = table.fields[name].tries
+            there = [(chain, convert) for path, convert in tries if (chain := chain_of(self._sample, path))]
+            if not there:
+                return False
+            if all(convert(_at(self._sample, chain)) is None for chain, convert in there):
+                raise Unsuited
+        return True
 
     def _named(self, value: Any) -> str:
         name = f"n{len(self._names)}"
@@ -168,13 +188,12 @@ class _Function:
             return found
         for path, convert in value.tries:
             chain = chain_of(self._sample, path)
-            if chain is None or isinstance(raw := _at(self._sample, chain), dict):
+            if chain is None or _never(convert, type(raw := _at(self._sample, chain))):
                 continue
             if convert(raw) is not None:
                 found = (chain, convert)
                 break
-            if not _never(convert, type(raw)):
-                self._lines.append(f"if {self._converted(chain, convert)} is not None: return None")
+            self._lines.append(f"if {self._converted(chain, convert)} is not None: return None")
         self._sources[value] = found
         return found
 
@@ -183,9 +202,9 @@ class _Function:
         present = [
             (chain, convert)
             for path, convert in value.tries
-            if (chain := chain_of(self._sample, path)) and not isinstance(_at(self._sample, chain), dict)
+            if (chain := chain_of(self._sample, path)) and not _never(convert, type(_at(self._sample, chain)))
         ]
-        if len(present) != 1 or value.default is not None:
+        if len(present) != 1 or value.default is not None or value in self._needed:
             return None
         chain, convert = present[0]
         return (chain, convert) if chain in self._anchors and self._anchors[chain] is not value else None
@@ -224,10 +243,11 @@ class _Function:
         chain, convert = source
         self._taken.add(chain)
         raw, variable = self._raw(chain), f"v{len(self._lines)}"
-        if convert is to_text:
+        spliced = self._spliced(chain, convert)
+        if spliced and convert is to_text:
             self._lines += [f"{variable} = {raw}", f"if not {variable}: return None"]
             return f"text({variable})"
-        if convert is to_integer and type(_at(self._sample, chain)) is int:
+        if spliced:
             self._lines += [f"{variable} = {raw}", f"if not low <= {variable} < high: return None"]
             return f"b'%d' % {variable}"
         self._lines += [f"{variable} = {self._converted(chain, convert)}", f"if {variable} is None: return None"]
@@ -293,7 +313,7 @@ class _Function:
             return "line"
         chain, convert = source
         self._taken.add(chain)
-        made = self._raw(chain) if convert is to_text else self._looked_up(convert, [chain])
+        made = self._raw(chain) if self._spliced(chain, convert) else self._looked_up(convert, [chain])
         self._lines += [f"message = {made}", "if not message: return None"]
         return "message"
 
@@ -355,8 +375,14 @@ class _Function:
 
 
 def _never(convert: Convert, kind: type) -> bool:
-    """Tell whether a conversion is known to take nothing of this type."""
+    """Tell whether a conversion is known to take nothing of this type; none takes an object."""
+    if kind is dict:
+        return True
     return (convert is to_text and kind is not str) or (convert is to_integer and kind in (bool, list))
+
+
+def _pairs(line: str) -> dict[str, Any] | None:
+    return Payload(line).pairs
 
 
 def _at(found: Any, chain: Chain) -> Any:

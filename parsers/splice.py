@@ -8,8 +8,11 @@ from parsers.flattened import flattened
 from parsers.table import Parsed
 from parsers.times import Instant
 
-MEMORY_LIMIT: Final = 16384
-"""Texts of which a table keeps what was made, for each place; a full memory is emptied."""
+MEMORY_LIMIT: Final = 4096
+"""Values of which a table keeps what was made, for each place."""
+
+RESTING: Final = 1 << 18
+"""Where a memory is full, values vary too much to keep any: so many are made anew before that is tried again."""
 
 MEMORY_CHARACTERS: Final = 512
 """Of a longer text it is not kept."""
@@ -60,13 +63,22 @@ class Memory(dict[Any, Any]):
         """Keep nothing yet; `make` is asked for what is missing."""
         super().__init__()
         self._make = make
+        self._resting = 0
 
     def __missing__(self, key: Any) -> Any:
-        """Make what is missing, and keep it where it is not too long."""
+        """Make what is missing, and keep it where values come again and are not too long."""
+        if self._resting:
+            self._resting -= 1
+            return self._make(key)
         made = self._make(key)
-        texts = key if isinstance(key, tuple) else (key,)
-        if sum(len(text) for text in texts if isinstance(text, str)) <= MEMORY_CHARACTERS:
-            if len(self) >= MEMORY_LIMIT:
-                self.clear()
+        if len(self) >= MEMORY_LIMIT:
+            self.clear()
+            self._resting = RESTING
+        elif _characters(key) <= MEMORY_CHARACTERS:
             self[key] = made
         return made
+
+
+def _characters(key: Any) -> int:
+    texts = key if type(key) is tuple else (key,)
+    return sum(len(text) for text in texts if type(text) is str)

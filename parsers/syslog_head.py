@@ -3,8 +3,8 @@
 RFC 3164 section 4.1 and what files and sockets hold of it: `[<PRI>]Nov 29 02:00:00 [HOST] PROGRAM[PID]: TEXT`, with an
 RFC 3339 time in rsyslog's and systemd's newer files; and RFC 5424 without structured data, as rsyslog forwards it:
 `<PRI>1 2026-11-29T02:00:00Z HOST PROGRAM PID - - TEXT`. In a container the program's own standard error has the text
-alone, or the program before it, and sshd ends its lines with a carriage return. Its groups and fields are the same in
-every format (`protocols/syslog-and-audit.md` section 5).
+alone, or the program before it. Its groups and fields are the same in every format (`protocols/syslog-and-audit.md`
+section 5).
 """
 
 import re
@@ -17,8 +17,8 @@ from parsers.values import NOTHING, Value, integer, made, otherwise, text
 HEAD_TIME: Final = bsd("stamp")
 """The time of a line with a head."""
 
-PROGRAM: Final = r"[^\s:\[\]<>]{1,64}"
-"""The name of any program."""
+PROGRAM: Final = r"[^\s:\[<>]{1,64}"
+"""The name of any program; gdm's ends with a bracket (`gdm-password][7]: `)."""
 
 STAMP: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d)"
 """The times of a head."""
@@ -41,7 +41,17 @@ def headed(programs: Iterable[str] | None, pattern: str, *, bare: bool = False) 
     return (
         rf"(?:(?:<{PRIORITY}>(?:1 )?)?(?P<stamp>{STAMP}) (?:(?P<hostname>{HOST}) )?)?"
         rf"(?:{program}){'?' if bare else ''}"
-        rf"(?P<text>(?P<repeated>message repeated \d{{1,9}} times: \[ )?{pattern}(?(repeated)\]))\r?"
+        rf"(?P<text>(?P<repeated>message repeated \d{{1,9}} times: \[ )?{pattern}(?(repeated)\]))"
+    )
+
+
+def sniff_head(line: str, programs: tuple[str, ...]) -> bool:
+    """Whether a line may begin with a head, or with the name of one of these programs."""
+    return (
+        line[:1] == "<"
+        or line[3:4] == line[6:7] == " "
+        or (line[4:5] == line[7:8] == "-" and line[10:11] == "T")
+        or line.startswith(programs)
     )
 
 

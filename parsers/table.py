@@ -128,23 +128,31 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
     go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
     preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of
-    the document's `message` (none: the line as it came). `accept` is a further condition on the groups or the object.
-    `constants` and `fields` map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by
-    themselves.
+    the document's `message` (none: the line as it came). `needs` names fields without whose values an object is not
+    this table's, `accept` is a further condition on the groups or the object. `constants` and `fields` map ECS names to
+    values; `event.kind`, `event.module` and `event.dataset` come by themselves.
     """
 
     fields: Mapping[str, Value]
     dataset: str | None = None
     pattern: str | None = None
     requires: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     pairs: bool = False
     accept: Callable[[Mapping[str, Any]], bool] | None = None
     constants: Mapping[str, Any] = {}
     message: Value | None = None
     time: Time | None = None
 
+    @property
+    def of_objects(self) -> bool:
+        """Whether its lines are JSON objects."""
+        return self.pattern is None and not self.pairs
+
     def parse(self, payload: Payload, near_s: int) -> Parsed | None:
         """Parse one payload by the plain path, or return None where it is not this table's."""
+        if payload.text.startswith("{") != self.of_objects:
+            return None
         return self._parse_text(payload, near_s) if self.pattern is not None else self._parse_object(payload, near_s)
 
     @cached_property
@@ -220,6 +228,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                     return made
             return value.default
 
+        if any(take(self.fields[name]) is None for name in self.needs):
+            return None
         time = None
         for source in self.time.sources if self.time else ():
             raw = at_path(found, source)

@@ -45,6 +45,9 @@ _CTIME = re.compile(
     r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([A-Z]{3,4}))? (\d{4})"
 )
 _BSD = re.compile(r"([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
+_TWELVE_HOURS = re.compile(
+    r"(?:(\d{1,2})/(\d{1,2})/|([A-Z][a-z]{2}) (\d{1,2}), )(\d{4}),? (\d{1,2}):(\d\d):(\d\d)[ \u202f]([AP])M"
+)
 _KLOG = re.compile(r"(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
 
 
@@ -59,7 +62,7 @@ def clf(*sources: str) -> Time:
 
 
 def ctime(*sources: str) -> Time:
-    """The C library's: `Sun Nov 29 02:00:00.123456 2026`."""
+    """The C library's: `Sun Nov 29 02:00:00.123456 2026`; also RFC 3339 and its kin in its place (httpd)."""
     return Time(sources, _read_ctime, "Sun Nov 29 02:00:00 2026")
 
 
@@ -71,6 +74,11 @@ def bsd(*sources: str) -> Time:
 def klog(*sources: str) -> Time:
     """Kubernetes components' `1129 02:00:00.123456`, month and day before the time."""
     return Time(sources, _read_klog, "1129 02:00:00.123456")
+
+
+def twelve_hours(*sources: str) -> Time:
+    """A clock of twelve hours, month first: `11/29/2026, 2:00:00 AM` (NestJS), `Nov 29, 2026 2:00:00 AM` (Java)."""
+    return Time(sources, _read_twelve_hours, "11/29/2026, 2:00:00 AM")
 
 
 def epoch(*sources: str) -> Time:
@@ -134,7 +142,7 @@ def _read_clf(text: Any, near_s: int) -> Instant | None:
 def _read_ctime(text: Any, near_s: int) -> Instant | None:
     found = _CTIME.fullmatch(text) if isinstance(text, str) else None
     if not found:
-        return None
+        return _read_iso(text, near_s)
     month, day, hour, minute, second, fraction, _zone, year = found.groups()
     return _instant((int(year), _MONTHS.get(month.lower(), 0), int(day)), (hour, minute, second), fraction, None)
 
@@ -145,6 +153,15 @@ def _read_bsd(text: Any, near_s: int) -> Instant | None:
         return _read_iso(text, near_s)
     month, day, hour, minute, second, fraction = found.groups()
     return _nearest(_MONTHS.get(month.lower(), 0), int(day), (hour, minute, second), fraction, near_s)
+
+
+def _read_twelve_hours(text: Any, near_s: int) -> Instant | None:
+    found = _TWELVE_HOURS.fullmatch(text) if isinstance(text, str) else None
+    if not found or not 1 <= int(found[6]) <= 12:
+        return None
+    month = int(found[1]) if found[1] else _MONTHS.get(found[3].lower(), 0)
+    hour = int(found[6]) % 12 + (12 if found[9] == "P" else 0)
+    return _instant((int(found[5]), month, int(found[2] or found[4])), (str(hour), found[7], found[8]), None, None)
 
 
 def _read_klog(text: Any, near_s: int) -> Instant | None:

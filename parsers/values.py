@@ -109,8 +109,13 @@ def host(*sources: str) -> Value:
 
 
 def forwarded(*sources: str) -> Value:
-    """The last address of a list such as X-Forwarded-For: what the nearest proxy saw. Those before may be made up."""
-    return Value(sources, to_last_address, "ip")
+    """The first address of a list such as X-Forwarded-For: whom it names as the client, true or not."""
+    return Value(sources, lambda value: to_address_of(value, 0), "ip")
+
+
+def nearest(*sources: str) -> Value:
+    """The last address of such a list: what the nearest proxy saw."""
+    return Value(sources, lambda value: to_address_of(value, -1), "ip")
 
 
 def domain(*sources: str) -> Value:
@@ -161,7 +166,7 @@ def made(convert: Convert, *sources: str, kind: str = "keyword") -> Value:
 
 def url_path(*sources: str) -> Value:
     """The path of a request target."""
-    return Value(sources, lambda value: _target(value)[0], "keyword")
+    return Value(sources, to_path, "keyword")
 
 
 def url_query(*sources: str) -> Value:
@@ -177,6 +182,11 @@ def http_outcome(*sources: str) -> Value:
 def to_text(value: Any) -> str | None:
     """Return a text that is not empty, or None."""
     return value if isinstance(value, str) and value else None
+
+
+def to_path(value: Any) -> str | None:
+    """Return the path of a request target (`/a?b`, `http://host/a`) or None."""
+    return _target(value)[0]
 
 
 def to_integer(value: Any) -> int | None:
@@ -209,6 +219,8 @@ def to_address(value: Any) -> str | None:
     name = _split(value)[0]
     if not name or not (name[0].isdigit() or ":" in name or name[0] in _HEX):
         return None
+    if (found_parts := _IPV4.fullmatch(name)) and all(len(part) < 3 or part < "256" for part in found_parts.groups()):
+        return name
     try:
         found = ipaddress.ip_address(name.partition("%")[0])
         return str(getattr(found, "ipv4_mapped", None) or found)
@@ -216,9 +228,9 @@ def to_address(value: Any) -> str | None:
         return None
 
 
-def to_last_address(value: Any) -> str | None:
-    """Return the last address of a list apart by commas or None."""
-    return to_address(value.rpartition(",")[2].strip(" ")) if isinstance(value, str) else None
+def to_address_of(value: Any, place: int) -> str | None:
+    """Return the address at a place of a list apart by commas or None."""
+    return to_address(value.split(",")[place].strip(" ")) if isinstance(value, str) else None
 
 
 def to_http_status(value: Any) -> int | None:
@@ -275,6 +287,9 @@ LEVEL_CHARACTERS: Final = 32
 _COLOUR: Final = re.compile("\x1b" + r"\[[0-9;]{0,16}m")
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
 _STEP: Final = re.compile(r"(?<=[a-z])[+-][0-9]{1,3}\Z")
+_IPV4: Final = re.compile(r"\.".join([r"(0|[1-9][0-9]{0,2})"] * 4))
+"""Its groups are parts of an IPv4 address in canonical form, if each is below 256."""
+
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _DECIMAL: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,40}))?")
@@ -291,7 +306,7 @@ _LEVELS: Final = {
     for name, aliases in {
         "trace": "trc trce t finest verbose v all",
         "debug": "dbg d fine finer dbug",
-        "info": "inf i information informational config",
+        "info": "inf i information informational config log",
         "notice": "note n",
         "warn": "warning wrn w warni",
         "error": "err e eror erro fail severe",

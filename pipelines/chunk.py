@@ -9,9 +9,8 @@ frame, constant for the (container, stream), or made for all records at once. No
 Measured by `make bench`; held equal to the reference by `tests/property/test_paths_agree.py`.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
-from operator import attrgetter, itemgetter
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -24,13 +23,13 @@ from pipelines.batch import Batch, DataStream, Documents
 from pipelines.books import Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
-from pipelines.decode.msgpack_walk import objects
+from pipelines.decode.groups import WHOLE_MESSAGE_LIMIT, entries, groups, has_cut_lines, parted
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
-from pipelines.join import mark_of
+from pipelines.join import UNMARKED, mark_of, may_go_on
 from pipelines.layout import NO_FIELDS, Lines, Part, Span, render, singly, slices
 from pipelines.normalize.container import Line, normalise
-from pipelines.normalize.parsed import Document, event_of, failed_tail, far_tail, is_far
-from pipelines.parse import near_second, text_to_parse
+from pipelines.normalize.parsed import FAR_S, Document, event_of, failed_tail, far_tail
+from pipelines.parse import near_second
 from pipelines.parse_columns import Held, parse_columns
 from pipelines.settings import Settings
 from pipelines.state import State
@@ -45,12 +44,6 @@ FEW_STREAMS: Final = 64
 """So many new streams a message may always bring; more must serve four records each, or making them gains nothing."""
 
 ENCODINGS: Final = ("forward", "forward-message")
-
-ONE_BY_ONE: Final = "forward-message"
-"""The encoding in which a record may be a message of its own; its tag stands in the record."""
-
-WHOLE_MESSAGE_LIMIT: Final = 8 << 20
-"""Bytes of a message that may be decoded by one call; a larger one goes through the reference, slice by slice."""
 
 
 class _Stream(msgspec.Struct, eq=False):
@@ -121,12 +114,15 @@ class ChunkPath:
 
     def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
         index = 0
-        for group, encoding, payload in _groups(frame):
-            read = self._read(frame, group, encoding, payload)
-            parts = [(group, payload, read)]
+        for group, encoding, payload in groups(frame):
+            read = self._read(frame, group, encoding, payload, state)
+            parts: Iterable[tuple[Sequence[Message], memoryview, _Read | None]] = [(group, payload, read)]
             if read is None and len(group) > 1:
-                apart = _parted(group, payload)
-                parts = [([message], own, self._read(frame, [message], encoding, own)) for message, own in apart]
+                # One after the other: what becomes of a message may depend on those before it.
+                parts = (
+                    ([message], own, self._read(frame, [message], encoding, own, state))
+                    for message, own in parted(group, payload)
+                )
             for part, own, made in parts:
                 for span in self._settled(frame, part, encoding, own, made, state=state, first=index):
                     yield span
@@ -150,11 +146,11 @@ class ChunkPath:
             )
             return
         start = 0
-        entries = _entries(group, payload) if read.pieces else []
+        apart = entries(group, payload) if read.pieces else []
         for at in read.pieces:
             if start < at:
                 yield self._laid_out(frame, read.cut(start, at), state)
-            message, entry = entries[at]
+            message, entry = apart[at]
             yield reference.settle_entry(
                 frame, message, entry, encoding, settings=self._settings, state=state, index=first + at
             )
@@ -162,15 +158,19 @@ class ChunkPath:
         if start < len(read.lines):
             yield self._laid_out(frame, read.cut(start, len(read.lines)) if start else read, state)
 
-    def _read(self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview) -> "_Read | None":
+    def _read(
+        self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview, state: State
+    ) -> "_Read | None":
         """Decode neighbouring messages by one call, or return None where that cannot be done."""
         message, count = group[0], sum(each.claimed for each in group)
         if encoding not in ENCODINGS or not 0 < count <= len(payload) <= WHOLE_MESSAGE_LIMIT:
             return None
+        if may_go_on(state, frame.origins[message.origin]):
+            return None
         if len(group) > 1 and not are_objects(payload, [each.length for each in group]):
             return None
         decoded = decode_columns(encoding, payload, count)
-        if decoded is None:
+        if decoded is None or has_cut_lines(decoded, len(payload)):
             return None
         try:
             streams, pieces = self._streams_of(frame, message, decoded)
@@ -195,7 +195,10 @@ class ChunkPath:
             for key in missing:
                 tag, record = ("", key) if tags is None else key
                 fields = decoded.record_of(record)
-                if mark_of(fields) is not None:
+                mark = mark_of(fields, tag.encode() or message.tag)
+                if mark is not None and mark.line == UNMARKED:
+                    return [], []
+                if mark is not None:
                     pieces.add(key)
                     continue
                 stream = known[key] = self._stream(frame, origin, tag.encode() or message.tag, fields)
@@ -239,7 +242,8 @@ class ChunkPath:
         """Parse the lines of a message and lay out their documents, in parts by parser's dataset."""
         streams, near_s = read.streams, near_second(frame.journal_time)
         size = len(streams)
-        found, failed = parse_columns([stream.held for stream in streams], read.lines, near_s, state.choices)
+        held = [stream.held for stream in streams]
+        found, failed, texts = parse_columns(held, read.lines, near_s, state.choices)
         part = Part(
             None,
             range(size),
@@ -254,7 +258,7 @@ class ChunkPath:
             part.tails[at] = self._encoded(failed_tail(streams[at].line.tail), None).whole
         if found.count(None) == size:
             return Lines(size, [part])
-        self._put(part, found, streams)
+        self._put(part, found, streams, texts)
         by_dataset: dict[str | None, list[int]] = {}
         for at, each in enumerate(found):
             by_dataset.setdefault(None if each is None else each[0], []).append(at)
@@ -263,11 +267,11 @@ class ChunkPath:
             return Lines(size, [part])
         return Lines(size, [part.picked(dataset, offsets) for dataset, offsets in by_dataset.items()])
 
-    def _put(self, part: Part, found: list[Spliced | None], streams: list[_Stream]) -> None:
+    def _put(self, part: Part, found: list[Spliced | None], streams: list[_Stream], texts: Sequence[str]) -> None:
         """Put what parsers found into the columns of a message, and make those lists that were not."""
         part.seconds, part.nanoseconds = seconds, nanoseconds = list(part.seconds), list(part.nanoseconds)
         events, messages, fields, tails = part.events, part.messages, part.fields, part.tails
-        whole = not any(line[-1:] in "\r\n" for line in messages)
+        begun: dict[str | None, bytes] = {}
         for at, each in enumerate(found):
             if each is None:
                 continue
@@ -275,11 +279,11 @@ class ChunkPath:
             stream = streams[at]
             tail = stream.tails.get(dataset) or self._tail(stream, dataset)
             if time is not None:
-                if is_far(time, seconds[at]):
+                if not -FAR_S <= time[0] - seconds[at] <= FAR_S:
                     tail = self._encoded(far_tail(stream.line.tail, time), dataset)
                 else:
                     seconds[at], nanoseconds[at] = time
-            events[at] = self._event(dataset) + event
+            events[at] = (begun.get(dataset) or begun.setdefault(dataset, self._event(dataset))) + event
             if hosts:
                 together = unique([list(hosts), tail.own_hosts])
                 fields[at] = b'%b%b%b"hosts":%b' % (own, NO_FIELDS, related, encode(together))
@@ -290,7 +294,7 @@ class ChunkPath:
                     tails[at] = b'%b%b"app":{%b},%b' % (tail.hosts, tail.opened, rest, tail.rest)
                 else:
                     tails[at] = tail.whole
-            if whole or message != text_to_parse(messages[at]):
+            if message != texts[at]:
                 messages[at] = message
 
     def _assemble(
@@ -319,48 +323,6 @@ class ChunkPath:
         pieces = [item for _, item in others if isinstance(item, reference.Piece)]
         joined, counts = reference.joined_documents(waited, pieces)
         return close_batch(frame, (*documents, *joined), refused, records=records, last=last, pieces=counts)
-
-
-def _groups(frame: Frame) -> Iterator[tuple[list[Message], str, memoryview]]:
-    """Yield a frame's messages with encoding and payload; neighbours of one record and one origin together.
-
-    Docker's driver sends each line as a message: what a decode costs beside its records would be paid for each line.
-    """
-    end, messages = 0, iter(frame.messages)
-    for run in frame.runs:
-        for (_, _, claimed), alike in itertools.groupby(itertools.islice(messages, run.messages), key=_kind):
-            together = run.encoding == ONE_BY_ONE and claimed == 1
-            for group in _bounded(list(alike)) if together else ([message] for message in alike):
-                start, end = end, end + sum(map(_length, group))
-                yield group, run.encoding, frame.payload[start:end]
-
-
-_kind = attrgetter("origin", "tag", "claimed")
-_length = attrgetter("length")
-
-
-def _bounded(group: list[Message]) -> Iterator[list[Message]]:
-    """Halve a group until it may be decoded by one call."""
-    if len(group) == 1 or sum(map(_length, group)) <= WHOLE_MESSAGE_LIMIT:
-        yield group
-        return
-    middle = len(group) // 2
-    yield from _bounded(group[:middle])
-    yield from _bounded(group[middle:])
-
-
-def _parted(group: Sequence[Message], payload: memoryview) -> Iterator[tuple[Message, memoryview]]:
-    end = 0
-    for message in group:
-        start, end = end, end + message.length
-        yield message, payload[start:end]
-
-
-def _entries(group: Sequence[Message], payload: memoryview) -> list[tuple[Message, memoryview]]:
-    """Return each record's message and bytes: of messages of one record each, or of one message."""
-    if len(group) > 1:
-        return list(_parted(group, payload))
-    return [(group[0], payload[start:end]) for start, end in objects(payload)]
 
 
 def _singles(others: list[tuple[int, reference.Settled]]) -> dict[DataStream, list[tuple[int, Document]]]:

@@ -73,7 +73,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     payload in table order. `tag` is the Forward tag's bytes where the tag is not part of the payload. `chunk_id` is the
     client's chunk id, `digest` the keyed hash of the bytes as they came (both empty when no acknowledgement was asked
     for). `claimed` is the number of records the sender claims, -1 when it does not say. `sending` is given where there
-    is a chunk id, and the intake looks for resends.
+    is a chunk id, and the intake looks for resends. `portions` are sequence and offset of the frames that hold what
+    comes before these bytes of a long message; who follows the journal gets it whole, and none.
     """
 
     origin: int
@@ -83,6 +84,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes = b""
     claimed: int = -1
     sending: Sending | None = None
+    portions: tuple[tuple[int, int], ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, array_like=True):

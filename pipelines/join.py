@@ -1,8 +1,13 @@
 """Lines that came in pieces become one: container runtimes cut a line after 16 KiB.
 
 Docker's `fluentd` driver marks each piece of such a line: `partial_message`, `partial_id` (one per line),
-`partial_ordinal` (1, 2, 3, …) and `partial_last`. Pieces are joined as bytes, within one container and stream of one
-sender, and the document has the position and the time of the first. Nothing is dropped, and nothing waits for ever:
+`partial_ordinal` (1, 2, 3, …) and `partial_last`. Others do not say as much, and there the next record of the same
+container and stream goes on with the line: behind a CRI line whose `logtag` begins with P, and behind one of exactly
+PIECE_BYTES without a newline (older Engines, and their `json-file` read by Fluent Bit). Fluent Bit's multiline parser
+`cri` joins by itself and leaves the `_p` of the first piece on the whole: such records are taken as they are.
+
+Pieces are joined as bytes, within one container and stream of one sender, and the document has the position and the
+time of the first. Nothing is dropped, and nothing waits for ever:
 
 - what would exceed LINE_BYTES_LIMIT or PIECES_LIMIT goes out as it is, and so does each such part behind it; all of
   them are tagged `_line_too_long`;
@@ -12,6 +17,7 @@ sender, and the document has the position and the time of the first. Nothing is 
 - so does one that a piece of another place in the line follows, and what follows it.
 """
 
+import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,9 +25,12 @@ import msgspec
 from parsers.flattened import text_of
 from pipelines.decode.forward import Record, decode_entry, decode_message
 from pipelines.frame import Frame, Origin
-from pipelines.normalize.container import LINE_KEYS, PARTIAL_KEYS
-from pipelines.sections import Key
+from pipelines.normalize.container import LINE_KEYS, PARTIAL_KEYS, STREAM_KEYS
+from pipelines.sections import Key, Section
 from pipelines.state import OpenLine, State
+
+PIECE_BYTES: Final = 16384
+"""Where container runtimes cut a line (Docker always, containerd by default)."""
 
 LINE_BYTES_LIMIT: Final = 1 << 20
 """The longest line that is put together."""
@@ -37,9 +46,24 @@ TOO_LONG: Final = "_line_too_long"
 
 ORDINAL_DIGITS: Final = 9
 
+CRI_KEY: Final = "logtag"
+"""Where Fluent Bit's `cri` parser puts the tags of a CRI line: P is a piece, F the last or only one."""
+
+MULTILINE_KEY: Final = "_p"
+"""The same of Fluent Bit's multiline parser."""
+
+_container_id = re.compile(rb"[0-9a-f]{64}")
+
+
+UNMARKED: Final = ""
+"""The line of a piece that says of none which it is."""
+
 
 class Mark(NamedTuple):
-    """What a piece says of itself: its line among those of its container and stream, its place, whether it ends it."""
+    """What a piece says of itself: its line among those of its container and stream, its place, whether it ends it.
+
+    An UNMARKED one has no place (0): it is the next.
+    """
 
     container: str
     stream: str
@@ -62,8 +86,51 @@ class Taken(msgspec.Struct):
     whole: list[Whole]
 
 
-def mark_of(fields: dict[str, Any]) -> Mark | None:
-    """Return what marks a record as a piece, None for one that is none."""
+def mark_of(fields: dict[str, Any], tag: bytes) -> Mark | None:
+    """Return what marks a record as a piece by itself, None for one that is none."""
+    return _docker_mark(fields) or (_stream_mark(fields, tag, last=False) if _goes_on(fields) else None)
+
+
+def ending_mark(state: State, origin: Origin, fields: dict[str, Any], tag: bytes) -> Mark | None:
+    """Return the mark of a record that ends an open line of its stream, None for one that ends none."""
+    mark = _stream_mark(fields, tag, last=True) if len(state.streams) else None
+    return mark if mark is not None and state.streams.get(_key(origin, tag, mark)) is not None else None
+
+
+def may_go_on(state: State, origin: Origin) -> bool:
+    """Tell whether the next record of some stream of this sender goes on with a line."""
+    sender = _sender(origin)
+    return len(state.streams) > 0 and any(key[: len(sender)] == sender for key, _ in state.streams.items())
+
+
+def _goes_on(fields: dict[str, Any]) -> bool:
+    """Tell whether the record says, by its CRI tag or its length, that the next of its stream belongs to it."""
+    if MULTILINE_KEY in fields:
+        return False
+    logtag = fields.get(CRI_KEY)
+    if isinstance(logtag, str):
+        return logtag.partition(":")[0] == "P"
+    line = _line_of(fields)
+    if not isinstance(line, str | bytes) or not PIECE_BYTES // 4 <= len(line) <= PIECE_BYTES:
+        return False
+    line = _line_bytes(line)
+    return len(line) == PIECE_BYTES and not line.endswith(b"\n")
+
+
+def _stream_mark(fields: dict[str, Any], tag: bytes, *, last: bool) -> Mark | None:
+    """Return the mark of an unmarked piece; None where container and stream are not known."""
+    stream = next((fields[key] for key in STREAM_KEYS if fields.get(key) in ("stdout", "stderr")), None)
+    kubernetes = fields.get("kubernetes")
+    container = kubernetes.get("docker_id") if isinstance(kubernetes, dict) else fields.get("container_id")
+    if not isinstance(container, str):
+        in_tag = _container_id.search(tag)
+        container = in_tag[0].decode() if in_tag else None
+    if stream is None or container is None or not isinstance(_line_of(fields), str | bytes):
+        return None
+    return Mark(text_of(container)[0], stream, UNMARKED, 0, last)
+
+
+def _docker_mark(fields: dict[str, Any]) -> Mark | None:
     if fields.get("partial_message") != "true":
         return None
     texts = [fields.get(key) for key in ("container_id", "source", "partial_id", "partial_ordinal", "partial_last")]
@@ -71,7 +138,7 @@ def mark_of(fields: dict[str, Any]) -> Mark | None:
         return None
     container, stream, line, ordinal, last = (text_of(text)[0] for text in texts)
     digits = len(ordinal) <= ORDINAL_DIGITS and ordinal.isascii() and ordinal.isdecimal()
-    if not digits or last not in ("true", "false") or not isinstance(_line_of(fields), str | bytes):
+    if not digits or not line or last not in ("true", "false") or not isinstance(_line_of(fields), str | bytes):
         return None
     return Mark(container, stream, line, int(ordinal), last == "true")
 
@@ -81,16 +148,19 @@ def take(
 ) -> Taken:
     """Put a piece to its line. `piece` is its record with its tag, its encoding, and its bytes as they came."""
     record, encoding, entry = piece
-    key = _key(origin, record.tag, mark)
+    key, section = _key(origin, record.tag, mark), _section(state, mark)
     line = _line_bytes(_line_of(record.fields))
     whole: list[Whole] = []
-    open_line = state.lines.get(key)
-    tags: tuple[str, ...] = () if mark.ordinal == 1 else (INCOMPLETE,)
-    if open_line is not None and mark.ordinal != open_line.ordinal + 1:
-        whole.append(_ended(state, key, open_line, INCOMPLETE))
+    open_line = section.get(key)
+    ordinal = mark.ordinal
+    if mark.line == UNMARKED:
+        ordinal = open_line.ordinal + 1 if open_line is not None else 1
+    tags: tuple[str, ...] = () if ordinal == 1 else (INCOMPLETE,)
+    if open_line is not None and ordinal != open_line.ordinal + 1:
+        whole.append(_ended(section, key, open_line, INCOMPLETE))
         open_line = None
     elif open_line is not None and _is_full(open_line, len(line)):
-        whole.append(_ended(state, key, open_line, TOO_LONG))
+        whole.append(_ended(section, key, open_line, TOO_LONG))
         open_line, tags = None, (TOO_LONG,)
     waited = 0
     if open_line is None:
@@ -118,9 +188,9 @@ def take(
             touched_ns=state.waited_ns,
         )
     if mark.last:
-        state.lines.take(key)
+        section.take(key)
         return Taken(False, [*whole, Whole(open_line, waited)])
-    for _, outdone in state.lines.put(key, open_line):
+    for _, outdone in section.put(key, open_line):
         whole.append(_tagged(outdone, INCOMPLETE))
     return Taken(True, whole)
 
@@ -128,11 +198,12 @@ def take(
 def due(state: State) -> list[Whole]:
     """Let go of the lines that waited long enough."""
     found = []
-    while len(state.lines):
-        key, line = next(state.lines.items())
-        if state.waited_ns - line.touched_ns < WAIT_NS:
-            break
-        found.append(_ended(state, key, line, INCOMPLETE))
+    for section in (state.lines, state.streams):
+        while len(section):
+            key, line = next(section.items())
+            if state.waited_ns - line.touched_ns < WAIT_NS:
+                break
+            found.append(_ended(section, key, line, INCOMPLETE))
     return found
 
 
@@ -143,7 +214,7 @@ def joined_record(line: OpenLine) -> Record:
     key = next(key for key in LINE_KEYS if key in record.fields)
     text = _line_bytes(record.fields[key]) + b"".join(line.more)
     record.fields[key] = text.decode("utf-8", "surrogateescape")
-    for mark in PARTIAL_KEYS:
+    for mark in (*PARTIAL_KEYS, CRI_KEY):
         record.fields.pop(mark, None)
     record.pieces, record.tags = line.pieces, line.tags
     return record
@@ -158,18 +229,25 @@ def _line_bytes(line: str | bytes) -> bytes:
     return line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")
 
 
+def _section(state: State, mark: Mark) -> Section[OpenLine]:
+    return state.streams if mark.line == UNMARKED else state.lines
+
+
+def _sender(origin: Origin) -> tuple[str, ...]:
+    return (origin.input, origin.transport, origin.peer, origin.auth)
+
+
 def _key(origin: Origin, tag: bytes, mark: Mark) -> Key:
     """Return what tells lines apart; the tag is the Engine's word, whatever id a container claims with a label."""
-    texts = (origin.input, origin.transport, origin.peer, origin.auth, text_of(tag)[0])
-    return (*texts, mark.container, mark.stream, mark.line)
+    return (*_sender(origin), text_of(tag)[0], mark.container, mark.stream, mark.line)
 
 
 def _is_full(line: OpenLine, more_bytes: int) -> bool:
     return line.pieces >= PIECES_LIMIT or line.line_bytes + more_bytes > LINE_BYTES_LIMIT
 
 
-def _ended(state: State, key: Key, line: OpenLine, tag: str) -> Whole:
-    state.lines.take(key)
+def _ended(section: Section[OpenLine], key: Key, line: OpenLine, tag: str) -> Whole:
+    section.take(key)
     return _tagged(line, tag)
 
 

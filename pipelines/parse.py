@@ -2,25 +2,27 @@
 
 A stream is what one container writes to one of its outputs (or a sender's tag, where no container is known). Its choice
 is: the container's label `tidewaiter.parser`, else the operator's rule, else what the image's name says, else what its
-lines are found to be. A choice that is asked for is kept; the others hold up to HELD formats, in the order in which
-they were found, and a line that none of them takes is sniffed again, every line at first, every sixteenth of a stream
-that has shown none for long. So a stream of JSON with stack traces between, or of access and error lines, is parsed
-line by line. A choice changes by lines that no held format takes, never by others: how lines are grouped into chunks
-does not matter.
+lines are found to be. What is asked for is kept. Else formats are held as they are found, in the one order in which all
+are tried. A line goes to those held that have marks of their own; one that none of these takes is a miss, and is looked
+at for others of them: each of the first MISSES_TRIED, then each RETRIED_EVERY-th. Only then come the general formats
+held (JSON of any logger, text with a level), so that these never hide a narrower one. So a stream of JSON with stack
+traces between, or of access and error lines, is parsed line by line. A choice changes by misses only: how lines are
+grouped into chunks does not matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Final, NamedTuple
 
 import msgspec
 
-from parsers.format import formats, sniffed
+from parsers.format import GENERAL_RANK, formats
 from parsers.table import Parsed, Payload
 from pipelines.sections import Section
 
 HELD: Final = 12
-"""Formats that a stream may show."""
+"""Formats with marks of their own that a stream may hold; lines of further ones are parsed, each found anew."""
 
 MISSES_TRIED: Final = 64
 """So many lines of no format are each sniffed; of further ones each RETRIED_EVERY-th."""
@@ -36,7 +38,7 @@ StreamKey = tuple[str, ...]
 class Choice(msgspec.Struct, frozen=True, array_like=True):
     """A stream's formats in the order in which they are tried, why (`label`, `rule`, `image` or `lines`).
 
-    `misses` counts lines of none of them since the last was found.
+    `misses` counts lines that none of them with marks of its own took, since the last of those was found.
     """
 
     formats: tuple[str, ...]
@@ -99,7 +101,7 @@ def kept_choice(stream: Stream, choices: Section[Choice]) -> Choice:
         return kept
     base = stream.image.rpartition("/")[2]
     known = tuple(name for name, each in formats().items() if base and base in each.images)
-    return Choice(known[:HELD], "image" if known else "lines")
+    return Choice(known, "image" if known else "lines")
 
 
 def parse_line(
@@ -108,26 +110,67 @@ def parse_line(
     """Parse a line of a stream by its choice, and keep what the line changed of that."""
     payload = Payload(text_to_parse(line))
     asked = asked_choice(stream, rules)
-    choice = asked or kept_choice(stream, choices)
-    for name in choice.formats:
-        parsed = formats()[name].parse(payload, near_s)
-        if parsed is not None:
-            return Step(parsed, False)
     if asked is not None:
-        return Step(None, asked.formats != ())
-    parsed, after = missed(choice, payload, near_s)
-    choices.put(stream.key, after)
+        parsed = first_of(asked.formats, payload, near_s)
+        return Step(parsed, parsed is None and asked.formats != ())
+    choice = kept_choice(stream, choices)
+    narrow, general = parted(choice.formats)
+    parsed = first_of(narrow, payload, near_s)
+    if parsed is not None:
+        return Step(parsed, False)
+    choice = msgspec.structs.replace(choice, misses=choice.misses + 1)
+    tried = is_tried(choice.misses)
+    if tried:
+        parsed, choice = sniffed_narrow(choice, payload, near_s)
+    if parsed is None:
+        parsed = first_of(general, payload, near_s)
+    if parsed is None and tried:
+        parsed, choice = sniffed_general(choice, payload, near_s)
+    choices.put(stream.key, choice)
     return Step(parsed, False)
 
 
-def missed(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:
-    """Go on with a line that no held format took."""
-    misses = choice.misses + 1
-    found = sniffed(payload, near_s) if is_tried(misses) else None
-    if found is None:
-        return None, msgspec.structs.replace(choice, misses=misses)
-    name, parsed = found
-    return parsed, Choice((*choice.formats[: HELD - 1], name), choice.reason)
+def first_of(names: Iterable[str], payload: Payload, near_s: int) -> Parsed | None:
+    """Parse a line by the first of these formats that takes it."""
+    known = formats()
+    return next((found for name in names if (found := known[name].parse(payload, near_s)) is not None), None)
+
+
+@cache
+def parted(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the formats with marks of their own among these, and the general ones."""
+    narrow = tuple(name for name in names if formats()[name].rank < GENERAL_RANK)
+    return narrow, tuple(name for name in names if name not in narrow)
+
+
+def sniffed_narrow(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:
+    """Look for a format with marks of its own that takes a line which those held do not take, and hold it."""
+    held, _ = parted(choice.formats)
+    name, parsed = _sniffed(parted(tuple(formats()))[0], held, payload, near_s)
+    if parsed is None:
+        return None, choice
+    return parsed, Choice(_with(choice.formats, name) if len(held) < HELD else choice.formats, choice.reason)
+
+
+def sniffed_general(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:
+    """The same among the general formats. Misses go on: the next line may be of a format with marks of its own."""
+    _, held = parted(choice.formats)
+    name, parsed = _sniffed(parted(tuple(formats()))[1], held, payload, near_s)
+    if parsed is None:
+        return None, choice
+    return parsed, msgspec.structs.replace(choice, formats=_with(choice.formats, name))
+
+
+def _sniffed(names: tuple[str, ...], held: tuple[str, ...], payload: Payload, near_s: int) -> tuple[str, Parsed | None]:
+    for name in names:
+        if name not in held and (parsed := formats()[name].parse(payload, near_s)) is not None:
+            return name, parsed
+    return "", None
+
+
+def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the formats with one more, in the order in which all are tried."""
+    return tuple(each for each in formats() if each == name or each in names)
 
 
 def is_tried(misses: int) -> bool:

@@ -1,17 +1,31 @@
 """The chunk path of `pipelines.parse`: many lines at once, with the same choices as line by line.
 
-Lines of streams that hold the same formats go through each of these together. What is left goes one by one, in the
-order of the records, for only such lines change a choice.
+Lines of streams that hold the same formats go through each of these together. Only misses change a choice, and these
+are seen to one by one, in the order of the records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from parsers.columns import parse_lines
-from parsers.format import formats
 from parsers.splice import Spliced, spliced
 from parsers.table import Parsed, Payload
-from pipelines.parse import Choice, ParserRule, Stream, asked_choice, is_tried, kept_choice, missed, text_to_parse
+from pipelines.parse import (
+    Choice,
+    ParserRule,
+    Stream,
+    asked_choice,
+    first_of,
+    is_tried,
+    kept_choice,
+    parted,
+    sniffed_general,
+    sniffed_narrow,
+    text_to_parse,
+)
 from pipelines.sections import Section
+
+Sniff = Callable[[Choice, Payload, int], tuple[Parsed | None, Choice]]
+Names = tuple[str, ...]
 
 
 class Held:
@@ -21,114 +35,138 @@ class Held:
         """Ask label and rules."""
         self.stream = stream
         self.asked = asked_choice(stream, rules)
-        self.formats = self.asked.formats if self.asked else ()
-        self.reason = ""
+        self.choice = self.asked or Choice((), "lines")
         self.misses = 0
+        self.narrow: Names = self.asked.formats if self.asked else ()
+        self.general: Names = ()
 
     def refresh(self, choices: Section[Choice]) -> None:
         """Take over what is kept of the stream."""
         if self.asked is None:
-            choice = kept_choice(self.stream, choices)
-            self.formats, self.reason, self.misses = choice.formats, choice.reason, choice.misses
+            self._become(kept_choice(self.stream, choices))
 
-    def missed(self, payload: Payload, near_s: int) -> Parsed | None:
-        """Go on with a line that no held format took."""
-        if not is_tried(self.misses + 1):
-            self.misses += 1
-            return None
-        parsed, after = missed(Choice(self.formats, self.reason, self.misses), payload, near_s)
-        self.formats, self.reason, self.misses = after.formats, after.reason, after.misses
+    def sniff(self, how: Sniff, payload: Payload, near_s: int) -> Parsed | None:
+        """Look at a miss for formats that are not held."""
+        parsed, choice = how(Choice(self.choice.formats, self.choice.reason, self.misses), payload, near_s)
+        self._become(choice)
         return parsed
 
     def keep(self, choices: Section[Choice]) -> None:
         """Give back what is to be kept."""
-        choices.put(self.stream.key, Choice(self.formats, self.reason, self.misses))
+        choices.put(self.stream.key, Choice(self.choice.formats, self.choice.reason, self.misses))
+
+    def _become(self, choice: Choice) -> None:
+        self.choice, self.misses = choice, choice.misses
+        self.narrow, self.general = parted(choice.formats)
 
 
 def parse_columns(
     held: Sequence[Held | None], lines: Sequence[str], near_s: int, choices: Section[Choice]
-) -> tuple[list[Spliced | None], list[int]]:
+) -> tuple[list[Spliced | None], list[int], Sequence[str]]:
     """Parse lines, each of the stream `held` beside it (None: not to be parsed).
 
-    Returns what was found in each, and the places of those that do not fit the parser that was asked for.
+    Returns what was found in each, the places of those that do not fit the parser that was asked for, and the texts
+    that were parsed: the lines without their ends.
     """
-    found: list[Spliced | None] = [None] * len(lines)
-    texts = _without_ends(lines)
-    by_formats: dict[tuple[str, ...], Sequence[int]] = {}
-    streams = set(held)
+    streams = {stream for stream in set(held) if stream is not None}
     for stream in streams:
-        if stream is not None:
-            stream.refresh(choices)
-    if len(streams) == 1:
-        (only,) = streams
-        by_formats = {only.formats: range(len(lines))} if only else {}
-    else:
-        places: dict[tuple[str, ...], list[int]] = {}
-        for at, stream in enumerate(held):
+        stream.refresh(choices)
+    columns = _Columns(held, _without_ends(lines), near_s)
+    left = columns.through({stream: stream.narrow for stream in streams}, range(len(lines)))
+    failed = [at for at in left if (mine := held[at]) is not None and mine.asked is not None and mine.narrow]
+    missed, tried = columns.misses({stream: stream.narrow for stream in streams}, left)
+    general = {stream: stream.general for stream in streams}
+    columns.last(general, columns.through(general, missed), tried)
+    for stream in columns.changed:
+        stream.keep(choices)
+    return columns.found, failed, columns.texts
+
+
+class _Columns:
+    """Lines on their way through the formats; `changed` are the streams that had misses, the last one last."""
+
+    def __init__(self, held: Sequence[Held | None], texts: Sequence[str], near_s: int) -> None:
+        self.found: list[Spliced | None] = [None] * len(texts)
+        self.texts = texts
+        self.changed: dict[Held, None] = {}
+        self._held = held
+        self._near_s = near_s
+
+    def through(self, names: dict[Held, Names], among: Iterable[int]) -> list[int]:
+        """Let lines go through these formats of their streams; return the places of those that none took, in order."""
+        by_names: dict[Names, list[int]] = {}
+        for at in among:
+            stream = self._held[at]
             if stream is not None:
-                places.setdefault(stream.formats, []).append(at)
-        by_formats.update(places)
-    left: list[int] = []
-    for names, among in by_formats.items():
-        left += _by_formats(names, among, texts, near_s, found)
-    left.sort()
-    return found, _left_over(left, held, texts, near_s, choices, found)
+                by_names.setdefault(names[stream], []).append(at)
+        left = [at for each, places in by_names.items() for at in self._by_formats(each, places)]
+        left.sort()
+        return left
+
+    def misses(self, before: dict[Held, Names], left: Sequence[int]) -> tuple[list[int], set[int]]:
+        """Count misses, and look at those whose turn it is; return the places of the others, and of those looked at."""
+        others: list[int] = []
+        tried: set[int] = set()
+        for at in left:
+            stream = self._held[at]
+            if stream is None or stream.asked is not None:
+                continue
+            if stream.narrow is not before[stream] and self._taken(at, before[stream], stream.narrow):
+                continue
+            stream.misses += 1
+            self.changed.pop(stream, None)
+            self.changed[stream] = None
+            if is_tried(stream.misses):
+                parsed = stream.sniff(sniffed_narrow, Payload(self.texts[at]), self._near_s)
+                if parsed is not None:
+                    self.found[at] = spliced(parsed)
+                    continue
+                tried.add(at)
+            others.append(at)
+        return others, tried
+
+    def last(self, before: dict[Held, Names], left: Sequence[int], tried: set[int]) -> None:
+        """Look for general formats in misses that none of those held took."""
+        for at in left:
+            stream = self._held[at]
+            if stream is None:
+                continue
+            if stream.general is not before[stream] and self._taken(at, before[stream], stream.general):
+                continue
+            if at in tried:
+                parsed = stream.sniff(sniffed_general, Payload(self.texts[at]), self._near_s)
+                if parsed is not None:
+                    self.found[at] = spliced(parsed)
+
+    def _taken(self, at: int, before: Names, now: Names) -> bool:
+        """Try a line on the formats that its stream holds since it went through the others."""
+        new = [name for name in now if name not in before]
+        parsed = first_of(new, Payload(self.texts[at]), self._near_s)
+        if parsed is not None:
+            self.found[at] = spliced(parsed)
+        return parsed is not None
+
+    def _by_formats(self, names: Names, among: Sequence[int]) -> list[int]:
+        """Parse these lines by formats, in their order; return the places of those that none took."""
+        texts, found = self.texts, self.found
+        if not names:
+            return list(among)
+        left: list[int] = []
+        objects = [at for at in among if texts[at][:1] == "{"]
+        others = [at for at in among if texts[at][:1] != "{"] if objects else list(among)
+        for places, are_objects in ((objects, True), (others, False)):
+            rest = places
+            for name in names:
+                if not rest:
+                    break
+                made = parse_lines(name, [texts[at] for at in rest], self._near_s, objects=are_objects)
+                for at, each in zip(rest, made, strict=True):
+                    found[at] = each
+                rest = [at for at, each in zip(rest, made, strict=True) if each is None]
+            left += rest
+        return left
 
 
 def _without_ends(lines: Sequence[str]) -> Sequence[str]:
     ends = {line[-1:] for line in lines}
     return lines if ends.isdisjoint("\r\n") else list(map(text_to_parse, lines))
-
-
-def _by_formats(
-    names: tuple[str, ...], among: Sequence[int], texts: Sequence[str], near_s: int, found: list[Spliced | None]
-) -> Sequence[int]:
-    """Parse these lines by formats, in their order; return the places of those that none took."""
-    for name in names:
-        if not among:
-            break
-        rest: list[int] = []
-        for at, each in zip(among, parse_lines(name, [texts[at] for at in among], near_s), strict=True):
-            if each is None:
-                rest.append(at)
-            else:
-                found[at] = each
-        among = rest
-    return among
-
-
-def _left_over(
-    left: Sequence[int],
-    held: Sequence[Held | None],
-    texts: Sequence[str],
-    near_s: int,
-    choices: Section[Choice],
-    found: list[Spliced | None],
-) -> list[int]:
-    """See to the lines that no held format took, in their order; return those that do not fit what was asked for."""
-    failed: list[int] = []
-    changed: dict[Held, None] = {}
-    tried: dict[Held, tuple[str, ...]] = {}
-    for at in left:
-        stream = held[at]
-        if stream is None:
-            continue
-        if stream.asked is not None:
-            if stream.formats:
-                failed.append(at)
-            continue
-        before = tried.setdefault(stream, stream.formats)
-        payload = Payload(texts[at])
-        parsed = None
-        if stream.formats is not before:
-            new = (name for name in stream.formats if name not in before)
-            parsed = next((each for name in new if (each := formats()[name].parse(payload, near_s))), None)
-        if parsed is None:
-            parsed = stream.missed(payload, near_s)
-            changed.pop(stream, None)
-            changed[stream] = None
-        if parsed is not None:
-            found[at] = spliced(parsed)
-    for stream in changed:
-        stream.keep(choices)
-    return failed

@@ -15,7 +15,7 @@ from pipelines.books import RECORDS_LIMIT, Control, Pieces, Refused, close_batch
 from pipelines.decode.forward import EntryError, Record, decode_entry, decode_message
 from pipelines.decode.msgpack_walk import BrokenPayloadError, objects
 from pipelines.frame import Frame, Ids, Message, Origin, document_ids, event_sequences
-from pipelines.join import Whole, due, joined_record, mark_of, take
+from pipelines.join import Whole, due, ending_mark, joined_record, mark_of, take
 from pipelines.normalize.audit import audit_document
 from pipelines.normalize.container import normalise
 from pipelines.normalize.parsed import Document, document_of, plain_document
@@ -32,6 +32,10 @@ REFUSED_ENCODINGS = {
     "forward-metrics": ("not_logs", "a Fluent Bit metrics or traces payload holds no log records"),
 }
 """Encodings that carry no records: the whole message is one dead letter."""
+
+
+CONTROL_ENCODINGS = ("resend", "tick")
+"""Encodings of messages that are settled by being read: a stored one that came again, and journal time going on."""
 
 
 class Joined(msgspec.Struct):
@@ -115,7 +119,7 @@ def settle(
                 yield settle_entry(frame, message, entry, encoding, settings=settings, state=state, index=index)
         except BrokenPayloadError as error:
             yield refuse(frame, message, payload[error.start :], ("bad_payload", str(error)))
-    elif encoding == "resend":
+    elif encoding in CONTROL_ENCODINGS:
         yield Control()
     elif encoding == "audit":
         yield _audit(frame, message, payload, settings)
@@ -143,7 +147,7 @@ def settle_entry(
         return Control()
     origin = frame.origins[message.origin]
     record.tag = record.tag or message.tag
-    mark = mark_of(record.fields)
+    mark = mark_of(record.fields, record.tag) or ending_mark(state, origin, record.fields, record.tag)
     if mark is None:
         return _document(record, frame, origin, settings, state)
     taken = take(state, frame, index, origin, mark, (record, encoding, entry))

@@ -23,6 +23,10 @@ OPEN_LINES_LIMIT: Final = 4096
 OPEN_LINES_BYTES_LIMIT: Final = 8 << 20
 """What their pieces may take in all."""
 
+OPEN_STREAMS_LIMIT: Final = 512
+OPEN_STREAMS_BYTES_LIMIT: Final = 4 << 20
+"""The same for lines whose pieces are not marked: meanwhile their senders' messages are gone through one by one."""
+
 
 CHOICES_LIMIT: Final = 65_536
 """Streams whose choice of a parser is kept; the one whose lines chose longest ago is forgotten, and begins anew."""
@@ -85,6 +89,7 @@ class _Encoded(msgspec.Struct, array_like=True):
 class State:
     """The sections of one pipeline, and its clock. `mark` and `undo` hold for all of them.
 
+    `lines` are open lines whose pieces are marked, `streams` those whose next piece is the next record of the stream.
     `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS.
     """
 
@@ -98,6 +103,12 @@ class State:
             limit_bytes=OPEN_LINES_BYTES_LIMIT,
             cost=lambda line: line.size_bytes,
         )
+        self.streams: Section[OpenLine] = Section(
+            OpenLine,
+            limit=OPEN_STREAMS_LIMIT,
+            limit_bytes=OPEN_STREAMS_BYTES_LIMIT,
+            cost=lambda line: line.size_bytes,
+        )
         self.choices: Section[Choice] = Section(
             Choice,
             limit=CHOICES_LIMIT,
@@ -105,12 +116,16 @@ class State:
             cost=lambda choice: 16 * len(choice.formats),
             deferred=True,
         )
-        self._sections: dict[str, Section[Any]] = {"lines": self.lines, "choices": self.choices}
+        self._sections: dict[str, Section[Any]] = {
+            "lines": self.lines,
+            "streams": self.streams,
+            "choices": self.choices,
+        }
 
     @property
     def is_open(self) -> bool:
         """Whether anything waits for journal time to go on."""
-        return len(self.lines) > 0
+        return len(self.lines) > 0 or len(self.streams) > 0
 
     def advance(self, journal_time: int) -> None:
         """Let the clock go on to a frame's journal time."""

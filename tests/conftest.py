@@ -1,8 +1,37 @@
-"""What holds for every test."""
+"""What holds for every test, and what tests of several kinds share."""
 
 import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
+
+from collector.testing.running import RunningCollector
+
+
+@pytest.fixture
+def start_collector(tmp_path: Path) -> Iterator[Callable[..., RunningCollector]]:
+    """Start a ready collector: `start_collector(outputs=…)`; what still lives at the end is killed.
+
+    `settings` are further settings at the top of its configuration, other arguments further options of its TCP input.
+    """
+    started: list[RunningCollector] = []
+
+    def start(
+        outputs: Mapping[str, Mapping[str, object]] | None = None,
+        settings: Mapping[str, object] | None = None,
+        **input_options: object,
+    ) -> RunningCollector:
+        folder = tmp_path / f"collector-{len(started)}"
+        collector = RunningCollector(folder, outputs=outputs, settings=settings, input_options=input_options)
+        started.append(collector)
+        collector.start()
+        collector.wait_ready()
+        return collector
+
+    yield start
+    for collector in started:
+        collector.kill_all()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

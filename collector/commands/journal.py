@@ -1,8 +1,8 @@
 """`tidewaiter journal`: what stands in the journal, who holds it, and letting go of a consumer that is no more."""
 
+import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import click
 import msgspec
 
 from collector.audit import leave_record
-from collector.commands.terminal import size_text
+from collector.commands.terminal import instant_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
-from collector.errors import DataDirError
+from collector.config_values import size_text
+from collector.data_dir import holder_of
+from collector.errors import DataDirError, UnreachableError
 from collector.journal.cursors import cursors, forget_cursor
 from collector.journal.survey import NOTHING_SETTLED, ConsumerFacts, Survey, survey
 from collector.logs import escaped
@@ -44,11 +46,12 @@ def info(ctx: click.Context, *, as_json: bool) -> None:
 
 @journal.command(short_help="Let go of an output that is no more.")
 @click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def forget(ctx: click.Context, *, name: str) -> None:
+def forget(ctx: click.Context, *, name: str, yes: bool) -> None:
     """Remove the cursor of the output NAME, which the configuration no longer has: it holds the journal no more.
 
-    What it had not delivered is not delivered to it any more. The journal records that.
+    Says how much it had not delivered, which is not delivered to it any more, and asks. The journal records that.
     """
     config: Config = ctx.obj.load().config
     directory = Path(config.data_dir) / "journal"
@@ -60,9 +63,49 @@ def forget(ctx: click.Context, *, name: str) -> None:
     if position is None:
         others = ", ".join(strangers(config)) or "none"
         raise click.UsageError(f"nothing is held for an output {name!r}; outputs that can be forgotten: {others}")
-    leave_record(Path(config.data_dir), "forget", {"output": name, "position": position._asdict()})
+    left = _left_by(directory, name)
+    click.echo(_loss(name, left))
+    holder = holder_of(Path(config.data_dir))
+    if holder is not None:
+        click.echo(
+            f"warning: a collector runs here (pid {holder}): if it still has output {name}, it goes on with it; "
+            "restart it first",
+            err=True,
+        )
+    if not yes:
+        if not is_asked():
+            raise click.UsageError("nobody can be asked here: say --yes")
+        click.confirm(f"Let go of {name}?", abort=True)
+    details: dict[str, Any] = {"output": name, "position": position._asdict()}
+    if left is not None:
+        details |= {"records": left.records, "frames": left.frames, "bytes": left.bytes}
+    leave_record(Path(config.data_dir), "forget", details)
     forget_cursor(directory, name)
     click.echo(f"forgotten: {name}")
+
+
+def is_asked() -> bool:
+    """Tell whether somebody sits there who can be asked."""
+    return sys.stdin.isatty()
+
+
+def _left_by(directory: Path, name: str) -> ConsumerFacts | None:
+    """Return what a consumer has not settled; None where no segment can be read."""
+    try:
+        return next(each for each in survey(directory).consumers if each.name == name)
+    except UnreachableError:
+        return None
+
+
+def _loss(name: str, left: ConsumerFacts | None) -> str:
+    if left is None:
+        return f"output {name}: no segment can be read, so what it had not settled is not known"
+    if not left.frames:
+        return f"output {name} had settled all that stands in the journal"
+    return (
+        f"output {name} had not settled {left.records:,} record{'' if left.records == 1 else 's'} "
+        f"({left.frames:,} frame{'' if left.frames == 1 else 's'}, {size_text(left.bytes)}): they will not reach it"
+    )
 
 
 def consumers_of(config: Config) -> set[str]:
@@ -129,7 +172,7 @@ def _lines(found: Survey, config: Config, now_ns: int) -> Iterator[str]:
     yield f"segments: {len(segments):,} ({compressed:,} compressed), frames: {frames:,}, records: {records:,}"
     times = [time_ns for each in segments for time_ns in (each.first_ns, each.last_ns) if time_ns]
     if times:
-        yield f"from {_instant(min(times))} to {_instant(max(times))}"
+        yield f"from {instant_text(min(times))} to {instant_text(max(times))}"
     for segment in segments:
         if segment.gaps:
             yield f"damaged: {segment.name}, in {segment.gaps} place{'s' if segment.gaps > 1 else ''}"
@@ -168,7 +211,3 @@ def _duration(seconds: float) -> str:
             first, second = text.split()
             return f"{larger}{first} {smaller}{second}"
     return f"{seconds_left}s"
-
-
-def _instant(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"

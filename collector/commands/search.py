@@ -27,7 +27,8 @@ EXAMPLES: Final = """
 tidewaiter search 'container.name:web AND message:"connection refused"'
 tidewaiter search 'tidewaiter.container.stream:stderr' --since 15m
 tidewaiter search '-container.name:web' --since 1h
-tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'"""
+tidewaiter search --sql 'SELECT container_name, count(*) FROM logs GROUP BY 1'
+tidewaiter search --sql 'SELECT "@timestamp", message FROM audit ORDER BY 1'"""
 """Shown below the help, line by line."""
 
 
@@ -50,7 +51,7 @@ class _QueryCommand(click.Command):
 
 @click.command(cls=_QueryCommand, epilog=f"\b\nExamples:{EXAMPLES}")
 @click.argument("query", default="")
-@click.option("--sql", is_flag=True, help="QUERY is a SELECT over the view `logs`.")
+@click.option("--sql", is_flag=True, help="QUERY is a SELECT over the views `logs` and `audit`.")
 @click.option("--since", metavar="TIME", help="Not older than this: 15m, 2026-11-23 or 2026-11-23T10:00:00Z.")
 @click.option("--until", metavar="TIME", help="Older than this.")
 @click.option(
@@ -80,8 +81,9 @@ def search(
     Words without a field are searched in `message`. The collector's own audit records are left out unless the query
     names `data_stream.dataset` or --stream does.
 
-    The view `logs` has the columns "@timestamp", id, sequence, stream (the data stream), container_id, container_name,
-    image, host, level, message and document (the whole document, as JSON text).
+    For --sql these records are the view `audit`, and all others the view `logs`. Both have the columns "@timestamp",
+    id, sequence, stream (the data stream), container_id, container_name, image, host, level, message and document (the
+    whole document, as JSON text).
 
     Exit code 0 also when nothing is found, 2 for a query that cannot be done, 3 when there is no store.
     """
@@ -94,7 +96,7 @@ def search(
         if sql:
             if limit is not None:
                 raise click.UsageError("--sql has a LIMIT of its own: leave out --limit")
-            with open_store(ctx.obj.data_dir, choice) as store:
+            with open_store(ctx.obj.data_dir, msgspec.structs.replace(choice, apart=True)) as store:
                 columns, rows = store.select(query)
                 terminal.write_rows(columns, rows, as_json=as_json)
             return
@@ -119,7 +121,7 @@ def _instant(text: str | None, now_ns: int, option: str) -> str | None:
     try:
         return instant_range(moved_back(text), now_ns)[0]
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from error
+        raise click.BadParameter(f"{error}; or how long ago: 30s 5m 7d", param_hint=option) from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 
@@ -75,13 +76,9 @@ def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: 
     Console().print(table)
 
 
-def size_text(count: float) -> str:
-    """Return a number of bytes for people."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
+def instant_text(time_ns: int) -> str:
+    """Return a time in nanoseconds since 1970 for people."""
+    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _cell(value: Any) -> str:

@@ -5,24 +5,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
 from collector.audit import leave_record
-from collector.commands.terminal import size_text
+from collector.commands.terminal import instant_text
+from collector.config_values import size_text
 from collector.errors import DataDirError, UnreachableError, sentence_of
 from collector.evidence.verdict import Finding, Verdict
 from collector.evidence.verify import Verifier
 from collector.journal.format import LINK_BYTES
-from collector.journal.seals import Anchor, anchors_in
+from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, anchors_in
 from collector.journal.segments import segment_bytes, segment_files
 from collector.journal.state import VERIFICATION_FILE, VerificationKey
+from collector.logs import escaped
 from pipelines.frame import Position
 
-EXIT_FOUND = 1
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EPOCHS_SHOWN: Final = 20
+"""Of people's report, the newest: every start of a collector is one."""
+
+EXIT_FOUND: Final = 1
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Prove that the journal is what was written.")
@@ -56,10 +61,8 @@ def verify(
                 collector logs one a minute.
     """  # noqa: D301 - click's mark for lines that keep their breaks is the character itself
     root = path if path is not None else ctx.obj.data_dir
-    journal = root / "journal" if (root / "journal").is_dir() else root
-    evidence = root / "evidence" if (root / "evidence").is_dir() else root
-    beside = evidence / VERIFICATION_FILE
-    key = _read_key(key_file or beside)
+    journal, evidence = _places(root, given=path is not None)
+    key = _read_key(key_file or evidence / VERIFICATION_FILE)
     started = time.perf_counter()
     try:
         anchors = _read_anchors(anchor_files)
@@ -77,6 +80,28 @@ def verify(
         _record(root, verdict)
     if verdict.findings:
         ctx.exit(EXIT_FOUND)
+
+
+def _places(root: Path, *, given: bool) -> tuple[Path, Path]:
+    """Return where segments and evidence are: in folders of a data folder, or together; raise UnreachableError.
+
+    Segments may be gone where evidence says that there were some.
+    """
+    journal = root / "journal" if (root / "journal").is_dir() else root
+    evidence = root / "evidence" if (root / "evidence").is_dir() else root
+    try:
+        if journal.is_dir() and segment_files(journal):
+            return journal, evidence
+    except OSError as error:
+        raise UnreachableError(f"{journal}: cannot be read: {error.strerror}") from error
+    if any((evidence / name).exists() for name in (ANCHOR_FILE, TOMBSTONE_FILE)):
+        return journal, evidence
+    if not given:
+        raise UnreachableError(f"there is no journal in {root / 'journal'}: has a collector run with this data folder?")
+    raise UnreachableError(
+        f"there is no segment of a journal in {root / 'journal'}, nor in {root}: "
+        "PATH is a data folder, or a folder with its *.segment* files"
+    )
 
 
 def _record(data_dir: Path, verdict: Verdict) -> None:
@@ -100,7 +125,9 @@ def _read_key(file: Path) -> VerificationKey:
         if len(bytes.fromhex(key.key)) != LINK_BYTES:
             raise DataDirError(f"{file}: is no verification key: its key has another length")
     except FileNotFoundError as error:
-        raise UnreachableError(f"{file}: is not there; name the exported key by --key FILE") from error
+        beside = file.parent.parent / "evidence" / file.name
+        meant = f", or verify the data folder {beside.parent.parent}" if beside.exists() else ""
+        raise UnreachableError(f"{file}: is not there; name the exported key by --key FILE{meant}") from error
     except OSError as error:
         raise UnreachableError(f"{file}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, ValueError) as error:
@@ -144,6 +171,7 @@ def _report(verdict: Verdict) -> dict[str, Any]:
         "segments": verdict.segments,
         "frames": verdict.frames,
         "bytes": verdict.bytes,
+        "epochs": verdict.epochs,
         "first": _plain(verdict.first),
         "end": _plain(verdict.end),
         "anchored": _plain(verdict.anchored),
@@ -157,9 +185,20 @@ def _plain(position: Position | None) -> dict[str, int] | None:
 def _lines(verdict: Verdict, seconds: float, *, key_is_beside: bool) -> Iterator[str]:
     """Yield the report for people."""
     speed = f"{size_text(verdict.bytes / seconds)}/s" if seconds else "-"
-    size = size_text(verdict.bytes)
-    yield f"{verdict.segments:,} segments, {verdict.frames:,} frames, {size} in {seconds:.1f} s ({speed})"
-    yield f"from {_name(verdict.first)} up to {_name(verdict.end)}; a cut is noticed before {_name(verdict.anchored)}"
+    looked_at = f"{_count(verdict.segments, 'segment')}, {_count(verdict.frames, 'frame')}"
+    yield f"{looked_at}, {size_text(verdict.bytes)} in {seconds:.1f} s ({speed})"
+    shown = verdict.epochs[-EPOCHS_SHOWN:]
+    if len(shown) < len(verdict.epochs):
+        yield f"  {_count(len(verdict.epochs) - len(shown), 'earlier epoch')}: see --json"
+    for epoch in shown:
+        yield (
+            f"  {escaped(epoch.writer)} epoch {epoch.epoch}: sequence {epoch.first} to {epoch.last}, "
+            f"{_count(epoch.frames, 'frame')}, {instant_text(epoch.first_ns)} to {instant_text(epoch.last_ns)}"
+        )
+    if verdict.anchored is None:
+        yield "the end is not proven: no anchor"
+    else:
+        yield f"the end is anchored: a cut is noticed before {_name(verdict.anchored)}"
     for notice in verdict.notices:
         yield f"note: {notice}"
     if key_is_beside:
@@ -177,3 +216,7 @@ def _line(finding: Finding) -> str:
 
 def _name(position: Position | None) -> str:
     return "-" if position is None else f"epoch {position.epoch} sequence {position.sequence}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

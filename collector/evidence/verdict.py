@@ -31,10 +31,22 @@ class Finding(msgspec.Struct, frozen=True):
     reason: str
 
 
+class EpochFacts(msgspec.Struct):
+    """What was verified of one writer's epoch; `first` and `last` are sequences, times journal time in nanoseconds."""
+
+    writer: str
+    epoch: int
+    first: int
+    last: int
+    first_ns: int
+    last_ns: int
+    frames: int = 0
+
+
 class Verdict(msgspec.Struct):
     """What was found. `findings` is empty when all is as it was written; `notices` are no findings, but worth knowing.
 
-    `anchored` is up to where a cut would have been noticed.
+    `anchored` is up to where a cut would have been noticed, None where no anchor says it.
     """
 
     findings: list[Finding] = []
@@ -42,6 +54,7 @@ class Verdict(msgspec.Struct):
     segments: int = 0
     frames: int = 0
     bytes: int = 0
+    epochs: list[EpochFacts] = []
     first: Position | None = None
     end: Position | None = None
     anchored: Position | None = None
@@ -49,6 +62,18 @@ class Verdict(msgspec.Struct):
     def find(self, kind: Kind, first: Position | None, file: str, offset: int, reason: str) -> None:
         """Add a finding."""
         self.findings.append(Finding(kind, first, file, offset, reason))
+
+    def count(self, writer: str, position: Position, *, at_ns: int, size: int) -> None:
+        """Count a frame that was verified."""
+        self.frames += 1
+        self.bytes += size
+        known = self.epochs[-1] if self.epochs else None
+        if known is None or (known.writer, known.epoch) != (writer, position.epoch):
+            known = EpochFacts(writer, position.epoch, position.sequence, position.sequence, at_ns, at_ns)
+            self.epochs.append(known)
+        known.frames += 1
+        known.first, known.last = min(known.first, position.sequence), max(known.last, position.sequence)
+        known.last_ns = max(known.last_ns, at_ns)
 
     def found_in(self, file: str) -> bool:
         """Tell whether anything was found in a file."""

@@ -303,8 +303,8 @@ class Verifier:
             self._next = position._replace(sequence=sequence + 1)
         self._journal_time = head.header.journal_time
         self._anchors.note(segment.name, head.end, link)
-        self.verdict.frames += 1
-        self.verdict.bytes += head.end - head.at
+        writer = segment.identity.journal.name if segment.identity is not None else ""
+        self.verdict.count(writer, position, at_ns=self._journal_time, size=head.end - head.at)
         return head.end
 
     def _stands_later(self, segment: Segment, head: FrameHead, sequence: int) -> bool:

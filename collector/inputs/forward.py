@@ -22,8 +22,9 @@ from typing import Final, cast
 
 from collector.config import ForwardInputConfig
 from collector.inputs.forward_connection import ForwardConnection
+from collector.inputs.inflater import Inflater
 from collector.inputs.input import Appender, Counts
-from collector.inputs.peers import Peer, Peers, Places
+from collector.inputs.peers import REASONS, Peer, Peers, Places, Traffic
 from collector.inputs.proof import Proof
 from collector.inputs.refusals import Refusals
 from collector.inputs.sockets import (
@@ -36,9 +37,6 @@ from collector.inputs.sockets import (
 from collector.inputs.tls_listener import TlsListener, taken_over
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
-
-UNACKED_LIMIT_BYTES: Final = 32 << 20
-"""What one connection may have in the journal's hands; a single message may be larger."""
 
 LOOK_INTERVAL_S: Final = 5.0
 """How often connections are looked at that may be stuck or idle."""
@@ -68,7 +66,6 @@ class ForwardInput:
         blocks: Blocks,
         collector: str,
         places: Places | None = None,
-        unacked_limit_bytes: int = UNACKED_LIMIT_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -77,7 +74,7 @@ class ForwardInput:
         self.refusals = Refusals(name, clock)
         self.journal = journal
         self.blocks = blocks
-        self.unacked_limit_bytes = unacked_limit_bytes
+        self.inflater = Inflater(lambda: journal.room_bytes)
         self.pressed = journal.full
         self.connections: set[ForwardConnection] = set()
         self.proof: Proof | None = None
@@ -152,14 +149,15 @@ class ForwardInput:
                 await self._idle.wait()
         for connection in tuple(self.connections):
             connection.abort()
+        self.inflater.close()
 
     def admit(self, peer: str) -> bool:
         """Note a new connection of a peer; False when it is one too many."""
         self.counts.connections_total += 1
-        reason = "too many failed handshakes" if self.refusals.blocks(peer) else self._peers.admit(peer)
-        if reason:
-            self.counts.connections_refused += 1
-            logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=reason)
+        refused = "handshakes" if self.refusals.blocks(peer) else self._peers.admit(peer)
+        if refused is not None:
+            self.counts.connections_refused[refused] += 1
+            logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=REASONS[refused])
             return False
         self.counts.connections = self._peers.connections
         self._idle.clear()
@@ -181,11 +179,17 @@ class ForwardInput:
         self.counts.unproven += 1
         self.refusals.failed(peer, reason, claimed)
 
+    def traffic(self) -> Traffic:
+        """Return what came of late, and who sent most of it."""
+        return self._peers.traffic()
+
     def tick(self) -> None:
         """Look after connections that are silent or stuck."""
         self.now_s = self._clock()
         if self.now_s - self._looked_s < LOOK_INTERVAL_S:
             return
+        if not self.pressed:
+            self._peers.age(self.now_s - self._looked_s)
         self._looked_s = self.now_s
         for connection in [each for each in self.connections if each.is_stalled(self.options.stall_timeout)]:
             self.counts.stalled += 1

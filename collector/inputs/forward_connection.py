@@ -140,7 +140,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def _identify(self, origin: Origin) -> None:
         self._origin = origin
-        self._hand = InHand(self._owner, origin)
+        self._hand = InHand(self._owner, origin, self._peer)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to."""
@@ -264,7 +264,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
             transport.write(b"".join(acks))
         if self._hand.refused:
             self._finishing = True
-        if self._hand.waiting or not self._reading:
+        if self._hand.is_held or not self._reading:
             try:
                 self._submit()
             except Exception as error:
@@ -274,7 +274,7 @@ class ForwardConnection(asyncio.BufferedProtocol):
 
     def flow(self) -> None:
         """Read, or let the sender wait."""
-        held_back = self._waits_for_turn or self._hand.waiting or self._decoder.behind or self._hand.has_its_share
+        held_back = self._waits_for_turn or self._hand.is_held or self._decoder.behind or self._hand.has_its_share
         wait = self._finishing or self._owner.pressed or self._write_paused or held_back
         reading = self._linger is not None or not wait
         if reading == self._reading or self._transport is None:

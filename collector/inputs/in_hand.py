@@ -1,15 +1,17 @@
 """The messages of one connection between the decoder and the acknowledgement."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from collector.config import ForwardInputConfig
+from collector.inputs.inflater import Inflater, Payer
 from collector.inputs.input import Appender, Counts
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.entry import Entry, Receipt
 from collector.logs import get_logger
-from collector.wire.forward_message import ForwardMessage, inflated
+from collector.wire.forward_message import ForwardMessage, Inflation
 from pipelines.frame import Origin
 
 ACKS_LIMIT_BYTES: Final = 64 << 10
@@ -28,7 +30,7 @@ class Giver(Protocol):
     options: ForwardInputConfig
     counts: Counts
     journal: Appender
-    unacked_limit_bytes: int
+    inflater: Inflater
 
 
 class InHand:
@@ -38,7 +40,7 @@ class InHand:
     which there is no room yet.
     """
 
-    def __init__(self, giver: Giver, origin: Origin) -> None:
+    def __init__(self, giver: Giver, origin: Origin, peer: Payer) -> None:
         self.refused = False
         self.waiting: deque[ForwardMessage] = deque()
         self._giver = giver
@@ -46,12 +48,20 @@ class InHand:
         self._unacked_bytes = 0
         self._acks_bytes = 0
         self._origin = origin
+        self._peer = peer
         self._sender = SenderConnection(client_of(origin))
+        self._inflation: tuple[Inflation, asyncio.Future[None]] | None = None
+        self._given_up = False
 
     @property
     def is_empty(self) -> bool:
         """Whether everything was answered."""
-        return not (self.waiting or self._in_flight)
+        return not (self.is_held or self._in_flight)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a message cannot be given to the journal yet: there is no room, or it is being inflated."""
+        return bool(self.waiting) or self._inflation is not None
 
     @property
     def has_its_share(self) -> bool:
@@ -61,41 +71,62 @@ class InHand:
         """
         unacked_bytes, giver = self._unacked_bytes, self._giver
         return unacked_bytes > 0 and (
-            unacked_bytes >= giver.unacked_limit_bytes
-            or self._acks_bytes >= ACKS_LIMIT_BYTES
-            or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
+            self._acks_bytes >= ACKS_LIMIT_BYTES or unacked_bytes * SHARE_PARTS > giver.journal.room_bytes
         )
 
     def submit(self, on_receipt: Callable[[], None]) -> None:
         """Give waiting messages to the journal as far as this connection may have more in its hands.
 
-        `on_receipt` is called for each once its receipt is known, and has to call `settle`.
+        `on_receipt` is called for each once its receipt is known, and has to call `settle`; and when one is inflated:
+        this has to be called again then.
         """
-        giver = self._giver
-        while self.waiting and not self.has_its_share:
+        inflating = self._inflation
+        if inflating is not None and inflating[1].done():
+            self._inflation = None
+            self._give(_inflated(*inflating), on_receipt)  # whatever there is room for: its memory is taken
+        while self.waiting and self._inflation is None and not self.has_its_share:
             message = self.waiting.popleft()
-            if self.refused and message.ack:
-                message.release()  # the client sends it again
-                continue
-            if message.compressed:
-                options = giver.options
-                message = inflated(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
-            entry = Entry(
-                origin=self._origin,
-                encoding=message.encoding,
-                payload=message.payload,
-                tag=message.tag,
-                chunk_id=message.chunk_id,
-                claimed=message.claimed,
-                connection=self._sender,
-            )
-            giver.journal.submit(entry, on_receipt)
-            self._in_flight.append((message, entry))
-            self._unacked_bytes += entry.cost_bytes
-            self._acks_bytes += len(message.ack)
-            giver.counts.messages += 1
-            giver.counts.claimed_records += max(message.claimed, 0)
-            giver.counts.broken_payloads += message.encoding == "forward-broken"
+            if self._is_refused(message) or not message.compressed or self._is_inflated(message, on_receipt):
+                self._give(message, on_receipt)
+
+    def _is_refused(self, message: ForwardMessage) -> bool:
+        """Whether nobody is to keep it any more: the client sends it again."""
+        return self._given_up or (self.refused and bool(message.ack))
+
+    def _is_inflated(self, message: ForwardMessage, on_receipt: Callable[[], None]) -> bool:
+        """Inflate a message if that is quick; else see to it, and return False."""
+        options = self._giver.options
+        inflation = Inflation(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
+        if inflation.is_quick():
+            self._peer.spend(inflation.made_bytes, 0)
+            inflation.end()
+            return True
+        done = self._giver.inflater.submit(self._peer, inflation.run)
+        self._inflation = inflation, done
+        done.add_done_callback(lambda _: on_receipt())
+        return False
+
+    def _give(self, message: ForwardMessage, on_receipt: Callable[[], None]) -> None:
+        if self._is_refused(message):
+            message.release()
+            return
+        giver = self._giver
+        entry = Entry(
+            origin=self._origin,
+            encoding=message.encoding,
+            payload=message.payload,
+            tag=message.tag,
+            chunk_id=message.chunk_id,
+            claimed=message.claimed,
+            connection=self._sender,
+        )
+        giver.journal.submit(entry, on_receipt)
+        self._in_flight.append((message, entry))
+        self._unacked_bytes += entry.cost_bytes
+        self._acks_bytes += len(message.ack)
+        giver.counts.messages += 1
+        giver.counts.claimed_records += max(message.claimed, 0)
+        giver.counts.broken_payloads += message.encoding == "forward-broken"
 
     def end(self) -> None:
         """Take note that nothing more arrives: what comes under the same ids on another connection is sent again."""
@@ -103,7 +134,7 @@ class InHand:
 
     def give_up(self) -> None:
         """Take note of a fault of ours: nothing more is given to the journal, nothing acknowledged."""
-        self.refused = True
+        self.refused = self._given_up = True
         while self.waiting:
             self.waiting.popleft().release()
 
@@ -126,3 +157,11 @@ class InHand:
         if not self.refused:
             self.refused = True
             logger.warning("forward_message_refused", input=self._giver.name, peer=self._origin.peer)
+
+
+def _inflated(inflation: Inflation, done: "asyncio.Future[None]") -> ForwardMessage:
+    """Return a message that was inflated; raise what went wrong with that."""
+    if done.exception() is not None:
+        inflation.message.release()
+    done.result()
+    return inflation.end()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from collector.inputs.peers import REASONS, NotAdmitted, Traffic
 from collector.inputs.refusals import Refusals
 from collector.journal.entry import Entry
 
@@ -34,15 +35,16 @@ class Appender(Protocol):
 class Counts(msgspec.Struct):
     """What an input has seen since it was made; `connections` is the present number.
 
-    `broken` counts connections closed for broken framing by its code, `unfinished` those that ended within a message,
-    `refused` messages that the journal did not take, `failures` faults of our own that ended a connection, `unproven`
-    connections whose peer did not prove who it is, `stalled` those closed within a message that did not go on, or
-    since the peer did not read, `idle` those closed to make room.
+    `connections_refused` counts connections closed at once, by the reason, `broken` those closed for broken framing, by
+    its code, `unfinished` those that ended within a message, `refused` messages that the journal did not take,
+    `failures` faults of our own that ended a connection, `unproven` connections whose peer did not prove who it is,
+    `stalled` those closed within a message that did not go on, or since the peer did not read, `idle` those closed to
+    make room.
     """
 
     connections: int = 0
     connections_total: int = 0
-    connections_refused: int = 0
+    connections_refused: dict[NotAdmitted, int] = msgspec.field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     bytes: int = 0
     messages: int = 0
     claimed_records: int = 0
@@ -78,6 +80,9 @@ class Input(Protocol):
     @property
     def refusals(self) -> Refusals:
         """Peers that failed to prove who they are."""
+
+    def traffic(self) -> Traffic:
+        """Return what came of late, and who sent most of it; while senders wait it stays as it is."""
 
     def tick(self) -> None:
         """Look after connections that are silent or stuck; called once a second."""

@@ -9,9 +9,9 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
+from collector.certificates import CertificateError, server_context
 from collector.config import ForwardInputConfig, SecretError, TlsConfig
 from collector.inputs.sockets import ListenError
 from collector.wire.forward_handshake import SALT_BYTES, Credentials, Handshake
@@ -57,27 +57,10 @@ class TlsServer:
         return found
 
     def _load(self) -> ssl.SSLContext:
-        options = self._options
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for file in (options.certificate, options.key, options.client_ca):
-            if file and not Path(file).is_file():
-                raise ListenError(f"{file}: there is no such file")
         try:
-            context.load_cert_chain(options.certificate, options.key, password=_no_passphrase)
-        except (OSError, ValueError) as error:
-            raise ListenError(f"{options.certificate}, {options.key}: no certificate with its key: {error}") from error
-        if options.client_ca:
-            try:
-                context.load_verify_locations(options.client_ca)
-            except (OSError, ValueError) as error:
-                raise ListenError(f"{options.client_ca}: no certificates: {error}") from error
-            context.verify_mode = ssl.CERT_OPTIONAL if options.client_optional else ssl.CERT_REQUIRED
-        return context
-
-
-def _no_passphrase() -> str:
-    raise ValueError("the key has a passphrase; give one without")
+            return server_context(self._options)
+        except CertificateError as error:
+            raise ListenError(str(error)) from error
 
 
 class Proof:

@@ -1,7 +1,7 @@
 r"""The journal: what was acknowledged stands here, framed, checksummed and linked, until every consumer has passed it.
 
 `writer.Journal` appends (the intake), `follow.Follower` reads (workers, search, verify), `cursors` say how far each
-consumer is. This page is the format on disk, version 1, and enough to write a reader from.
+consumer is. This page is the format on disk, version 2, and enough to write a reader from. Version 1 knew no portions.
 
 **Conventions.** Integers are little-endian and unsigned. `xxh(seed, bytes)` is XXH3-64 with a 64-bit seed. MessagePack
 arrays may have more elements than named here: readers ignore them. A higher version is refused, an older one read.
@@ -45,15 +45,25 @@ frame, so that names sort like positions. One epoch per file; files are never re
     header = [epoch, sequence, journal time (ns since 1970), origins, messages, runs, xxh(0, payload),
               producer or nil, compression of the payload (0: none)]
     origins = [[input, transport, peer, auth], …]
-    messages = [[index of origin, length, tag, chunk id, digest, claimed or -1, sending or nil], …]
+    messages = [[index of origin, length, tag, chunk id, digest, claimed or -1, sending or nil, portions], …]
     sending = [connection, ordinal, ahead, first or nil]: where a chunk id was given (`pipelines.frame.Sending`);
             first = [connection, ordinal] of the stored message that this one repeats
+    portions = [[sequence, offset], …]: the frames of this segment whose payloads come before these bytes of a message,
+            in order; empty for a message that stands in one frame
     runs = [[encoding, number of messages], …]: consecutive messages of one encoding; those of `resend` have no payload,
-            and say that a stored message came again; those of `audit` are the collector's own
+            and say that a stored message came again; nor have those of `tick`, by which journal time goes on where
+            somebody waits for it; those of `audit` are the collector's own; those of `portion` are a piece of a message
+            that a later frame completes
     producer = [name, sequence, cursor]
 
 Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame
 that of the segment's header; the link before a segment's header is that of the last valid frame before it.
+
+**Portions.** While others send as well, a message longer than 1 MiB is written in portions, each with a frame and a
+message of its own, so that nobody waits for the sync of all of it. The frame that completes it, which holds nothing
+else, names them: all of its segment, for a segment is deleted as a whole and a consumer may begin anywhere in it. Only
+that frame's position is the message's. Portions that no frame names were never acknowledged: a crash came in between,
+or a failed sync. Where one is damaged the message is lost, and reported at the position of the frame that names it.
 
 **Damage.** A reader checks, in this order: magic and marker, the head's checksum, version, the header's checksum, the
 epoch, the table, the payload's checksum. Where a head is sound and its payload is not, one frame is lost and the next

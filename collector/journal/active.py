@@ -44,27 +44,30 @@ class ActiveSegment:
         self.durable = self._end()
         self.durable_link = self.link
 
-    def append(self, frames: Sequence[FrameParts], times: Sequence[int]) -> int:
-        """Write frames and make them durable; return their bytes. Raises OSError."""
+    def append(self, frames: Sequence[FrameParts], times: Sequence[int]) -> list[tuple[int, int]]:
+        """Write frames and make them durable; return sequence and offset of each. Raises OSError."""
         buffers: list[memoryview] = []
+        places: list[tuple[int, int]] = []
+        at = self.size
         for parts, journal_time in zip(frames, times, strict=True):
             header = parts.header(epoch=self.header.epoch, sequence=self.sequence, journal_time=journal_time)
             head, self.link = encode_frame_head(
                 header, parts.payload, key=self._key, link_before=self.link, seed=self.header.seed
             )
             buffers += [memoryview(head), *parts.payload]
+            places.append((self.sequence, at))
+            at += len(head) + sum(map(len, parts.payload))
             self.sequence += 1
-        written = self._write(buffers)
+        self._write(buffers)
         self._sync(self._descriptor)
         self.durable, self.durable_link = self._end(), self.link
-        return written
+        return places
 
     def _end(self) -> DurableEnd:
         position = Position(self.header.partition, self.header.epoch, self.sequence)
         return DurableEnd(self.header.file_name, self.size, position)
 
-    def _write(self, buffers: list[memoryview]) -> int:
-        before = self.size
+    def _write(self, buffers: list[memoryview]) -> None:
         waiting = buffers[::-1]
         while waiting:
             written = self._write_buffers(self._descriptor, waiting[: -WRITEV_BUFFERS - 1 : -1])
@@ -73,7 +76,6 @@ class ActiveSegment:
                 written -= len(waiting.pop())
             if written:
                 waiting[-1] = waiting[-1][written:]
-        return self.size - before
 
     def close(self) -> None:
         """Let go of the file; it is sealed."""

@@ -61,7 +61,7 @@ _decode = msgspec.msgpack.Decoder(Checkpoint).decode
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint durably, or leave it as it was; raises OSError."""
-    path = _path(directory, checkpoint.position)
+    path = checkpoint_file(directory, checkpoint.position)
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, exist_ok=True)
         sync_directory(directory)
@@ -79,14 +79,14 @@ def checkpoints(directory: Path) -> list[Position]:
 def checkpoint_bytes(directory: Path, position: Position) -> int:
     """Return the length of a checkpoint's file, 0 for one that is no more."""
     try:
-        return _path(directory, position).stat().st_size
+        return checkpoint_file(directory, position).stat().st_size
     except FileNotFoundError:
         return 0
 
 
 def read_checkpoint(directory: Path, position: Position) -> Checkpoint:
     """Read a checkpoint; raise DataDirError for one that is damaged or newer than this program, OSError."""
-    path = _path(directory, position)
+    path = checkpoint_file(directory, position)
     content = path.read_bytes()
     behind = _head.size + _checksum.size
     if len(content) < behind:
@@ -123,7 +123,7 @@ def newest_checkpoint(
         except FileNotFoundError:
             continue  # nobody needs it any more
         except OSError as error:
-            passed_over(f"{_path(directory, position)}: cannot be read: {error.strerror}")
+            passed_over(f"{checkpoint_file(directory, position)}: cannot be read: {error.strerror}")
         except DataDirError as error:
             passed_over(str(error))
         else:
@@ -161,10 +161,11 @@ def delete_checkpoints(directory: Path, needed: Position) -> int:
     found = newest_checkpoint(directory, needed, take=lambda _: None, passed_over=lambda _: None)
     doomed = [position for position in checkpoints(directory) if found is not None and position < found]
     for position in doomed:
-        _path(directory, position).unlink(missing_ok=True)
+        checkpoint_file(directory, position).unlink(missing_ok=True)
     return len(doomed)
 
 
-def _path(directory: Path, position: Position) -> Path:
+def checkpoint_file(directory: Path, position: Position) -> Path:
+    """Return the path of the checkpoint at a position, whether there is one or not."""
     partition, epoch, sequence, _ = position
     return directory / FOLDER / f"{partition:02d}-{epoch:010d}-{sequence:011d}.checkpoint"

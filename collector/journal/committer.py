@@ -37,16 +37,40 @@ class _NoRoomError(Exception):
 class Committed(msgspec.Struct, frozen=True):
     """What became of a group: `end` is the durable end behind it, None while no segment is open.
 
-    `failure` is empty when the group is durable. `no_space` says that the disk is full.
+    `portions` are sequence and offset of its frames that hold portions. `failure` is empty when the group is durable.
+    `no_space` says that the disk is full.
     """
 
     end: DurableEnd | None
+    portions: tuple[tuple[int, int], ...] = ()
     frames: int = 0
     bytes: int = 0
     new_segment_bytes: int = 0
     sync_seconds: float = 0.0
     failure: str = ""
     no_space: bool = False
+
+
+class Appended(msgspec.Struct):
+    """Counts since the start."""
+
+    frames: int = 0
+    bytes: int = 0
+    syncs: int = 0
+    sync_seconds: float = 0.0
+    failures: int = 0
+    last_failure: str = ""
+
+    def count(self, committed: Committed) -> None:
+        """Count what became of a group."""
+        if committed.failure:
+            self.failures += 1
+            self.last_failure = committed.failure
+        else:
+            self.frames += committed.frames
+            self.bytes += committed.bytes
+            self.syncs += committed.frames > 0
+            self.sync_seconds += committed.sync_seconds
 
 
 class Committer:
@@ -78,6 +102,16 @@ class Committer:
     def state(self) -> State:
         """What is remembered beside the segments, the chain's present key among it."""
         return self._state
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next group belongs into a fresh segment. Not to be asked while a group is written."""
+        active = self._active
+        return (
+            active is None
+            or active.size >= self._options.full_bytes
+            or active.sequence - active.header.first_sequence >= SEGMENT_FRAMES_LIMIT
+        )
 
     @property
     def is_old(self) -> bool:
@@ -117,13 +151,19 @@ class Committer:
         """
         return list(frames_of(entries, frame_bytes=self._options.frame_bytes))
 
-    def commit(self, frames: Sequence[FrameParts], producers: Iterable[Producer]) -> Committed:
-        """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch."""
+    def commit(
+        self, frames: Sequence[FrameParts], producers: Iterable[Producer], *, may_roll: bool = True
+    ) -> Committed:
+        """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch.
+
+        Unless it `may_roll` it goes behind the group before, into the same segment.
+        """
         started = time.perf_counter()
         try:
             self._check_space(frames)
-            active = self._segment(producers, full_bytes=self._options.full_bytes)
-            written = active.append(frames, [self._next_time() for _ in frames])
+            active = self._segment(producers, fresh=may_roll and self.is_full)
+            before_bytes = active.size
+            places = active.append(frames, [self._next_time() for _ in frames])
         except _NoRoomError:
             end = None if self._active is None else self._active.durable
             return Committed(end, failure="no space left but what cursors and stores need", no_space=True)
@@ -134,8 +174,9 @@ class Committer:
             raise
         return Committed(
             end=active.durable,
+            portions=tuple(place for parts, place in zip(frames, places, strict=True) if parts.is_portion),
             frames=len(frames),
-            bytes=written,
+            bytes=active.size - before_bytes,
             new_segment_bytes=self._take_opened(),
             sync_seconds=time.perf_counter() - started,
         )
@@ -143,7 +184,7 @@ class Committer:
     def roll(self, producers: Iterable[Producer]) -> Committed:
         """Go on in a fresh segment, so that all before it can be deleted; one without a frame is fresh enough."""
         try:
-            active = self._segment(producers, full_bytes=0)
+            active = self._segment(producers, fresh=True)
         except OSError as error:
             return Committed(None, failure=f"{error.strerror or error}", no_space=error.errno in NO_SPACE)
         return Committed(active.durable, new_segment_bytes=self._take_opened())
@@ -193,13 +234,12 @@ class Committer:
         if free_bytes(self._directory) < needed_bytes:
             raise _NoRoomError
 
-    def _segment(self, producers: Iterable[Producer], *, full_bytes: int) -> ActiveSegment:
-        """Return the segment to write to: the open one, the next when it is full, a new epoch's after a failure."""
+    def _segment(self, producers: Iterable[Producer], *, fresh: bool) -> ActiveSegment:
+        """Return the segment to write to: the open one, a fresh one where it is due, a new epoch's after a failure."""
         active = self._active
         if active is None:
             return self._open(producers, epoch=self._next_epoch(), first_sequence=0)
-        frames = active.sequence - active.header.first_sequence
-        if frames == 0 or (active.size < full_bytes and frames < SEGMENT_FRAMES_LIMIT):
+        if not fresh or active.sequence == active.header.first_sequence:
             return active
         self._let_go(active)
         active.close()

@@ -28,9 +28,10 @@ class Entry(msgspec.Struct):
 
     The journal owns the payload's buffers until the receipt is known; that stands in `receipt` then.
 
-    `tag`, `chunk_id`, `claimed`, `digest` and `sending` are those of `pipelines.frame.Message`; the last two are put in
-    by who looks for resends (`recogniser`), and needs the `connection` for that. An entry with a `producer` gets a
-    frame of its own; one whose sequence is not above the last of that producer is answered DURABLE and dropped.
+    `tag`, `chunk_id`, `claimed`, `digest`, `sending` and `portions` are those of `pipelines.frame.Message`; digest and
+    sending are put in by who looks for resends (`recogniser`), and needs the `connection` for that, portions by the
+    journal. An entry with a `producer` gets a frame of its own; one whose sequence is not above the last of that
+    producer is answered DURABLE and dropped.
     """
 
     origin: Origin
@@ -43,6 +44,7 @@ class Entry(msgspec.Struct):
     connection: SenderConnection | None = None
     digest: bytes = b""
     sending: Sending | None = None
+    portions: tuple[tuple[int, int], ...] = ()
     receipt: Receipt | None = None
     payload_bytes: int = -1
     table_bytes: int = -1

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from collector.journal.format import DamageError, DurableEnd
+from collector.journal.format import PORTION, DamageError, DurableEnd, FrameHeader
 from collector.journal.segments import FrameHead, Identity, Segment, find_identity, first_position, segment_files
 from pipelines.frame import Frame, JournalIdentity, Position
 
@@ -24,7 +24,8 @@ class Gap(msgspec.Struct, frozen=True):
 class Follower:
     """Yields frames from a position on. Blocking file reads; never writes; not for more than one thread.
 
-    A frame's payload is a view of a block that was read, and keeps the block alive.
+    A frame's payload is a view of a block that was read, and keeps the block alive. A message that was written in
+    portions comes with the last of them; in the frames of the others nothing stands.
     """
 
     def __init__(self, directory: Path, *, partition: int = 0) -> None:
@@ -157,10 +158,10 @@ class Follower:
                 return self._skip_to(position, "frames are missing")
             self._at, self._next = head.end, _after(position)
             try:
-                payload = segment.payload(head)
+                header, payload = _whole(segment, head)
             except DamageError as error:
                 return Gap(position, position, str(error))
-            return _frame(self._journal(segment), head, position, payload)
+            return _frame(self._journal(segment), header, position, payload)
         return None
 
     def _resume(self, segment: Segment, limit: int, end: DurableEnd, reason: str) -> Gap | None:
@@ -218,8 +219,26 @@ def _holding(names: list[str], position: Position) -> list[str]:
     return names[max(before - 1, 0) :]
 
 
-def _frame(journal: JournalIdentity, head: FrameHead, position: Position, payload: memoryview) -> Frame:
+def _whole(segment: Segment, head: FrameHead) -> tuple[FrameHeader, memoryview]:
+    """Return header and payload as a consumer sees them; raise DamageError where any of it is damaged."""
     header = head.header
+    if header.runs and header.runs[0].encoding == PORTION:
+        return msgspec.structs.replace(header, origins=(), messages=(), runs=()), memoryview(b"")
+    payload = segment.payload(head)
+    if len(header.messages) != 1 or not header.messages[0].portions:
+        return header, payload
+    joined = bytearray()
+    for sequence, at in header.messages[0].portions:
+        portion = segment.head(at, head.at)
+        if portion.header.sequence != sequence:
+            raise DamageError("a portion of a message does not stand where it should")
+        joined += segment.payload(portion)
+    joined += payload
+    message = msgspec.structs.replace(header.messages[0], length=len(joined), portions=())
+    return msgspec.structs.replace(header, messages=(message,)), memoryview(joined).toreadonly()
+
+
+def _frame(journal: JournalIdentity, header: FrameHeader, position: Position, payload: memoryview) -> Frame:
     return Frame(
         journal=journal,
         partition=position.partition,

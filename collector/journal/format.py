@@ -12,11 +12,14 @@ from blake3 import blake3
 from collector.errors import DataDirError
 from pipelines.frame import JournalIdentity, Message, Origin, Position, Producer, Run
 
-VERSION: Final = 1
+VERSION: Final = 2
 SEGMENT_MAGIC: Final = b"TWSEGMT\n"
 FRAME_MAGIC: Final = b"\x89TWF"
 LINK_BYTES: Final = 32
 FIRST_LINK: Final = bytes(LINK_BYTES)
+
+PORTION: Final = "portion"
+"""Encoding of a run whose one message is the beginning, or a middle, of a long one that a later frame completes."""
 
 HEADER_LIMIT_BYTES: Final = 64 << 20
 """A longer header is damage: the writer bounds what it puts into one."""

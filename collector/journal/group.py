@@ -7,7 +7,7 @@ import msgspec
 import xxhash
 
 from collector.journal.entry import Buffer, Entry
-from collector.journal.format import PAYLOAD_LIMIT_BYTES, FrameHeader
+from collector.journal.format import PAYLOAD_LIMIT_BYTES, PORTION, FrameHeader
 from pipelines.frame import Message, Origin, Producer, Run
 
 MESSAGES_LIMIT: Final = 16_384
@@ -36,6 +36,11 @@ class FrameParts(msgspec.Struct):
     payload: list[memoryview]
     producer: Producer | None
 
+    @property
+    def is_portion(self) -> bool:
+        """Whether it holds a portion of a message that a later frame completes."""
+        return self.runs[0].encoding == PORTION
+
     def header(self, *, epoch: int, sequence: int, journal_time: int) -> FrameHeader:
         """Return the frame's header; checksums the payload."""
         checksum = xxhash.xxh3_64()
@@ -52,12 +57,15 @@ def fits(entry: Entry) -> bool:
 
 
 def frames_of(entries: Sequence[Entry], *, frame_bytes: int) -> Iterator[FrameParts]:
-    """Cut entries into frames of about `frame_bytes`; one of a producer stands alone."""
+    """Cut entries into frames of about `frame_bytes`; one of a producer stands alone, and what is written in portions.
+
+    So whatever becomes of a portion, no other message is lost with it.
+    """
     held: list[Entry] = []
     size = records = table = 0
     for entry in entries:
         length, claimed, beside = entry.payload_bytes, max(entry.claimed, 0), entry.table_bytes
-        alone = entry.producer is not None
+        alone = entry.producer is not None or entry.encoding == PORTION or bool(entry.portions)
         over = (
             size + length > frame_bytes
             or records + claimed > RECORDS_LIMIT
@@ -96,6 +104,7 @@ def _parts(entries: list[Entry]) -> FrameParts:
                     entry.digest,
                     entry.claimed,
                     entry.sending,
+                    entry.portions,
                 )
             )
     runs = tuple(Run(encoding, len(run)) for encoding, run in by_encoding.items())

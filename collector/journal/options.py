@@ -19,10 +19,12 @@ class JournalOptions(msgspec.Struct, frozen=True):
     than `segment_age_s`, for who takes the machine can forge in the open one, and in nothing older. Segments that every
     consumer has passed are kept for `archive_s` all the same, as long as the limit is not near. With `compress`, one
     that is still there `compress_after_s` after it was sealed is compressed. `frame_bytes` is soft: one message may be
-    larger. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could be settled.
-    `consumers` are those that hold segments even before they have a cursor; where they are `replayed` they go on from
-    checkpoints (`collector.journal.checkpoints`), and hold what they read before their cursors as well. `write` and
-    `sync` are what makes bytes durable; tests pass their own.
+    larger. While others send as well, a message longer than `portion_bytes` is written in portions of that size, and
+    who sends little goes in between: 8 MiB at once take 7 ms on the project's disk, and three times that in memory
+    that was not used before. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could
+    be settled. `consumers` are those that hold segments even before they have a cursor; where they are `replayed` they
+    go on from checkpoints (`collector.journal.checkpoints`), and hold what they read before their cursors as well.
+    `write` and `sync` are what makes bytes durable; tests pass their own.
     """
 
     limit_bytes: int = 20 << 30
@@ -32,6 +34,7 @@ class JournalOptions(msgspec.Struct, frozen=True):
     compress: bool = True
     compress_after_s: float = 60.0
     frame_bytes: int = 1 << 20
+    portion_bytes: int = 1 << 20
     in_flight_limit_bytes: int = 64 << 20
     reserve_bytes: int = 64 << 20
     consumers: frozenset[str] = frozenset()

@@ -26,13 +26,18 @@ class Recovered(msgspec.Struct):
 
 
 class Continuation(msgspec.Struct):
-    """What the next segment goes on from."""
+    """What the next segment goes on from.
+
+    `empty` are segments that never got a frame. They go once the next one is anchored (`remove_empty`): who verifies
+    what a kill in between left would miss one that the anchor still names.
+    """
 
     link: bytes = FIRST_LINK
     journal_time: int = 0
     before: DurableEnd | None = None
     producers: dict[str, Producer] = {}
     newest_epoch: int = 0
+    empty: tuple[str, ...] = ()
 
 
 class _Tail(msgspec.Struct):
@@ -46,7 +51,7 @@ class _Tail(msgspec.Struct):
 
 
 def recover(directory: Path, identity: Identity) -> tuple[Continuation, Recovered]:
-    """Cut the torn tail, sync what is valid, remove what never got a frame. Blocking; raises OSError, DataDirError."""
+    """Cut the torn tail, sync what is valid, remove what never got a header. Blocking; raises OSError, DataDirError."""
     recovered = Recovered()
     continuation = Continuation()
     tails: list[_Tail] = []
@@ -66,9 +71,13 @@ def recover(directory: Path, identity: Identity) -> tuple[Continuation, Recovere
         finally:
             segment.close()
         if tail.end is None:
-            _remove_empty(path_of(directory, name), segment, recovered)
-            if segment.header is not None:
+            if segment.header is None:
+                _remove_unborn(path_of(directory, name), segment, recovered)
+            else:
                 continuation.before = segment.header.before
+                continuation.empty += (name,)
+                if not segment.compressed:
+                    _cut(directory / name, segment.frames_at, recovered)
         else:
             if not any(each.end for each in tails):
                 if not segment.compressed:
@@ -118,6 +127,12 @@ def _read_tail(segment: Segment, size: int) -> _Tail:
     return tail
 
 
+def _cut(path: Path, end: int, recovered: Recovered) -> None:
+    """Cut what is torn of a segment that is about to be removed, so nothing is to be made durable."""
+    recovered.cut_bytes += path.stat().st_size - end
+    os.truncate(path, end)
+
+
 def _sync_valid(path: Path, end: int, recovered: Recovered) -> None:
     descriptor = os.open(path, os.O_WRONLY)
     try:
@@ -128,13 +143,18 @@ def _sync_valid(path: Path, end: int, recovered: Recovered) -> None:
         os.close(descriptor)
 
 
-def _remove_empty(path: Path, segment: Segment, recovered: Recovered) -> None:
-    """Remove a file without any valid frame; what may be evidence of something else is set aside."""
+def remove_empty(directory: Path, continuation: Continuation) -> None:
+    """Remove the segments that never got a frame, when nothing speaks of them any more; raises OSError."""
+    for name in continuation.empty:
+        path_of(directory, name).unlink()
+
+
+def _remove_unborn(path: Path, segment: Segment, recovered: Recovered) -> None:
+    """Remove a file without header or any valid frame; what may be evidence of something else is set aside."""
     content = path.read_bytes()
-    if segment.header is None and (segment.compressed or FRAME_MAGIC in content):
+    if segment.compressed or FRAME_MAGIC in content:
         aside = path.with_suffix(".damaged")
         path.rename(aside)
         recovered.set_aside += (aside.name,)
         return
-    recovered.cut_bytes += max(len(content) - segment.frames_at, 0) if segment.header else 0
     path.unlink()

@@ -10,23 +10,24 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from collector.durable_files import free_bytes, make_folder
-from collector.journal.committer import Committed, Committer
+from collector.durable_files import make_folder
+from collector.journal.committer import Appended, Committed, Committer
 from collector.journal.cursors import needed_position
 from collector.journal.entry import Buffer, Entry, Receipt
 from collector.journal.fair_queue import FairQueue
 from collector.journal.format import DurableEnd
 from collector.journal.group import fits
+from collector.journal.holders import Holders, holders
 from collector.journal.lock import take_lock
-from collector.journal.options import LIMIT_SEGMENTS, JournalOptions
+from collector.journal.options import JournalOptions
 from collector.journal.receipts import Pending, answer
 from collector.journal.reclaim import Reclaimer
-from collector.journal.recovery import recover
+from collector.journal.recovery import recover, remove_empty
+from collector.journal.room import Room
 from collector.journal.seals import Anchor
 from collector.journal.segment_file import stored_bytes
 from collector.journal.segments import Identity, segment_files
@@ -35,37 +36,22 @@ from pipelines.frame import JournalIdentity, Producer
 
 LOCK_FILE: Final = "writer.lock"
 
-FLIGHT_RELEASE_PARTS: Final = 2
-"""Senders that wait for bytes in flight go on when half of the limit is free again."""
-
-
-DISK_RELEASE_PARTS: Final = 4
-"""A disk that was full has room again when a quarter more than the reserve is free and what found no room fits: else
-senders would be let in and shut out by turns."""
-
-
-class Appended(msgspec.Struct):
-    """Counts since the start."""
-
-    frames: int = 0
-    bytes: int = 0
-    syncs: int = 0
-    sync_seconds: float = 0.0
-    failures: int = 0
-    last_failure: str = ""
-
 
 def _is_behind_refused(entry: Entry) -> bool:
     """Tell whether an entry came behind one of its connection that was not kept: its client sends both again."""
     return entry.connection is not None and entry.connection.refused and bool(entry.chunk_id)
 
 
+def _taken(group: Sequence[Pending]) -> list[Pending]:
+    """Return those of a group of which nothing is left to write."""
+    return [pending for pending in group if not pending.is_begun]
+
+
 class Journal:
     """See `collector.journal`. Made by `open`; every other method belongs to the event loop's thread.
 
     `is_new` says that nothing stood in it; `durable` is the end up to which followers may read; `recovered` what the
-    start found; `failure` why the last group was not written, empty when it was; `unopened` why no segment could be
-    opened after a failure, so that nothing is taken, empty when one is open.
+    start found; `failure` why the last group was not written, empty when it was; `room` how full it is.
     """
 
     def __init__(self, directory: Path, options: JournalOptions, clock: Callable[[], int], *, name: str) -> None:
@@ -90,10 +76,12 @@ class Journal:
             self.is_new = continuation.before is None
             if self.is_new:
                 self._committer.begin()
-            self.disk_bytes = sum(stored_bytes(directory, name) for name in segment_files(directory))
+            remove_empty(directory, continuation)
+            disk_bytes = sum(stored_bytes(directory, name) for name in segment_files(directory))
+            self.room = Room(directory, options, disk_bytes=disk_bytes)
             on_failure.pop_all()
         self._producing: dict[str, Pending] = {}
-        self._pending = FairQueue()
+        self._pending = FairQueue(portion_bytes=options.portion_bytes)
         self._writing: Future[Committed] | None = None
         self._anchoring: Future[None] | None = None
         self._idle = asyncio.Event()
@@ -101,16 +89,9 @@ class Journal:
         self._reclaimer = Reclaimer(directory, evidence, clock, options)
         self._closed = False
         self._on_durable: list[Callable[[DurableEnd], None]] = []
-        self._on_pressure: list[Callable[[bool], None]] = []
-        self._pressed = False
-        self._stuck = free_bytes(directory) < options.reserve_bytes
-        self._unplaced_bytes = 0
-        self.unopened = ""
-        self._near_limit = False
-        self.in_flight_bytes = 0
         self.appended = Appended()
         self.failure = ""
-        self._press()
+        self.room.press()
 
     @classmethod
     def open(
@@ -131,17 +112,16 @@ class Journal:
     @property
     def room_bytes(self) -> int:
         """What may still be in flight before all senders have to wait."""
-        return max(self._options.in_flight_limit_bytes - self.in_flight_bytes, 0)
-
-    @property
-    def _headroom_bytes(self) -> int:
-        """What stays below the limit for what is in flight."""
-        return min(self._options.in_flight_limit_bytes, self._options.limit_bytes // LIMIT_SEGMENTS)
+        return self.room.left_bytes
 
     @property
     def full(self) -> bool:
         """Whether the limit is reached or the disk takes no more: senders wait until there is room again."""
-        return self._stuck or self._near_limit
+        return self.room.full
+
+    def holders(self) -> Holders:
+        """Return which consumers hold most of it; raise DataDirError, OSError."""
+        return holders(self._directory, self._options.consumers)
 
     def last_produced(self, name: str) -> Producer | None:
         """Return the last durable triple of an internal producer."""
@@ -154,15 +134,6 @@ class Journal:
     def on_durable(self, callback: Callable[[DurableEnd], None]) -> None:
         """Call `callback` whenever the durable end moved."""
         self._on_durable.append(callback)
-
-    def on_pressure(self, callback: Callable[[bool], None]) -> None:
-        """Call `callback` with True when senders should wait and with False when they may go on.
-
-        It is called at once where they should wait already.
-        """
-        self._on_pressure.append(callback)
-        if self._pressed:
-            callback(True)
 
     def append(self, entry: Entry) -> asyncio.Future[Receipt]:
         """Take an entry as `submit` does; return a future of its receipt."""
@@ -193,9 +164,7 @@ class Journal:
         if entry.producer is not None and self._is_known(pending, entry.producer):
             return
         self._pending.append(pending)
-        self.in_flight_bytes += entry.cost_bytes
-        if self.in_flight_bytes >= self._options.in_flight_limit_bytes:
-            self._press()
+        self.room.take(entry.cost_bytes)
         if self._writing is None:
             self._write_group()
 
@@ -214,17 +183,21 @@ class Journal:
 
     def _write_group(self) -> None:
         """Hand what gathered to the writer's thread; answer RETRY at once where it could not be kept."""
-        group = self._pending.next_group()
-        size = sum(pending.entry.payload_bytes for pending in group)
-        if self._stuck or self.disk_bytes + size > self._options.limit_bytes:
-            self._give_back(group + self._pending.take_all())
+        # All portions of a message stand in one segment: that is deleted as a whole, and read from any place.
+        in_portions = self._pending.has_begun
+        group = self._pending.next_group(begins=not self._committer.is_full)
+        entries = [pending.now or pending.entry for pending in group]
+        size = sum(entry.payload_bytes for entry in entries)
+        if not self.room.holds(size):
+            self._give_back(_taken(group) + self._pending.take_all())
             return
         try:
-            frames = self._committer.frames([pending.entry for pending in group])
+            frames = self._committer.frames(entries)
         except BaseException:
-            self._give_back(group + self._pending.take_all())  # a fault of ours, before anything was written
+            self._give_back(_taken(group) + self._pending.take_all())  # a fault of ours, before anything was written
             raise
-        self._begin(self._committer.commit, frames, tuple(self._producers.values()), group=group)
+        commit = partial(self._committer.commit, may_roll=not in_portions)
+        self._begin(commit, frames, tuple(self._producers.values()), group=group)
 
     def _begin(self, work: Callable[..., Committed], *arguments: object, group: Sequence[Pending] = ()) -> None:
         """Let the writer's thread do something, and settle it in the loop."""
@@ -239,21 +212,16 @@ class Journal:
         fault = done.exception()
         committed = done.result() if fault is None else Committed(None, failure=f"{type(fault).__name__}: {fault}")
         self.failure = committed.failure
-        self._stuck = committed.end is None or committed.no_space
-        self.unopened = "" if not self._stuck or committed.no_space else committed.failure
-        if committed.no_space:
-            self._unplaced_bytes = sum(pending.entry.payload_bytes for pending in group)
+        self.room.judge(committed, group)
         self._move_on(committed)
-        if committed.failure:
-            self.appended.failures += 1
-            self.appended.last_failure = committed.failure
-        else:
-            self.appended.frames += committed.frames
-            self.appended.bytes += committed.bytes
-            self.appended.syncs += committed.frames > 0
-            self.appended.sync_seconds += committed.sync_seconds
+        self.appended.count(committed)
+        begun, group = [pending for pending in group if pending.is_begun], _taken(group)
+        for pending, place in zip(begun, committed.portions, strict=False):  # none of a group that failed
+            pending.stands(*place)
+        if committed.failure and self._pending.has_begun:
+            group += self._pending.take_where(lambda pending: pending.is_begun)  # the segment they stand in is left
         self._let_go(group, durable=not committed.failure)
-        self._press()
+        self.room.press()
         try:
             if self._pending:
                 self._write_group()  # before anybody is answered: the disk is busy meanwhile
@@ -266,7 +234,7 @@ class Journal:
 
     def _move_on(self, committed: Committed) -> None:
         """Take note of what was written, and tell who follows."""
-        self.disk_bytes += committed.bytes + committed.new_segment_bytes
+        self.room.disk_bytes += committed.bytes + committed.new_segment_bytes
         if committed.end is not None and committed.end != self.durable:
             self.durable = committed.end
             for notify in self._on_durable:
@@ -277,7 +245,7 @@ class Journal:
         failed: set[str] = set()
         refused = False
         for pending in group:
-            self.in_flight_bytes -= pending.entry.cost_bytes
+            self.room.in_flight_bytes -= pending.entry.cost_bytes
             producer, connection = pending.entry.producer, pending.entry.connection
             if connection is not None and pending.entry.chunk_id and not durable:
                 refused = connection.refused = True
@@ -294,8 +262,9 @@ class Journal:
     def _fail_behind(self, failed: set[str]) -> None:
         """Give back what was sent behind a failed entry, by these producers or on a connection that was refused."""
 
-        def is_behind(entry: Entry) -> bool:
-            return _is_behind_refused(entry) or (entry.producer is not None and entry.producer.name in failed)
+        def is_behind(pending: Pending) -> bool:
+            producer = pending.entry.producer
+            return _is_behind_refused(pending.entry) or (producer is not None and producer.name in failed)
 
         behind = self._pending.take_where(is_behind)
         if behind:
@@ -304,24 +273,12 @@ class Journal:
     def _give_back(self, group: list[Pending]) -> None:
         """Answer RETRY to entries of which nothing was written."""
         self._let_go(group, durable=False)
-        self._press()
+        self.room.press()
         self._answer_soon(group, Receipt.RETRY)
 
     def _answer_soon(self, group: list[Pending], receipt: Receipt) -> None:
         """Answer from the loop, not from within `submit`."""
         asyncio.get_running_loop().call_soon(answer, group, receipt)
-
-    def _press(self) -> None:
-        """Ask senders to wait, or to go on; the bounds differ, so that it does not flutter."""
-        options = self._options
-        flight_bytes = options.in_flight_limit_bytes // (FLIGHT_RELEASE_PARTS if self._pressed else 1)
-        released_bytes = options.full_bytes if self._near_limit else 0
-        self._near_limit = self.disk_bytes >= options.limit_bytes - self._headroom_bytes - released_bytes
-        pressed = self.full or self.in_flight_bytes >= flight_bytes
-        if pressed != self._pressed:
-            self._pressed = pressed
-            for notify in self._on_pressure:
-                notify(pressed)
 
     def reclaim(self, *, wait: bool = False) -> int:
         """Delete sealed segments that every consumer has passed; return how many. To be called once a second.
@@ -331,39 +288,27 @@ class Journal:
         until it does. Raises DataDirError when a cursor is damaged: what it holds is not known, so nothing is deleted;
         OSError when a file cannot be.
         """
-        settled = False
+        settled, room = False, self.room
         try:
-            if self.unopened and self._writing is None:
-                opened = self._roll()
-                self.unopened = opened.failure
+            if room.unopened and self._writing is None:
+                room.unopened = self._roll().failure
             needed_from = needed_position(self._directory, self._options.consumers)
             settled = self._writing is None and needed_from >= self.durable.position
-            if self._stuck and settled and not self.unopened:
+            if room.is_stuck and settled and not room.unopened:
                 # The open segment may be what fills the disk. Nobody is served meanwhile.
                 self._roll()
-            elif self._writing is None and not self._stuck and not self._closed and self._committer.is_old:
+            elif self._writing is None and not room.is_stuck and not self._closed and self._committer.is_old:
                 self._begin(self._committer.roll, tuple(self._producers.values()))
             newest, state = self.durable.segment, self._committer.state
             count = self._reclaimer.delete_before(
-                needed_from, newest, state, spare_bytes=self._spare_bytes(), wait=wait or self.full
+                needed_from, newest, state, spare_bytes=room.spare_bytes, wait=wait or room.full
             )
-            if not self._stuck:
+            if not room.is_stuck:
                 self._reclaimer.compress_before(newest)
             return count
         finally:
-            self.disk_bytes -= self._reclaimer.take_freed()
-            reserve_bytes = self._options.reserve_bytes
-            waits_for_more = self._stuck and not settled
-            more_bytes = max(reserve_bytes // DISK_RELEASE_PARTS, self._unplaced_bytes) if waits_for_more else 0
-            self._stuck = bool(self.unopened) or free_bytes(self._directory) < reserve_bytes + more_bytes
-            self._press()
-
-    def _spare_bytes(self) -> int:
-        """Return how much of the archive has to go, so that nobody has to wait for what all consumers have passed."""
-        options = self._options
-        if self._stuck:
-            return options.limit_bytes
-        return self.disk_bytes + self._headroom_bytes + 2 * options.full_bytes - options.limit_bytes
+            room.disk_bytes -= self._reclaimer.take_freed()
+            room.look(settled=settled)
 
     def _roll(self) -> Committed:
         """Go on in a fresh segment, and wait for it: nobody is served meanwhile."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -23,8 +22,8 @@ from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from isal import isal_zlib
 
+from collector.certificates import client_context
 from collector.config import ElasticsearchOutputConfig, SecretError
-from collector.errors import TidewaiterError
 from collector.logs import get_logger
 from collector.outputs.elasticsearch_answers import Answer, request_problem
 
@@ -67,12 +66,6 @@ RAW_TYPE: Final = "application/vnd.elasticsearch+json"
 
 
 logger = get_logger("worker")
-
-
-class CertificateError(TidewaiterError):
-    """The file with the authority cannot be used."""
-
-    exit_code = 2
 
 
 class _Raw(Serializer):
@@ -192,10 +185,7 @@ def connection_options(options: ElasticsearchOutputConfig) -> dict[str, Any]:
     """Return what every client of this output needs; raise SecretError or CertificateError."""
     made: dict[str, Any] = {"max_retries": 0, "retry_on_timeout": False, **credentials(options)}
     if any(url.startswith("https:") for url in options.urls):
-        try:
-            made["ssl_context"] = ssl.create_default_context(cafile=options.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise CertificateError(f"cannot read the authority in {options.ca_file}: {error.strerror}") from error
+        made["ssl_context"] = client_context(options.ca_file)
     return made
 
 

@@ -125,6 +125,7 @@ def _own() -> dict[str, Any]:
                     "container": {
                         "properties": {
                             "stream": _KEYWORD,
+                            "pieces": {"type": "long"},
                             "partial": {"properties": dict.fromkeys(("message", "id", "ordinal", "last"), _KEYWORD)},
                         }
                     },

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 AUDIT_STREAMS: Final = "logs-tidewaiter.audit-*"
 """Data streams that a search leaves out unless they are asked for."""
 
+LOGS: Final = "logs"
+AUDIT: Final = "audit"
+"""Views: what was chosen, and the collector's own audit records, where they are wanted apart."""
+
 MEMORY_BYTES: Final = 1 << 30
 """What DuckDB may use; a larger sort goes to the disk, in the folder for temporary files."""
 
@@ -53,22 +57,25 @@ class Choice(msgspec.Struct, frozen=True):
     """What of the store is read.
 
     `streams` names data streams by a glob; without it all but the collector's own audit records are read, and with
-    `audit` those too. `since` (inclusive) and `until` (exclusive) bound `@timestamp`, written as documents write it.
+    `audit` those too. With `apart` they can be read in a view of their own. `since` (inclusive) and `until` (exclusive)
+    bound `@timestamp`, written as documents write it.
     """
 
     streams: str | None = None
     audit: bool = False
+    apart: bool = False
     since: str | None = None
     until: str | None = None
 
-    def takes(self, stream: str, file: StoredFile) -> bool:
-        """Tell whether a file may hold documents that were asked for."""
-        if self.streams is not None:
-            wanted = fnmatchcase(stream, self.streams)
-        else:
-            wanted = self.audit or not fnmatchcase(stream, AUDIT_STREAMS)
+    def views(self, stream: str, file: StoredFile) -> tuple[str, ...]:
+        """Return the views whose documents a file may hold."""
+        is_audit = fnmatchcase(stream, AUDIT_STREAMS)
+        wanted = fnmatchcase(stream, self.streams) if self.streams is not None else self.audit or not is_audit
         late_enough = self.since is None or file.latest >= self.since
-        return wanted and late_enough and (self.until is None or file.earliest < self.until) and file.length > 0
+        within = late_enough and (self.until is None or file.earliest < self.until)
+        if not (within and file.length > 0):
+            return ()
+        return (LOGS,) * wanted + (AUDIT,) * (self.apart and is_audit)
 
 
 class Store:
@@ -113,7 +120,7 @@ class Store:
         return "\x1f".join(["", *words, ""]) if wanted.neighbours else words
 
     def select(self, statement: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """Run one SELECT over the view `logs`; return its columns and rows. Raise QueryError, also between rows."""
+        """Run one SELECT over the views; return its columns and rows. Raise QueryError, also between rows."""
         import duckdb
 
         try:
@@ -141,35 +148,37 @@ def open_store(data_dir: Path, choice: Choice = Choice()) -> Iterator[Store]:  #
     import duckdb
 
     with ExitStack() as held:
-        files, largest = _open_files(data_dir / "store", choice, held)
+        paths, largest = _open_files(data_dir / "store", choice, held)
         scratch = held.enter_context(tempfile.TemporaryDirectory(prefix="tidewaiter-search-"))
         connection = held.enter_context(duckdb.connect(":memory:"))
-        paths = [f"/dev/fd/{file.fileno()}" for file in files]
         largest = max(largest, OBJECT_BYTES)
         connection.execute(sql.macros())
-        connection.execute(sql.view(paths, largest_bytes=largest, since=choice.since, until=choice.until))
-        _confine(connection, paths, Path(scratch), memory_bytes=max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest))
+        for name in (LOGS, AUDIT) if choice.apart else (LOGS,):
+            chosen = [path for path, views in paths.items() if name in views]
+            bounds = {"since": choice.since, "until": choice.until}
+            connection.execute(sql.view(name, chosen, largest_bytes=largest, **bounds))
+        _confine(connection, list(paths), Path(scratch), memory_bytes=max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest))
         yield Store(connection)
 
 
-def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[list[BinaryIO], int]:
-    """Return open files that hold exactly what is committed, of one manifest, and a bound of their documents' size.
+def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[dict[str, tuple[str, ...]], int]:
+    """Open files that hold exactly what is committed, of one manifest; return paths that read them, with their views.
 
-    `held` closes the files.
+    Beside them a bound of their documents' size. `held` closes the files.
     """
     before: Manifest | None = None
     for _ in range(OPEN_TRIES):
         manifest = _manifest(folder)
         chosen = [
-            (folder / stream / file.name, file)
+            (folder / stream / file.name, file, views)
             for stream, files in manifest.streams.items()
             for file in files
-            if choice.takes(stream, file)
+            if (views := choice.views(stream, file))
         ]
         _allow_descriptors(2 * len(chosen) + DESCRIPTORS_SPARE)
         with ExitStack() as opened:
             try:
-                files = [_exactly(path, file, opened) for path, file in chosen]
+                paths = {f"/dev/fd/{_exactly(path, file, opened).fileno()}": views for path, file, views in chosen}
             except _ShortFileError as error:
                 if manifest == before:
                     raise UnreachableError(str(error)) from error  # not gone with its time, but damaged
@@ -178,7 +187,7 @@ def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[list[Bin
             except OSError as error:
                 raise UnreachableError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
             held.push(opened.pop_all())
-            return files, max((file.largest for _, file in chosen), default=0)
+            return paths, max((file.largest for _, file, _ in chosen), default=0)
     raise UnreachableError(f"the store in {folder} changes faster than it can be read: its size limit is too small")
 
 
@@ -226,7 +235,7 @@ def _allow_descriptors(count: int) -> None:
 
 
 def _confine(connection: "duckdb.DuckDBPyConnection", paths: list[str], scratch: Path, *, memory_bytes: int) -> None:
-    """Leave the connection nothing but the view: no other file, no setting, no extension, no Python variable."""
+    """Leave the connection nothing but the views: no other file, no setting, no extension, no Python variable."""
     settings = {
         "memory_limit": sql.quoted(f"{memory_bytes}B"),
         "temp_directory": sql.quoted(str(scratch / "spill")),

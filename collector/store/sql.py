@@ -1,4 +1,4 @@
-"""The SQL the store is read with: the view `logs`, and the functions that conditions are made of."""
+"""The SQL the store is read with: the views `logs` and `audit`, and the functions that conditions are made of."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -14,7 +14,7 @@ COLUMNS: Final = {
     "level": "/log/level",
     "message": "/message",
 }
-"""Promoted columns of the view `logs` that are texts of a document.
+"""Promoted columns of a view that are texts of a document.
 
 Beside them there are `stream` (the data stream), `sequence` and `document` (the whole, as JSON text)."""
 
@@ -53,8 +53,10 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def view(paths: Sequence[str], *, largest_bytes: int, since: str | None = None, until: str | None = None) -> str:
-    """Return the statement that makes the view `logs` of these files, within these instants.
+def view(
+    name: str, paths: Sequence[str], *, largest_bytes: int, since: str | None = None, until: str | None = None
+) -> str:
+    """Return the statement that makes a view of these files, within these instants.
 
     `largest_bytes` bounds the documents; DuckDB takes buffers of a multiple of it.
     """
@@ -63,14 +65,14 @@ def view(paths: Sequence[str], *, largest_bytes: int, since: str | None = None, 
         listed = ", ".join(map(quoted, paths))
         options = f"maximum_object_size = {largest_bytes}"
         source = f"SELECT json::VARCHAR AS document FROM read_ndjson_objects([{listed}], {options})"  # noqa: S608
-    columns = [f"{_text(path)} AS {name}" for name, path in COLUMNS.items()]
+    columns = [f"{_text(path)} AS {column}" for column, path in COLUMNS.items()]
     columns.append(f"concat_ws('-', {', '.join(_text(f'/data_stream/{part}') for part in STREAM_PARTS)}) AS stream")
     columns.append(f"{_text('/event/sequence')}::BIGINT AS sequence")
     bounds = ["TRUE"]
     bounds += [f"{_text('/@timestamp')} >= {quoted(since)}"] if since is not None else []
     bounds += [f"{_text('/@timestamp')} < {quoted(until)}"] if until is not None else []
     where = " AND ".join(bounds)
-    return f"CREATE VIEW logs AS SELECT {', '.join(columns)}, document FROM ({source}) WHERE {where}"  # noqa: S608
+    return f"CREATE VIEW {name} AS SELECT {', '.join(columns)}, document FROM ({source}) WHERE {where}"  # noqa: S608
 
 
 def _text(path: str) -> str:

@@ -86,7 +86,9 @@ def _span(text: str) -> tuple[int, int]:
         return int(text) * 1_000_000, int(text) * 1_000_000 + 999_999
     found = _instant.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no time: write for example 2026-11-23, 2026-11-23T10:00:00Z or now-1h")
+        raise ValueError(
+            f"{text!r} is no time: write for example 2026-11-23, 2026-11-23T10:00:00Z (RFC 3339) or now-1h"
+        )
     *parts, fraction, zone = found.groups()
     given = [int(part) for part in parts if part]
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from collector.config import ForwardInputConfig
-from collector.inputs.forward import UNACKED_LIMIT_BYTES, ForwardInput
+from collector.inputs.forward import ForwardInput
 from collector.testing.journal_moods import MoodyJournal
 from collector.wire.blocks import Blocks
 
@@ -24,7 +24,6 @@ ENTRY = b"\x92\x00\x81\xa3log\xa2hi"
 async def listening(
     journal: MoodyJournal,
     *,
-    unacked_limit_bytes: int = UNACKED_LIMIT_BYTES,
     clock: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> AsyncIterator[ForwardInput]:
@@ -36,7 +35,6 @@ async def listening(
         journal=journal,
         blocks=Blocks(),
         collector="web",
-        unacked_limit_bytes=unacked_limit_bytes,
         clock=clock,
     )
     journal.on_pressure(forward.press)

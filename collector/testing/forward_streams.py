@@ -7,7 +7,7 @@ import msgspec
 
 from collector.wire.blocks import Blocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
-from collector.wire.forward_message import ForwardMessage, inflated
+from collector.wire.forward_message import ForwardMessage, Inflation
 
 MESSAGE_LIMIT_BYTES: Final = 64 << 20
 """Limit of one message where a test does not say another."""
@@ -26,7 +26,10 @@ class Decoded(msgspec.Struct, frozen=True):
 
 def decoded(message: ForwardMessage, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> Decoded:
     """Inflate, copy and release a message."""
-    message = inflated(message, limit_bytes=limit_bytes, ratio_limit=1_000)
+    if message.compressed:
+        inflation = Inflation(message, limit_bytes=limit_bytes, ratio_limit=1_000)
+        inflation.run()
+        inflation.end()
     payload = b"".join(message.payload)
     plain = Decoded(message.encoding, payload, message.tag, message.chunk_id, message.ack, message.claimed)
     message.release()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from parsers.auth import ABSENT, OTHER_TEXT, auth_table
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.values import identifier, mapped, text
 
 PROGRAMS: Final = (
@@ -156,7 +157,7 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
 
 def _sniff(line: str) -> bool:
     head = line[:400]
-    return "user" in head or "group" in head or "passwd" in head or " ch" in head
+    return sniff_head(line, PROGRAMS) and ("user" in head or "group" in head or "passwd" in head or " ch" in head)
 
 
 FORMAT: Final = Format(

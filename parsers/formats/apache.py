@@ -17,11 +17,14 @@ from parsers.values import (
     NOTHING,
     address,
     domain,
+    forwarded,
+    host,
     http_outcome,
     integer,
     level,
     made,
     mapped,
+    port,
     text,
     url_path,
     url_query,
@@ -36,19 +39,25 @@ _REQUEST = (
 ACCESS = Table(
     dataset="apache.access",
     pattern=(
-        r"(?:(?P<vhost>[^\s:]{1,255}):(?P<vport>\d{1,5}) )?(?P<client>\S{1,255}) (?P<ident>\S{1,255}) "
+        r"(?!\[(?:[A-Z]|\d\d/|\d{4}-))"
+        r"(?:(?:\[(?P<vhost6>[\da-fA-F:]{2,45})\]|(?P<vhost>[^\s:\[]{1,255})):(?P<vport>\d{1,5}) )?"
+        r'(?P<client>[^\s",]{1,255}) (?P<ident>[^\s",]{1,255}) '
         r"(?>(?P<user>.{0,4096}?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]) "
         rf"{_REQUEST} (?P<status>\d{{3}}|-) (?P<bytes>\d{{1,18}}|-)"
-        rf'(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})")?'
+        # Behind the bytes a response time may stand, of a unit that the line does not tell.
+        rf'(?: \d{{1,18}})?(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})"(?: "(?P<forwarded>{_QUOTED})")?)?'
+        rf'(?: X-Forwarded-For="(?P<forwarded2>{_QUOTED})")?'
     ),
     time=clf("time"),
     constants={"event.category": ["web"], "event.type": ["access"]},
     fields={
         "event.outcome": http_outcome("status"),
-        "source.address": text("client"),
+        "source.address": host("client"),
         "source.ip": address("client"),
         "source.domain": domain("client"),
-        "destination.domain": text("vhost", absent=NOTHING),
+        "source.port": port("client"),
+        "network.forwarded_ip": forwarded("forwarded", "forwarded2"),
+        "destination.domain": text("vhost", "vhost6", absent=NOTHING),
         "destination.port": integer("vport"),
         "user.name": text("user", absent=NOTHING | {'""'}),
         "http.response.status_code": integer("status"),
@@ -56,7 +65,7 @@ ACCESS = Table(
         "http.version": text("version", absent=NOTHING),
         "http.request.method": text("method", absent=NOTHING),
         "http.request.referrer": text("referrer", absent=NOTHING),
-        "url.domain": text("vhost", absent=NOTHING),
+        "url.domain": text("vhost", "vhost6", absent=NOTHING),
         "url.original": text("target", absent=NOTHING),
         "url.path": url_path("target"),
         "url.query": url_query("target"),
@@ -89,11 +98,12 @@ SSL_REQUEST = Table(
 )
 
 _HEAD = (
-    r"\[(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? \d{4})\] "
+    r"\[(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,6})? \d{4}|"
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?(?: [+-]\d{4})?)\] "
     r"(?:\[(?P<old>[a-z]{4,6})\] (?:\[client (?P<peer>[^\s\]]{1,255})\] )?|"
     r"\[(?P<logger>\w{0,64}):(?P<level>[a-z]{4,6}\d?)\] \[pid (?P<pid>\d{1,10})(?::tid (?P<thread>\d{1,20}))?\] "
     r"(?:(?P<origin>[\w.-]{1,64})\((?P<at>\d{1,9})\): )?"
-    r"(?:\[(?:client|remote) (?P<client>[^\s\]]{1,255}):(?P<port>\d{1,5})\] )?)"
+    r"(?:\[(?:client|remote) (?P<client>[^\s\]:]{1,255}|[^\s\]]{1,255}(?=:\d{1,5}\]))(?::(?P<port>\d{1,5}))?\] )?)"
     r"(?P<text>(?:\(\d{1,10}\)[^:\[]{1,200}: (?:\[client (?P<client2>[^\s\]]{1,255}):(?P<port2>\d{1,5})\] )?)?"
     r"(?:(?P<code>AH\d{5}): )?"
 )
@@ -155,8 +165,8 @@ STARTUP = Table(
 
 
 def _sniff(line: str) -> bool:
-    if line.startswith("["):
-        return "] [" in line[:48] or "] " in line[20:32]
+    if line.startswith("[") and ("] [" in line[:48] or "] " in line[20:34]):
+        return True
     return '] "' in line or line.startswith("AH0")
 
 

@@ -3,9 +3,9 @@ r"""Caddy: access, error and own log, JSON (its default in containers) or consol
     {"level":"info","ts":1795917600.03,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"192.0.2.7","method":"GET","uri":"/"},"status":200}
     2026/11/29 02:00:00.123	INFO	admin	admin endpoint started	{"address": "localhost:2019"}
 
-`source` is the peer of the connection, `client` what trusted proxies say of the one behind. Of headers only User-Agent and
-Referer become fields. Own lines without a logger that only Caddy has are read as JSON of any logger, unless the image is
-Caddy's. Of console lines only time, level and logger are read. Source: Caddy's documentation, "Logging" and `log`.
+`source` is the peer of the connection, `client` what trusted proxies say of the one behind. Of headers only User-Agent
+and Referer become fields. Own lines without a logger that only Caddy has are read as JSON of any logger. Of console
+lines only time, level and logger are read. Source: Caddy's documentation, "Logging" and `log`.
 """
 
 from typing import Any

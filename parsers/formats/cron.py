@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from parsers.auth import ABSENT, OTHER_TEXT, SYSLOG, auth_table
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.values import mapped, text
 
 PROGRAMS: Final = ("cron", "crond", "CRON", "CROND", "crontab", "anacron", "/usr/sbin/cron", "/USR/SBIN/CRON")
@@ -94,7 +95,7 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*", dataset=SYSLOG)
 
 def _sniff(line: str) -> bool:
     head = line[:400]
-    return "cron" in head or "CRON" in head
+    return sniff_head(line, PROGRAMS) and ("cron" in head or "CRON" in head)
 
 
 FORMAT: Final = Format(title="cron and crontab", tables=(COMMAND, ENDED, BUSYBOX, EDITED, DENIED, OTHER), sniff=_sniff)

@@ -170,6 +170,8 @@ _SPECIAL: Final = {
     "event.outcome": _one_of(_OUTCOMES, "event.outcome"),
     "log.level": level("log.level"),
     "error.stack_trace": made(stack_trace, "error.stack_trace"),
+    "trace.id": text("trace.id", "traceId", "trace_id"),
+    "span.id": text("span.id", "spanId", "span_id"),
     "dns.resolved_ip": made(_addresses, "dns.resolved_ip", kind="ip[]"),
 }
 

@@ -205,12 +205,7 @@ _STARTS = ("[NOTICE]", "[WARNING]", "[ALERT]", "Connect from ", "Proxy ", "Serve
 
 def _sniff(line: str) -> bool:
     end = line.find("] ")
-    return (
-        (end > 24 and line[end - 4] == ".")
-        or line.startswith(_STARTS)
-        or "haproxy[" in line[:320]
-        or "haproxy: " in line[:320]
-    )
+    return (end > 24 and line[end - 4] == ".") or line.startswith(_STARTS) or "haproxy" in line[:320]
 
 
 FORMAT = Format(

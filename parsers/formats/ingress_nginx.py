@@ -64,5 +64,5 @@ FORMAT = Format(
     title="ingress-nginx access log",
     tables=(ACCESS,),
     sniff=_sniff,
-    images=("ingress-nginx-controller", "ingress-nginx/controller"),
+    images=("controller", "ingress-nginx-controller", "nginx-ingress-controller"),
 )

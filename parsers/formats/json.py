@@ -6,15 +6,17 @@ r"""JSON of any logger: one object per line, with the keys that common loggers g
     {"@t":"2026-11-29T02:00:00.1234567Z","@mt":"Sold {Count}","@l":"Warning","Count":3,"SourceContext":"Shop.Cart"}
 
 Known are zap, logrus, zerolog, slog, hclog, pino, pino-http, bunyan, winston, morgan and express access lines, log4j2's
-JsonLayout, logback, logstash-logback-encoder, python-json-logger, structlog, loguru, monolog, Serilog (also CLEF),
+JsonLayout, logback, logstash-logback-encoder, python-json-logger, structlog, loguru, Rust's tracing, monolog, Serilog (also CLEF),
 Microsoft's JSON console, GELF, and structured logs of clouds (`severity`, `httpRequest`). A key is taken where its value
 fits; all others stay together under `tidewaiter.app`. A duration is taken where its key or its text names the unit. The
-time is UTC where it has no zone. Not handled: arrays, objects over several lines, stack traces given as lists.
+time is UTC where it has no zone. A line that names a user and whose event, action or message is a phrase for signing in
+(`user.login.failed`, `Login succeeded`) is an event of authentication. Not handled: arrays, objects over several lines, stack traces given as lists.
 Sources: the loggers' own pages.
 """
 
 from parsers.format import Format
 from parsers.json_keys import ACCESS, FIELDS, MESSAGE, TIME
+from parsers.sign_in import SIGN_INS
 from parsers.table import Table
 from parsers.times import any_time
 from parsers.values import identifier, integer, level, mapped, otherwise, text
@@ -94,6 +96,21 @@ LOGURU = Table(
     },
 )
 
+TRACING = Table(
+    requires=("fields.message", "target", "level"),
+    time=any_time("timestamp"),
+    message=text("fields.message"),
+    fields={
+        "log.level": level("level"),
+        "log.logger": text("target"),
+        "log.origin.file.name": text("filename"),
+        "log.origin.file.line": integer("line_number"),
+        "process.thread.name": text("threadName"),
+        "error.message": text("fields.error", "fields.err"),
+    },
+)
+"""Rust's tracing: its `span` is what the program was doing, with fields of the program's own."""
+
 NAMED = Table(
     requires=("name",),
     accept=lambda found: "levelname" in found or (type(found.get("level")) is int and "pid" in found),
@@ -112,7 +129,7 @@ def _sniff(line: str) -> bool:
 
 FORMAT = Format(
     title="JSON of any logger",
-    tables=(CLEF, SERILOG, DOTNET, GELF, LOGURU, ACCESS, NAMED, GENERAL),
+    tables=(CLEF, SERILOG, DOTNET, GELF, LOGURU, TRACING, *SIGN_INS, ACCESS, NAMED, GENERAL),
     sniff=_sniff,
     rank=5,
 )

@@ -18,6 +18,7 @@ import msgspec
 
 from parsers.format import Format
 from parsers.json_keys import ACCESS, FIELDS, MESSAGE, TIME
+from parsers.sign_in import SIGN_INS
 from parsers.table import Table
 
 _LEVELS: Final = frozenset({"level", "lvl", "severity", "levelname", "@level", "log_level", "loglevel"})
@@ -32,6 +33,7 @@ def _is_log(found: Mapping[str, Any]) -> bool:
     return not _LEVELS.isdisjoint(found) or not (_TIMES.isdisjoint(found) or _MESSAGES.isdisjoint(found))
 
 
+_SIGN_INS: Final = tuple(msgspec.structs.replace(table, pairs=True) for table in SIGN_INS)
 _ACCESS: Final = msgspec.structs.replace(ACCESS, pairs=True)
 _GENERAL: Final = Table(pairs=True, accept=_is_log, time=TIME, message=MESSAGE, fields=FIELDS)
 
@@ -41,4 +43,4 @@ def _sniff(line: str) -> bool:
     return bool(mark and key) and "=" in rest and len(key) <= 128 and not key.startswith(("{", "[")) and " " not in key
 
 
-FORMAT = Format(title="logfmt", tables=(_ACCESS, _GENERAL), sniff=_sniff, rank=6)
+FORMAT = Format(title="logfmt", tables=(*_SIGN_INS, _ACCESS, _GENERAL), sniff=_sniff, rank=6)

@@ -12,9 +12,10 @@ from typing import Final
 
 from parsers.auth import ABSENT, FAILED, LOGIN, OTHER_TEXT, auth_table, host_fields
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.values import made, text
 
-PROGRAMS: Final = ("login", "remote")
+PROGRAMS: Final = ("login",)
 
 _USER_NAME = {"user.name": text("user", absent=ABSENT)}
 _ACTION = {"event.action": "user_login"}
@@ -63,7 +64,8 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
 
 
 def _sniff(line: str) -> bool:
-    return "login[" in line[:400] or "login: " in line[:400] or " login " in line[:400]
+    head = line[:400]
+    return sniff_head(line, PROGRAMS) and ("login[" in head or "login: " in head or " login " in head)
 
 
 FORMAT: Final = Format(title="login", tables=(OPENED, ROOT, REFUSED_SHADOW, REFUSED, TOO_MANY, OTHER), sniff=_sniff)

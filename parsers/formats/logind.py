@@ -12,6 +12,7 @@ from typing import Final
 
 from parsers.auth import ABSENT, CLOSED, OPENED, OTHER_TEXT, auth_table
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.values import text
 
 PROGRAMS: Final = ("systemd-logind", "elogind", "elogind-daemon")
@@ -33,7 +34,7 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
 
 
 def _sniff(line: str) -> bool:
-    return "logind" in line[:400]
+    return sniff_head(line, PROGRAMS) and "logind" in line[:400]
 
 
 FORMAT: Final = Format(title="systemd-logind", tables=(BEGUN, ENDED, OTHER), sniff=_sniff)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import iso
-from parsers.values import Value, address, identifier, integer, mapped, text
+from parsers.values import NOTHING, Value, address, identifier, integer, mapped, text
 
 _LEVELS: Final = {
     "Note": "notice",
@@ -67,8 +67,8 @@ def _table(pattern: str, constants: Mapping[str, Any], fields: Mapping[str, Valu
         constants=constants,
         fields={
             "log.level": mapped("level", _LEVELS),
-            "event.code": text("code"),
-            "event.provider": text("provider"),
+            "event.code": text("code", absent=NOTHING),
+            "event.provider": text("provider", absent=NOTHING),
             "process.thread.id": integer("thread"),
             **fields,
         },

@@ -3,7 +3,8 @@ r"""nginx: the access log (`combined` and its common extensions) and the error l
     192.0.2.7 - alice [29/Nov/2026:02:00:00 +0000] "GET /cart?id=7 HTTP/1.1" 200 512 "https://shop.example.com/" "curl/8.5.0"
     2026/11/29 02:00:00 [error] 29#29: *7 open() "/srv/favicon.ico" failed (2: No such file or directory), client: 192.0.2.7
 
-Access lines may begin with `$host` or `$host:$server_port`, and end with a quoted `$http_x_forwarded_for` (the image's
+Access lines may begin with `$host` or `$host:$server_port`, have a list such as `$http_x_forwarded_for, $remote_addr` for the
+client (the last is `source.ip`), and end with a quoted `$http_x_forwarded_for` (the image's
 default), then with `$request_time`. What nginx escapes as `\xHH` stays escaped; a request that is no HTTP (a TLS hello on a
 plain port) stands in `message` only. Error lines are not escaped and cut at 2048 bytes: where a path or a header can have
 imitated `, client: `, or the end can be missing, no client is told. A refused user of basic authentication is also of the
@@ -13,6 +14,8 @@ category authentication. Further lines of a message (debug) stay plain. Source: 
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import clf, iso
@@ -21,23 +24,27 @@ from parsers.values import (
     address,
     domain,
     duration,
+    forwarded,
     http_outcome,
     integer,
     level,
+    nearest,
     text,
     url_path,
     url_query,
 )
 
+_CLIENT = "(?P<client>[^ ]{1,255})"
+_REQUEST = (
+    r' - (?P<user>[^"]*?) \[(?P<time>\d\d/[^\]\[" ]{17,20} [+-]\d{4})\] '
+    r'"(?:(?P<method>[A-Za-z_-]{1,32}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
+    r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"]*+)" "(?P<agent>[^"]*+)"'
+    r'(?: "(?P<forwarded>[^"]*+)")?(?: (?P<seconds>\d{1,9}\.\d{3}))?'
+)
+
 ACCESS = Table(
     dataset="nginx.access",
-    pattern=(
-        r"(?:(?P<vhost>[^\s:,]{1,255})(?::(?P<vport>\d{1,5}))? (?!- ))?"
-        r'(?P<client>\S{1,255}) - (?P<user>[^"]*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
-        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
-        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"\\]*+(?:\\x[^"\\]*+)*+)" "(?P<agent>[^"\\]*+(?:\\x[^"\\]*+)*+)"'
-        r'(?: "(?P<forwarded>[^"]*+)")?(?: (?P<seconds>\d{1,9}\.\d{3}))?'
-    ),
+    pattern=_CLIENT + _REQUEST,
     time=clf("time"),
     constants={"event.category": ["web"], "event.type": ["access"]},
     fields={
@@ -45,20 +52,34 @@ ACCESS = Table(
         "event.duration": duration("seconds"),
         "source.address": text("client"),
         "source.ip": address("client"),
-        "destination.domain": domain("vhost"),
-        "destination.ip": address("vhost"),
-        "destination.port": integer("vport"),
+        "network.forwarded_ip": forwarded("forwarded"),
         "user.name": text("user", absent=NOTHING),
         "http.response.status_code": integer("status"),
         "http.response.body.bytes": integer("bytes"),
         "http.version": text("version", absent=NOTHING),
         "http.request.method": text("method", absent=NOTHING),
         "http.request.referrer": text("referrer", absent=NOTHING),
-        "url.domain": domain("vhost"),
         "url.original": text("target", absent=NOTHING),
         "url.path": url_path("target"),
         "url.query": url_query("target"),
         "user_agent.original": text("agent", absent=NOTHING),
+    },
+)
+
+HOSTED = msgspec.structs.replace(
+    ACCESS,
+    # A user's name that begins with a blank does not make the client's address a host's: a client is no `-`.
+    pattern=(
+        r"(?:(?P<vhost>[^\s:,]{1,255})(?::(?P<vport>\d{1,5}))? (?!- ))?"
+        r'"?(?P<client>[^\s,"]{1,255}(?:, ?[^\s,"]{1,255}){0,16})"?' + _REQUEST
+    ),
+    fields={
+        **ACCESS.fields,
+        "source.ip": nearest("client"),
+        "destination.domain": domain("vhost"),
+        "destination.ip": address("vhost"),
+        "destination.port": integer("vport"),
+        "url.domain": domain("vhost"),
     },
 )
 
@@ -150,7 +171,7 @@ def _sniff(line: str) -> bool:
 
 FORMAT = Format(
     title="nginx access and error log",
-    tables=(ACCESS, REFUSED, REQUEST_ERROR, ERROR, STARTUP),
+    tables=(ACCESS, REFUSED, REQUEST_ERROR, ERROR, STARTUP, HOSTED),
     sniff=_sniff,
     images=("nginx",),
 )

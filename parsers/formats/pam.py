@@ -38,6 +38,14 @@ UNKNOWN = auth_table(
     bare=True,
 )
 
+UNMET = auth_table(
+    None,
+    rf"{_MODULE}requirement \"[^\"\r]{{1,256}}\" not met by user \"(?P<user>.{{0,512}})\"",
+    {**FAILED, "event.action": "authentication_error", "event.reason": "requirement not met"},
+    _USER_NAME,
+    bare=True,
+)
+
 OPEN_BY = auth_table(
     None,
     rf"{_MODULE}session opened for user (?P<target>[^\s()]{{1,256}})(?:\(uid=(?P<target_id>\d{{1,10}})\))?"
@@ -109,11 +117,12 @@ OTHER = auth_table(None, rf"{_MODULE}.*", bare=True)
 
 
 def _sniff(line: str) -> bool:
-    return "pam_" in line or "PAM " in line or "unix_chkpwd" in line
+    head = line[:500]
+    return "pam_" in head or "PAM " in head or "unix_chkpwd" in head
 
 
 FORMAT: Final = Format(
     title="PAM modules",
-    tables=(FAILURE, OPEN, OPEN_BY, CLOSE, UNKNOWN, PASSWORD, ACCOUNT, LOCKED, CHECKED, OTHER),
+    tables=(FAILURE, OPEN, OPEN_BY, CLOSE, UNKNOWN, PASSWORD, ACCOUNT, LOCKED, CHECKED, UNMET, OTHER),
     sniff=_sniff,
 )

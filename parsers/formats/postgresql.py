@@ -7,24 +7,25 @@ r"""PostgreSQL: the server log on standard error with the usual line prefixes, a
 
 Prefixes known: `%m [%p] ` (the default), with `%q%u@%d `, the one of pgBadger (`%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h `,
 without `app` and `client` too), that of RDS (`%t:%r:%u@%d:[%p]:`). With `log_connections` and `log_disconnections`,
-connections, logins and their ends are events of their own; failed logins always are. A prefix that names a database stays
+connections, logins and their ends are events of their own; failed logins always are. CloudNativePG's JSON (`record`) is known. A prefix that names a database stays
 in `message`. DETAIL, HINT, STATEMENT and CONTEXT are lines of their own, as PostgreSQL writes them. Not handled: other
 prefixes, zones other than UTC, GMT and numbers, csvlog. Source: PostgreSQL's manual, "Error Reporting and Logging".
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from parsers.format import Format
-from parsers.table import Table
+from parsers.table import Table, at_path
 from parsers.times import iso
 from parsers.values import (
     Value,
     address,
     duration,
     either,
-    identifier,
     integer,
     made,
     mapped,
@@ -65,7 +66,6 @@ _FAILURES: Final = (
     r' user "(?P<replica>.{0,256})"(?:, [^"]{0,64})?'
     r'|role "(?P<unknown>.{0,256})" (?:does not exist|is not permitted to log in)'
 )
-_BY_TEXT: Final = re.compile(_FAILURES, re.DOTALL)
 _DURATION: Final = re.compile(r"duration: (\d{1,15}\.\d{1,6}) ms(?:  .*)?", re.DOTALL)
 _SESSION: Final = re.compile(r"disconnection: session time: (\d{1,9}):(\d\d):(\d\d)\.(\d{3}) .*", re.DOTALL)
 
@@ -233,50 +233,73 @@ _TEXT: Final = (
 )
 
 
-def _says(pattern: "re.Pattern[str]", *levels: str) -> Accept:
+class _Keys(msgspec.Struct, frozen=True):
+    """Where a JSON line has what: jsonlog's own keys, or those of who wraps it."""
+
+    time: str
+    severity: str
+    message: str
+    code: str
+    pid: str
+    user: str
+    host: str
+    port: str
+
+
+_OWN: Final = _Keys(
+    "timestamp", "error_severity", "message", "state_code", "pid", "user", "remote_host", "remote_port"
+)  # fmt: skip
+_CLOUDNATIVE: Final = _Keys(
+    "record.log_time", "record.error_severity", "record.message", "record.sql_state_code", "record.process_id",
+    "record.user_name", "record.connection_from", "record.connection_from",
+)  # fmt: skip
+
+
+def _says(keys: _Keys, pattern: str, *levels: str) -> Accept:
+    matches = re.compile(pattern, re.DOTALL).fullmatch
+
     def accept(found: Mapping[str, Any]) -> bool:
-        told = found["message"]
-        return found["error_severity"] in levels and isinstance(told, str) and pattern.fullmatch(told) is not None
+        told = at_path(found, keys.message)
+        return at_path(found, keys.severity) in levels and isinstance(told, str) and matches(told) is not None
 
     return accept
 
 
-def _json(
-    constants: Mapping[str, Any], accept: Accept | None = None, fields: Mapping[str, Value] | None = None
-) -> Table:
-    """Return the table of a kind of JSON line."""
-    return Table(
-        dataset="postgresql.log",
-        requires=("error_severity", "message", "timestamp", "pid"),
-        accept=accept,
-        time=iso("timestamp"),
-        message=text("message"),
-        constants=constants,
-        fields={
-            "event.duration": either(
-                made(statement_duration, "message", kind="long"), made(session_duration, "message", kind="long")
-            ),
-            "log.level": mapped("error_severity", _LEVELS),
-            "error.code": identifier("state_code"),
-            "process.pid": integer("pid"),
-            "user.name": text("user", absent=_ABSENT),
-            "source.address": text("remote_host", absent=_ABSENT),
-            "source.ip": address("remote_host"),
-            "source.port": port("remote_port"),
-        }
-        | dict(fields or {}),
+def _json(keys: _Keys) -> Iterator[Table]:
+    """Yield the tables of JSON lines: one for each kind of message, as for text."""
+    reason = {"event.reason": text(keys.message)}
+    kinds: tuple[tuple[Mapping[str, Any], Accept | None, Mapping[str, Value]], ...] = (
+        (_REFUSED, _says(keys, _FAILURES, "FATAL"), reason),
+        (_CONNECTED, _says(keys, "connection received: .*", "LOG"), {}),
+        (_LOGIN, _says(keys, "(?:replication )?connection authorized: .*", "LOG"), {}),
+        (_IDENTIFIED, _says(keys, "connection authenticated: .*", "LOG"), {}),
+        (_LOGOUT, _says(keys, "disconnection: .*", "LOG"), {}),
+        (_ERROR, _says(keys, ".*", "ERROR", "FATAL", "PANIC"), {}),
+        (_INFO, None, {}),
     )
-
-
-_JSON: Final = (
-    _json(_REFUSED, _says(_BY_TEXT, "FATAL"), {"event.reason": text("message")}),
-    _json(_CONNECTED, _says(re.compile("connection received: .*", re.DOTALL), "LOG")),
-    _json(_LOGIN, _says(re.compile("(?:replication )?connection authorized: .*", re.DOTALL), "LOG")),
-    _json(_IDENTIFIED, _says(re.compile("connection authenticated: .*", re.DOTALL), "LOG")),
-    _json(_LOGOUT, _says(_SESSION, "LOG")),
-    _json(_ERROR, lambda found: found["error_severity"] in ("ERROR", "FATAL", "PANIC")),
-    _json(_INFO),
-)
+    for constants, accept, fields in kinds:
+        yield Table(
+            dataset="postgresql.log",
+            requires=(keys.severity, keys.message, keys.time, keys.pid),
+            accept=accept,
+            time=iso(keys.time),
+            message=text(keys.message),
+            constants=constants,
+            fields={
+                "event.duration": either(
+                    made(statement_duration, keys.message, kind="long"),
+                    made(session_duration, keys.message, kind="long"),
+                ),
+                "log.level": mapped(keys.severity, _LEVELS),
+                "error.code": text(keys.code, absent={"00000", ""}),
+                "process.pid": integer(keys.pid),
+                "user.name": text(keys.user, absent=_ABSENT),
+                "source.address": made(to_address, keys.host),
+                "source.ip": address(keys.host),
+                "source.port": port(keys.port),
+                **fields,
+            },
+        )
 
 
 def _sniff(line: str) -> bool:
@@ -287,7 +310,7 @@ def _sniff(line: str) -> bool:
 
 FORMAT = Format(
     title="PostgreSQL server log",
-    tables=(*_TEXT, *_JSON),
+    tables=(*_TEXT, *_json(_OWN), *_json(_CLOUDNATIVE)),
     sniff=_sniff,
     images=("postgres", "postgresql", "timescaledb", "postgis"),
 )

@@ -48,13 +48,17 @@ REFUSED = auth_table(
     bare=True,
 )
 
-INVALID = auth_table(
+_INVALID = {**FAILED, **_SSH_LOGIN, "event.reason": "invalid user"}
+
+INVALID = auth_table(PROGRAMS, rf"Invalid user {_USER} from {_PEER}{_END}", _INVALID, _FIELDS, bare=True)
+
+INVALID_OLD = auth_table(
     PROGRAMS,
-    rf"(?:Invalid|Illegal) user {_USER} from (?P<address>[^\s\[\]]{{1,255}})(?: port (?P<port>\d{{1,5}}))?{_END}",
-    {**FAILED, **_SSH_LOGIN, "event.reason": "invalid user"},
-    _FIELDS,
-    bare=True,
+    rf"(?:Invalid|Illegal) user {_USER} from (?P<address>[^\s\[\]]{{1,255}})",
+    _INVALID,
+    {**_USER_NAME, **host_fields()},
 )
+"""Before OpenSSH 7.5; without a head any application may say so."""
 
 STEP = auth_table(
     PROGRAMS,
@@ -64,9 +68,14 @@ STEP = auth_table(
     bare=True,
 )
 
+_WHY = (
+    r"(?P<reason>(?:not )?listed in (?:Allow|Deny)(?:Users|Groups)|a group is listed in DenyGroups|not in any group"
+    r"|none of user's groups are listed in AllowGroups|account is locked|shell \S{1,400} (?:does not exist|is not executable))"
+)
+
 NOT_ALLOWED = auth_table(
     PROGRAMS,
-    rf"User {_USER} from (?P<address>[^\s\[\]]{{1,255}}) not allowed because (?P<reason>[^\r]{{1,400}}?){_END}",
+    rf"User {_USER} from (?P<address>[^\s\[\]]{{1,255}}) not allowed because {_WHY}{_END}",
     {**FAILED, **_SSH_LOGIN},
     {**_REASON, **_USER_NAME, **host_fields()},
     bare=True,
@@ -74,7 +83,7 @@ NOT_ALLOWED = auth_table(
 
 LOCKED = auth_table(
     PROGRAMS,
-    rf"User {_USER} not allowed because (?P<reason>account is locked|shell [^\r]{{1,400}}?){_END}",
+    rf"User {_USER} not allowed because {_WHY}{_END}",
     {**FAILED, **_SSH_LOGIN},
     {**_REASON, **_USER_NAME},
     bare=True,
@@ -197,11 +206,21 @@ CONNECTION = auth_table(
     bare=True,
 )
 
+CONNECTION_OLD = auth_table(
+    PROGRAMS,
+    rf"{_LEVEL}(?:(?:Received disconnect|Did not receive identification string) from|Connection (?:closed|reset) by|Address|reverse mapping checking getaddrinfo for"
+    r" \S{1,255}) \[?(?P<address>[^\s\[\]:][^\s\[\]]{0,254}?)\]?(?:: \d{1,10}: (?P<reason>[^\r]{1,600}?)| maps to [^\r]{1,600}"
+    rf"| failed[^\r]{{0,200}})?{_END}",
+    {"event.category": ["network"], "event.type": ["connection"], "event.action": "ssh_connection"},
+    {**_REASON, "log.level": level("level"), **host_fields()},
+)
+"""What older releases say without a port, and what they and newer ones say of a name that does not fit the address."""
+
 SERVER = auth_table(
     PROGRAMS,
     rf"{_LEVEL}(?:Server listening on [^\s\[\]]{{1,255}} port \d{{1,5}}\.|User child is on pid \d{{1,10}}"
-    r"|Received signal \d{1,3}; terminating\.|kex_exchange_identification: [^\r]{1,600}?|Bad packet length \d{1,10}\."
-    rf"|(?:beginning|exited) MaxStartups throttling[^\r]{{0,200}}?|Accepted key \S{{1,99}} [^\r]{{1,600}}?){_END}",
+    r"|Received signal \d{1,3}; terminating\.|(?:kex_exchange_identification|srclimit_penalise): [^\r]{1,600}?|Bad packet length \d{1,10}\.|Could not get shadow information for \S{1,256}"
+    rf"|(?:beginning|exited) MaxStartups throttling[^\r]{{0,200}}?|Accepted (?:key|certificate) \S{{1,99}} [^\r]{{1,600}}?){_END}",
     {},
     {"log.level": level("level")},
     bare=True,
@@ -215,20 +234,21 @@ def _sniff(line: str) -> bool:
 
 
 _TEXTS: Final = (
-    "Accepted ", "Failed ", "Invalid user ", "Partial ", "Postponed ", "User ", "ROOT LOGIN REFUSED", "PAM: ", "maximum authentication ", "error: ", "fatal: ",
-    "debug1: ", "Connection ", "Disconnect", "Received ", "Timeout before authentication", "drop connection #",
-    "Starting session: ", "Close session: ", "subsystem request for ", "Did not receive identification ",
+    "Accepted ", "Failed ", "Invalid user ", "Partial ", "Postponed ", "User ", "ROOT LOGIN REFUSED", "PAM: ",
+    "maximum authentication ", "error: ", "fatal: ", "Connection ", "Disconnect", "Received ", "Timeout before ",
+    "drop connection #", "Starting session: ", "Close session: ", "subsystem request for ", "Did not receive ident",
     "Unable to negotiate with ", "banner exchange: ", "ssh_dispatch_run_fatal: ", "kex_exchange_identification: ",
-    "Bad protocol version ", "Bad packet length ", "User child is ", "Server listening on ", "beginning MaxStartups", "exited MaxStartups",
-    "message repeated ",
+    "Bad protocol version ", "Bad packet length ", "srclimit_penalise: ", "Could not get shadow ", "User child is ",
+    "Server listening on ", "beginning MaxStartups", "exited MaxStartups", "message repeated ",
 )  # fmt: skip
 """How its texts begin where nothing stands before them."""
 
 FORMAT = Format(
     title="OpenSSH server",
     tables=(
-        ACCEPTED, REFUSED, INVALID, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY, NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS,
-        TIMEOUT, DROPPED, CONNECTION, SESSION, SUBSYSTEM, SERVER, OTHER,
+        ACCEPTED, REFUSED, INVALID, INVALID_OLD, STEP, CHANGED, UNFINISHED, DISCONNECTED, FAREWELL, TOO_MANY,
+        NOT_ALLOWED, LOCKED, ROOT, PAM_SAYS, TIMEOUT, DROPPED, CONNECTION, CONNECTION_OLD, SESSION, SUBSYSTEM, SERVER,
+        OTHER,
     ),
     sniff=_sniff,
     images=("sshd", "openssh-server"),

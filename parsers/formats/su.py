@@ -12,6 +12,7 @@ from typing import Final
 
 from parsers.auth import ABSENT, FAILED, LOGIN, OTHER_TEXT, auth_table
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.values import text
 
 PROGRAMS: Final = ("su", "runuser")
@@ -53,7 +54,7 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
 
 def _sniff(line: str) -> bool:
     head = line[:400]
-    return "su[" in head or "su: " in head or " runuser" in head or " su " in head
+    return sniff_head(line, PROGRAMS) and ("su[" in head or "su: " in head or "runuser" in head or " su " in head)
 
 
 FORMAT: Final = Format(

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from parsers.auth import ABSENT, FAILED, OTHER_TEXT, auth_table
 from parsers.format import Format
+from parsers.syslog_head import sniff_head
 from parsers.table import at_path, json_object
 from parsers.values import Value, made, text
 
@@ -24,23 +25,21 @@ PROGRAMS: Final = ("sudo", "sudoedit", "sudoreplay")
 _FIELD = r"(?:HOST|TTY|CHROOT|PWD|USER|GROUP|TSID|ENV|COMMAND)="
 _ARGUMENT = re.compile(r"(?:'(?:[^'\\]|\\.)*'|\\.|[^\s'\\])+", re.DOTALL)
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\\(.)", re.DOTALL)
-ARGUMENTS_LIMIT: Final = 1024
-"""Arguments of a command that are kept apart."""
+COMMAND_LIMIT: Final = 8192
+"""Characters of a command whose arguments are kept apart; sudo's lines have 960."""
 
 
 def to_arguments(command: str) -> list[str] | None:
     """Split a command as sudo wrote it: at blanks, not within single quotes; a backslash hides the next character."""
-    found: list[str] = []
-    for match in _ARGUMENT.finditer(command):
-        if len(found) == ARGUMENTS_LIMIT:
-            break
-        found.append(_QUOTED.sub(lambda part: part[1] if part[1] is not None else part[2] or "", match[0]))
-    return found or None
+    if len(command) > COMMAND_LIMIT:
+        return None
+    words = _ARGUMENT.findall(command)
+    return [_QUOTED.sub(lambda part: part[1] if part[1] is not None else part[2], word) for word in words] or None
 
 
 def _to_count(command: str) -> int | None:
     found = to_arguments(command)
-    return len(found) if found and len(found) < ARGUMENTS_LIMIT else None
+    return len(found) if found else None
 
 
 _RAN = {
@@ -130,7 +129,7 @@ OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
 
 
 def _sniff(line: str) -> bool:
-    return "sudo" in line[:400]
+    return sniff_head(line, PROGRAMS) and "sudo" in line[:400]
 
 
 FORMAT: Final = Format(

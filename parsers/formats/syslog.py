@@ -5,8 +5,8 @@ r"""Syslog: a line of any program with the head of RFC 3164 or RFC 5424.
     <165>1 2026-11-29T02:00:02.123456Z web1 app 42 ID47 [ex@32473 k="a\"b\]c"] started
 
 The rest is `message`. Without a host the head must have a priority or a process's number, and a time with a year must
-have an offset in figures, as rsyslog and journalctl write it: much else begins with a time, a word and a colon. Text
-of RFC 5424 gives its structured data as an object. Not known: Cisco's forms. Source: RFC 3164 section 4, RFC 5424
+have an offset in figures, as rsyslog and journalctl write it: much else begins with a time, a word and a colon. Lines of
+programs that have a format of their own are left to it. Text of RFC 5424 gives its structured data as an object. Not known: Cisco's forms. Source: RFC 3164 section 4, RFC 5424
 section 6.
 """
 
@@ -16,15 +16,25 @@ from typing import Any, Final
 from parsers.auth import SYSLOG
 from parsers.flattened import flattened
 from parsers.format import Format
+from parsers.formats import accounts, cron, login, logind, sshd, su, sudo
 from parsers.syslog_head import HEAD_TIME, HOST, PRIORITY, PROGRAM, STAMP, head_fields, priority_fields
 from parsers.table import Table
 from parsers.values import NOTHING, integer, made, text, to_integer
 
 _NO_LEVEL = r"(?!(?i:trace|debug|info|notice|warn|warning|error|err|crit|critical|fatal|panic)\b)"
+_OWN = [*sshd.PROGRAMS, *sudo.PROGRAMS, *su.PROGRAMS, *login.PROGRAMS, *accounts.PROGRAMS, *cron.PROGRAMS]
+_OWN += [*logind.PROGRAMS, "haproxy", "audispd", "audisp-syslog", "audisp-remote", "unix_chkpwd"]
+_NAMES = "|".join(map(re.escape, _OWN))
+_PAM = r"(?:message repeated \d{1,9} times: \[ )?(?:pam_[a-z]|PAM \d)"
+_NOT_OWN = rf"(?!(?:{_NAMES})(?:\[\d|: ))"
+_TEXT = rf"(?P<text>(?!{_PAM}|(?:\[[ \d.]{{1,24}}\] )?audit: type=).*)"
+_NOT_OWN_5424 = rf"(?!(?:{_NAMES}) (?:-|\d{{1,10}}) - - |\S{{1,255}} (?:-|\d{{1,10}}) - - \ufeff?{_PAM})"
+"""In a stream that shows syslog first, lines that have a format of their own must be left to that."""
+
 _OF_FILES = (
     r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?[+-]\d\d:?\d\d"
 )
-_TAG = rf"(?P<program>{PROGRAM})(?:\[(?P<pid>\d{{1,10}})\])?"
+_TAG = rf"{_NOT_OWN}(?P<program>{PROGRAM})(?:\[(?P<pid>\d{{1,10}})\])?"
 
 _HEAD = {**head_fields(), "process.pid": integer("pid")}
 _OF_PROCESS = {name: value for name, value in _HEAD.items() if name.startswith("process.")}
@@ -33,7 +43,7 @@ WITH_HOST = Table(
     dataset=SYSLOG,
     pattern=(
         rf"(?:<{PRIORITY}>)?(?P<stamp>{_OF_FILES}) {_NO_LEVEL}(?P<hostname>{HOST}) {_NO_LEVEL}{_TAG}: "
-        r"(?P<text>.*)"
+        rf"{_TEXT}"
     ),
     time=HEAD_TIME,
     message=text("text"),
@@ -42,7 +52,7 @@ WITH_HOST = Table(
 
 WITH_PRIORITY = Table(
     dataset=SYSLOG,
-    pattern=rf"<{PRIORITY}>(?P<stamp>{STAMP}) {_TAG}: (?P<text>.*)",
+    pattern=rf"<{PRIORITY}>(?P<stamp>{STAMP}) {_TAG}: {_TEXT}",
     time=HEAD_TIME,
     message=text("text"),
     fields={**_OF_PROCESS, **priority_fields()},
@@ -51,7 +61,7 @@ WITH_PRIORITY = Table(
 
 WITH_PID = Table(
     dataset=SYSLOG,
-    pattern=rf"(?P<stamp>{_OF_FILES}) (?P<program>{PROGRAM})\[(?P<pid>\d{{1,10}})\]: (?P<text>.*)",
+    pattern=rf"(?P<stamp>{_OF_FILES}) {_NOT_OWN}(?P<program>{PROGRAM})\[(?P<pid>\d{{1,10}})\]: {_TEXT}",
     time=HEAD_TIME,
     message=text("text"),
     fields=_OF_PROCESS,
@@ -80,7 +90,7 @@ RFC_5424 = Table(
     dataset=SYSLOG,
     pattern=(
         rf"<{PRIORITY}>(?P<version>[1-9]\d{{0,2}}) (?:-|(?P<stamp>\d{{4}}-\d\d-\d\dT\S{{8,24}})) "
-        r"(?P<hostname>\S{1,255}) (?P<program>\S{1,255}) (?P<pid>\S{1,128}) (?P<code>\S{1,255}) "
+        rf"(?P<hostname>\S{{1,255}}) {_NOT_OWN_5424}(?P<program>\S{{1,255}}) (?P<pid>\S{{1,128}}) (?P<code>\S{{1,255}}) "
         rf"(?P<structured>-|(?:\[{_NAME}(?: +{_NAME}=\"(?:[^\"\\]|\\.)*\")* *\])+)(?: \ufeff?(?P<text>.*))?"
     ),
     time=HEAD_TIME,

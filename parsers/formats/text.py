@@ -7,20 +7,21 @@ r"""Plain text behind a time or a level, in the shapes that logging libraries an
     ERROR: connection refused
 
 Known are Spring Boot, log4j, logback, JBoss and Quarkus, Tomcat, Python's logging (also Flask, Celery, gunicorn, uvicorn,
-loguru), Ruby's Logger, Rust's env_logger and tracing, Go's log and zap's console form, .NET's console and NLog, Monolog,
+loguru), Ruby's Logger, Rust's env_logger and tracing, Go's log and zap's console form, NestJS, Java's own, .NET's console and NLog, Monolog,
 PHP and php-fpm, and any `TIME LEVEL text`, `[LEVEL] text`, `LEVEL: text` and `TIME text`. What stands in front goes into
 fields and out of `message`; where it is a time of day without a date, the message is the line as it came. A time without
-a zone is UTC. Colours are left out in front. Not handled: times as words (`2 minutes ago`), days before months, AM and PM.
+a zone is UTC. Colours are left out in front. Not handled: times as words (`2 minutes ago`), numbers of days before months.
 Sources: the libraries' own pages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from parsers.format import Format
 from parsers.table import Table
-from parsers.times import clf, iso
+from parsers.times import Time, clf, iso, twelve_hours
 from parsers.values import (
+    NOTHING,
     Value,
     address,
     http_outcome,
@@ -52,12 +53,16 @@ _COLOUR: Final = r"(?:\x1b\[[\d;]{0,16}m)"
 _REST: Final = r"(?P<text>.+)"
 
 _LEVEL_FIELD: Final = level("level")
-_LOGGER: Final = text("logger")
+_LOGGER: Final = text("logger", absent=NOTHING)
 _MESSAGE: Final = text("text")
 
 
 def _table(
-    pattern: str, fields: Mapping[str, Value] | None = None, *, named_month: bool = False, whole: bool = False
+    pattern: str,
+    fields: Mapping[str, Value] | None = None,
+    *,
+    read: Callable[..., Time] = iso,
+    whole: bool = False,
 ) -> Table:
     """Return the table of a pattern; its groups time, level, logger, pid, thread, file and line are the usual fields."""
     usual = {
@@ -65,13 +70,13 @@ def _table(
         "logger": ("log.logger", _LOGGER),
         "pid": ("process.pid", integer("pid")),
         "thread": ("process.thread.name", text("thread")),
-        "file": ("log.origin.file.name", text("file")),
+        "file": ("log.origin.file.name", text("file", absent=NOTHING)),
         "line": ("log.origin.file.line", integer("line")),
     }
     timed = "(?P<time>" in pattern
     return Table(
         pattern=pattern,
-        time=(clf if named_month else iso)("time") if timed else None,
+        time=read("time") if timed else None,
         message=None if whole else _MESSAGE,
         fields=dict(field for group, field in usual.items() if f"(?P<{group}>" in pattern) | dict(fields or {}),
     )
@@ -82,15 +87,17 @@ _SPRING = _table(
     r"\[ {0,64}(?![0-9a-f]{32}-)(?P<thread>[^\] ][^\]]{0,255})\] "
     r"(?:\[(?:(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})| {0,64})\] )?"
     rf"(?P<logger>{_NAME}) {{0,40}}: {_REST}",
-    {"service.name": text("application"), "trace.id": text("trace"), "span.id": text("span")},
+    {
+        "service.name": text("application", absent=NOTHING),
+        "trace.id": text("trace", absent=NOTHING),
+        "span.id": text("span", absent=NOTHING),
+    },
 )
 _LOGBACK = _table(rf"{_TIME} \[(?P<thread>[^\]]{{1,256}})\] {_LEVEL} {{1,3}}(?P<logger>{_NAME}) {{1,2}}(?:-|:) {_REST}")
 _LOG4J = _table(rf"{_TIME} {_LEVEL} {{1,3}}\[(?P<thread>[^\]]{{1,256}})\] (?P<logger>{_NAME}) {{1,2}}(?:-|:) {_REST}")
 _JBOSS = _table(rf"{_TIME} {_LEVEL} {{1,3}}\[(?P<logger>{_NAME})\] \((?P<thread>[^)]{{1,256}})\) {_REST}")
-_TOMCAT = _table(
-    rf"{_NAMED_MONTH} {_LOUD} \[(?P<thread>[^\]]{{1,256}})\] (?P<logger>{_NAME}) {_REST}", named_month=True
-)
-_CLOCK_ONLY = _table(rf"{_CLOCK} \[(?P<thread>[^\]]{{1,256}})\] {_LEVEL} {{1,3}}(?P<logger>{_NAME}) - .+", whole=True)
+_TOMCAT = _table(rf"{_NAMED_MONTH} {_LOUD} \[(?P<thread>[^\]]{{1,256}})\] (?P<logger>{_NAME}) {_REST}", read=clf)
+_CLOCK_ONLY = _table(rf"{_CLOCK} \[(?P<thread>[^\]]{{1,256}})\] {_LEVEL} {{1,3}}(?P<logger>{_NAME}) -.+", whole=True)
 _PYTHON_DASHES = _table(rf"{_TIME} - (?P<logger>{_NAME}) - {_LOUD} - {_REST}")
 _PYTHON_BASIC = _table(rf"{_LOUD}:(?P<logger>[\w.-]{{1,256}}):{_REST}")
 _FLASK = _table(rf"\[{_TIME}\] {_LOUD} in (?P<logger>[\w.]{{1,256}}): {_REST}")
@@ -141,32 +148,54 @@ _DOTNET = _table(
 _NLOG = _table(rf"{_TIME}\|{_LEVEL}\|(?P<logger>[^|]{{1,256}})\|{_REST}")
 _SERILOG = _table(rf"\[{_CLOCK} (?P<level>VRB|DBG|INF|WRN|ERR|FTL)\] .+", whole=True)
 _MONOLOG = _table(rf"\[{_TIME}\] (?P<logger>[\w-]{{1,128}})\.{_LOUD}: {_REST}")
-_PHP_FPM = _table(rf"\[{_NAMED_MONTH}\] {_LOUD}: {_REST}", named_month=True)
+_PHP_FPM = _table(rf"\[{_NAMED_MONTH}\] {_LOUD}: {_REST}", read=clf)
 _PHP = _table(
     rf"(?:\[{_NAMED_MONTH}(?: UTC)?\] )?"
     r"(?P<text>PHP (?:(?P<level>Warning|Notice|Fatal|Parse|Recoverable fatal)(?: error)?|Deprecated): .+)",
     {"log.level": mapped("level", {"Warning": "warn", "Notice": "notice", "Fatal": "fatal"}, default="error")},
-    named_month=True,
+    read=clf,
 )
 _TIMED = _table(
     rf"(?:{_COLOUR}|\[){{0,2}}{_TIME}{_COLOUR}?\]?(?:[ \t]{{1,4}}|[ ]?[|:-][ ]?)(?:{_COLOUR}|\[){{0,2}}{_LEVEL}{_COLOUR}?"
     rf" {{0,8}}\]?(?::|\s?[|-])?[ \t]{{1,8}}{_REST}"
 )
 _BRACKETS = _table(rf"\[{_COLOUR}?{_LEVEL}{_COLOUR}? {{0,8}}\]:? {{1,4}}{_REST}")
+_THROWN = _table(r"(?P<level>Error): .+", whole=True)
+"""JavaScript's class of errors, with its stack perhaps: the line stays whole."""
 _COLON = _table(rf"{_COLOUR}?{_LEVEL}{_COLOUR}?:[ \t]{{1,8}}{_REST}")
 _TIME_ALONE = _table(rf"\[?{_TIME}\]?(?: ?[|:-])? {{1,2}}{_REST}")
+
+_NEST = _table(
+    rf"{_COLOUR}?\[Nest\] (?P<pid>\d{{1,10}}){_COLOUR}? {{1,2}}- {_COLOUR}?"
+    r"(?P<time>\d{1,2}/\d{1,2}/\d{4}, \d{1,2}:\d\d:\d\d[ \u202f][AP]M)"
+    rf"{_COLOUR}? {{1,8}}{_COLOUR}? {{0,8}}(?P<level>LOG|ERROR|WARN|DEBUG|VERBOSE|FATAL){_COLOUR}? {_COLOUR}?"
+    rf"\[(?P<logger>[^\]\x1b]{{1,255}})\] {_COLOUR}{{0,2}}{_REST}",
+    read=twelve_hours,
+)
+_JAVA = _table(
+    r"(?P<time>[A-Z][a-z]{2} \d{1,2}, \d{4} \d{1,2}:\d\d:\d\d[ \u202f][AP]M) (?P<logger>[\w.$]{1,255}) (?P<function>[\w$<>]{1,255})"
+    r"(?:\n(?P<level>SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): .*)?",
+    {"log.origin.function": text("function")},
+    read=twelve_hours,
+    whole=True,
+)
+"""Java's own logging puts the level at the beginning of a second line."""
+_PHP_ALONE = _table(rf"\[{_NAMED_MONTH}(?: UTC)?\] {_REST}", read=clf)
 
 _TABLES: Final = (
     _SPRING, _LOGBACK, _LOG4J, _JBOSS, _TOMCAT, _CLOCK_ONLY, _PYTHON_DASHES, _FLASK, _CELERY, _GUNICORN, _UVICORN_ACCESS,
     _PYTHON_BASIC, _LOGURU, _RUBY, _ENV_LOGGER, _TRACING, _ZAP, _GO_FILE, _DOTNET, _NLOG, _SERILOG, _MONOLOG, _PHP_FPM,
-    _PHP, _TIMED, _BRACKETS, _COLON, _TIME_ALONE,
+    _PHP, _TIMED, _BRACKETS, _THROWN, _COLON, _TIME_ALONE, _PHP_ALONE, _NEST, _JAVA,
 )  # fmt: skip
 """Narrow shapes before wide ones."""
 
 
+_MONTHS: Final = frozenset(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])
+
+
 def _sniff(line: str) -> bool:
     first = line[:1]
-    return first.isdigit() or first in ("[", "\x1b") or ":" in line[:20] or line[1:4] == ", ["
+    return first.isdigit() or first in ("[", "\x1b") or ":" in line[:20] or line[1:4] == ", [" or line[:3] in _MONTHS
 
 
 FORMAT = Format(title="text with a level or a time in front", tables=_TABLES, sniff=_sniff, rank=7)

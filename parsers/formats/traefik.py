@@ -7,8 +7,8 @@ r"""Traefik: access log (common or JSON) and its own log of 2.x (logrus) and 3.x
 Traefik does not escape quotes of headers in the common form: where a referrer or an agent holds one, neither is told.
 `source` is the peer of the connection; where the log has another address from X-Forwarded-For, that is
 `network.forwarded_ip` (JSON), and the last of the list is `source` in the common form, which has no other. Own lines
-without a name that only Traefik has are of no format of their own, unless the image is Traefik's. Source: Traefik's
-documentation, "Logs" and "Access Logs", and pkg/middlewares/accesslog.
+without a name that only Traefik has are read as text, logfmt or JSON of any logger. Source: Traefik's documentation,
+"Logs" and "Access Logs", and pkg/middlewares/accesslog.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,7 @@ from parsers.values import (
     http_version,
     integer,
     level,
+    nearest,
     port,
     text,
     to_address,
@@ -54,7 +55,7 @@ COMMON = Table(
         "event.outcome": http_outcome("status"),
         "event.duration": duration("ms", unit="ms"),
         "source.address": text("client", absent=NOTHING),
-        "source.ip": forwarded("client"),
+        "source.ip": nearest("client"),
         "source.domain": domain("client"),
         "destination.address": host("service"),
         "destination.ip": address("service"),

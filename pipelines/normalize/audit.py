@@ -1,11 +1,14 @@
 """Documents of the collector's own audit records: start, stop and what else it did to the evidence."""
 
+import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from parsers.flattened import flattened
 from pipelines.frame import Frame, Origin
+from pipelines.normalize.audit_sentences import sentence
 from pipelines.normalize.container import fixed_tail
 from pipelines.settings import Settings
 
@@ -43,5 +46,19 @@ def audit_document(
     }
     if record.details:
         own["fields"] = flattened(record.details)
-    tail = {"host": {"name": frame.journal.name}, "tidewaiter": own, **fixed_tail(frame, settings, stream)}
-    return event, time, f"{origin.peer}: {record.action}", tail
+    tail = {
+        "host": {"name": frame.journal.name},
+        **_source(record.details),
+        "tidewaiter": own,
+        **fixed_tail(frame, settings, stream),
+    }
+    return event, time, sentence(origin.peer, record.action, record.details), tail
+
+
+def _source(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `source.ip` where the record is about a peer that has an address; a zone is no part of one."""
+    peer = details.get("peer")
+    try:
+        return {"source": {"ip": str(ipaddress.ip_address(peer.partition("%")[0]))}} if isinstance(peer, str) else {}
+    except ValueError:
+        return {}

@@ -6,7 +6,7 @@
 | `gzip` | the same with gzip bodies |
 | `local` | the same into the local store instead of the sink (delivered/s to the second only) |
 | `acks` | 200 senders, one message in flight each, each waiting for its ack; then one sender alone |
-| `fairness` | 20 quiet peers that wait for acks: alone, beside a busy neighbour, beside a flood in three shapes |
+| `fairness` | 20 quiet peers that wait for acks: alone, beside a busy neighbour, beside a flood in five shapes |
 | `first` | an idle collector: start to ready, one message sent to found by `tidewaiter search` |
 
 Those of the journal alone stand in `journal_cases`, those of a worker that is behind in `pressure_cases`.
@@ -38,10 +38,10 @@ from tests.bench.collectors import (
 )
 from tests.bench.corpus import CHUNK_KEY, single_messages
 from tests.bench.load import ack_of, chunk_id, connect
-from tests.bench.measure import cpu_by_role, on_core
+from tests.bench.measure import cpu_by_role, on_core, touch_memory
 
 WAITING_SENDERS: Final = 200
-FLOODS: Final = ("chunks", "tiny", "large")
+FLOODS: Final = ("chunks", "tiny", "large", "gzip", "bombs")
 WAITING_S: Final = 4.0
 ALONE_S: Final = 2.0
 
@@ -137,6 +137,7 @@ def fairness(options: argparse.Namespace) -> Figures:
             port = str(collector.forward_port)
             with helper("tests.bench.flood", "quiet", "--port", port, pin=options.pin) as quiet:
                 line_of(quiet)
+                touch_memory()
                 alone = told(quiet)
                 with helper("tests.bench.flood", "busy", pin=options.pin) as busy:
                     line_of(busy)

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import gzip
 import heapq
 import itertools
 import json
@@ -31,6 +32,9 @@ TINY: Final = 100
 
 LARGE_BYTES: Final = 8 << 20
 """fluentd's largest chunk unless it is told otherwise."""
+
+BOMB_BYTES: Final = 60 << 20
+"""What a bomb inflates to: no more than an input takes."""
 
 BUSY_BLOCK_BYTES: Final = 640 << 10
 BUSY_BLOCKS: Final = 100
@@ -135,6 +139,21 @@ def _large() -> list[tuple[bytes, int]]:
     return [(msgpack.packb([tag, entries, {"chunk": chunk_id(1).decode()}]), 1)]
 
 
+def _gzip() -> list[tuple[bytes, int]]:
+    tag, entries, _ = msgpack.unpackb(_large()[0][0])
+    return [(_compressed(tag, entries), 1)]
+
+
+def _bombs() -> list[tuple[bytes, int]]:
+    entry = msgpack.packb([1, {"log": "a" * 1000}])
+    return [(_compressed("bomb", entry * (BOMB_BYTES // len(entry))), 1)]
+
+
+def _compressed(tag: str, entries: bytes) -> bytes:
+    options = {"chunk": chunk_id(1).decode(), "compressed": "gzip"}
+    return bytes(msgpack.packb([tag, gzip.compress(entries), options]))
+
+
 def run_busy(options: argparse.Namespace) -> None:
     """Take the half of the disk's time and what is left of a core, until killed."""
     os.nice(options.nice)
@@ -155,7 +174,7 @@ def _spin() -> None:
         pass
 
 
-MESSAGES: Final = {"chunks": _chunks, "tiny": _tiny, "large": _large}
+MESSAGES: Final = {"chunks": _chunks, "tiny": _tiny, "large": _large, "gzip": _gzip, "bombs": _bombs}
 
 
 def main() -> None:

@@ -61,7 +61,8 @@ JOURNAL_ROWS: Final = {
     "behind": (
         ("delivered live", "{live_per_s:,.0f} events/s", ""),
         ("delivered by a worker that catches up", "{behind_per_s:,.0f} events/s", ""),
-        ("catching up against live", "{behind_times:.2f} times", "1.1 times"),
+        ("catching up against live, on one core", "{behind_times:.2f} times", "1.1 times"),
+        ("worker per event: live; catching up", "{live_worker_us:.2f}; {behind_worker_us:.2f} µs", ""),
     ),
     "hold": (
         ("intake's memory (PSS) while the journal fills, outputs stopped", "{hold_filling_mib:.0f} MiB", ""),

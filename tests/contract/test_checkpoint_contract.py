@@ -10,6 +10,7 @@ import pytest
 
 from collector import reader
 from collector.batches import START, Source, Window
+from collector.internal import TICK_ENCODING, TICK_ORIGIN
 from collector.journal import checkpoints as files
 from collector.journal.checkpoints import Checkpoint, checkpoints, write_checkpoint
 from collector.journal.entry import Entry
@@ -87,18 +88,24 @@ async def fill(journal: Journal) -> None:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> Journal:
+def clock() -> FakeClock:
+    """The journal's clock."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def journal(tmp_path: Path, clock: FakeClock) -> Journal:
     """A journal of several segments."""
-    journal = open_journal(tmp_path, FakeClock(), segment_bytes=SEGMENT_BYTES)
+    journal = open_journal(tmp_path, clock, segment_bytes=SEGMENT_BYTES)
     await fill(journal)
     return journal
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let batches hold few records, and replays go in small steps."""
-    monkeypatch.setattr(chunk, "RECORDS_LIMIT", 2)
-    monkeypatch.setattr(reference, "RECORDS_LIMIT", 2)
+    """Let batches hold one record, and replays go in small steps."""
+    monkeypatch.setattr(chunk, "RECORDS_LIMIT", 1)
+    monkeypatch.setattr(reference, "RECORDS_LIMIT", 1)
     monkeypatch.setattr(reader, "REPLAY_STEP_BYTES", 300)
 
 
@@ -120,7 +127,7 @@ async def test_a_consumer_that_goes_on_anywhere_gets_the_same_bytes(journal: Jou
         assert await consumer.taken(consumer.source(position), journal) == expected
         assert consumer.passed_over == []
     for written in first.written:
-        files._path(first.directory, written.position).unlink()
+        files.checkpoint_file(first.directory, written.position).unlink()
     position, expected = list(starts(whole))[-1]
     consumer = Consumer(journal._directory)
     assert await consumer.taken(consumer.source(position), journal) == expected
@@ -138,12 +145,26 @@ async def test_whoever_passes_writes_the_same_checkpoint(journal: Journal) -> No
     await journal.close()
 
 
+async def test_a_state_of_a_newer_version_is_passed_over_by_name(journal: Journal) -> None:
+    """The file is sound, and what it holds cannot be read."""
+    first = Consumer(journal._directory)
+    whole = await first.taken(first.source(), journal)
+    newest = first.written[-1]
+    write_checkpoint(first.directory, Checkpoint(newest.position, "", b"\x93\x02\x92\x00\x00\x80"))
+    consumer = Consumer(journal._directory)
+
+    assert await consumer.taken(consumer.source(whole[-1].position), journal) == whole[-1:]
+    path = str(files.checkpoint_file(first.directory, newest.position))
+    assert [path in each and "version 2" in each for each in consumer.passed_over] == [True]
+    await journal.close()
+
+
 async def test_a_damaged_checkpoint_costs_nothing_but_reading(journal: Journal) -> None:
     """The one before is restored, the log names the file, and the damaged one is written again."""
     first = Consumer(journal._directory)
     whole = await first.taken(first.source(), journal)
     damaged = checkpoints(first.directory)[-1]
-    path = files._path(first.directory, damaged)
+    path = files.checkpoint_file(first.directory, damaged)
     sound = path.read_bytes()
     path.write_bytes(sound[:-1])
     consumer = Consumer(journal._directory)
@@ -156,15 +177,16 @@ async def test_a_damaged_checkpoint_costs_nothing_but_reading(journal: Journal) 
 
 async def test_consumers_at_one_frame_do_not_wait_for_each_other(journal: Journal, small: None) -> None:
     """One takes half of a large frame; the other goes on, and the first still gets the rest, with nothing twice."""
-    consumer = Consumer(journal._directory)
+    alone, consumer = Consumer(journal._directory), Consumer(journal._directory)
+    whole = await alone.taken(alone.source(), journal)
+    large = next(batch.position._replace(record=0) for batch in whole if batch.position.record == 3)
     slow, fast = consumer.source(), consumer.source()
-    begun = await consumer.taken(slow, journal, count=1)
-    while begun[-1].next.record == 0:
+    begun: list[Batch] = []
+    while not begun or begun[-1].position != large:
         begun += await consumer.taken(slow, journal, count=1)
-    whole = await consumer.taken(fast, journal)
-    rest = await consumer.taken(slow, journal)
 
-    assert begun + rest == whole
+    assert await consumer.taken(fast, journal) == whole
+    assert begun + await consumer.taken(slow, journal) == whole
     await journal.close()
 
 
@@ -183,6 +205,34 @@ async def test_a_checkpoint_is_due_after_much_payload(journal: Journal, monkeypa
     assert source.ready() is None
     assert consumer.written[-1].position == again.durable.position
     await again.close()
+
+
+async def test_what_waits_is_told_at_the_head_only(journal: Journal, clock: FakeClock) -> None:
+    """Ticks are asked for when all that is durable was read and something is open; they are frames of no document."""
+    (first,) = docker_pieces(b"abc", 40, last=False)
+    await journal.append(Entry(ORIGIN, "forward", (packed(first),)))
+    consumer = Consumer(journal._directory)
+    source = consumer.source()
+    before = await consumer.taken(source, journal)
+    opened = sum(batch.tally.parked - batch.tally.taken_up for batch in before)
+    assert not consumer.window.waits
+    assert source.ready() is None
+    assert consumer.window.waits
+    await journal.append(Entry(TICK_ORIGIN, TICK_ENCODING, (b"",)))
+    consumer.window.grow(journal.durable)
+    assert not consumer.window.waits  # an output that does not read lets no tick follow another
+    made = await consumer.taken(source, journal)
+    assert source.ready() is None
+    while consumer.window.waits:
+        clock.advance(0.9)
+        await journal.append(Entry(TICK_ORIGIN, TICK_ENCODING, (b"",)))
+        made += await consumer.taken(source, journal)
+        assert source.ready() is None
+
+    assert {(batch.tally.records, batch.tally.control) for batch in made} == {(1, 1)}
+    assert sum(batch.tally.taken_up for batch in made) == opened > 0
+    assert made[-1].tally.documents > 0
+    await journal.close()
 
 
 async def test_a_reader_stops_where_nothing_is_durable(journal: Journal) -> None:

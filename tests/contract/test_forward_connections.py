@@ -177,7 +177,7 @@ async def test_too_many_connections() -> None:
         writer.write(packed("x"))
 
         assert acked("x") == await reader.read(511)
-        assert forward.counts.connections_refused == 1
+        assert forward.counts.connections_refused["limit"] == 1
         for each in (writer, late_writer):
             each.close()
 

@@ -53,7 +53,7 @@ async def test_one_peer_may_not_take_all_connections() -> None:
         held.append(await connect(forward))
         await until(lambda: forward.counts.connections == 3)
 
-        assert forward.counts.connections_refused == 1
+        assert forward.counts.connections_refused["peer"] == 1
         for _, writer in (*held, other):
             writer.close()
 

@@ -252,7 +252,7 @@ async def test_who_fails_too_often_is_not_listened_to(secret: Callable[[bytes], 
         with pytest.raises(ConnectionError):
             await with_handshake(plain, key=KEY)()
 
-        assert forward.counts.connections_refused == 1
+        assert forward.counts.connections_refused["handshakes"] == 1
 
 
 async def test_who_says_nothing_is_disconnected_in_time(secret: Callable[[bytes], Secret], files: TlsConfig) -> None:
@@ -333,8 +333,11 @@ def test_what_cannot_be_demanded_is_said_in_a_sentence(files: TlsConfig, tmp_pat
     (tmp_path / "other.pem").write_text("no certificate")
     for options, said in (
         ({"tls": TlsConfig(str(tmp_path / "none.pem"), files.key)}, "no such file"),
-        ({"tls": TlsConfig(str(tmp_path / "other.pem"), files.key)}, "no certificate with its key"),
-        ({"tls": TlsConfig(files.certificate, files.key, str(tmp_path / "other.pem"))}, "no certificates"),
+        ({"tls": TlsConfig(str(tmp_path / "other.pem"), files.key)}, "other.pem: no certificate in PEM form"),
+        (
+            {"tls": TlsConfig(files.certificate, files.key, str(tmp_path / "other.pem"))},
+            "other.pem: no cert",
+        ),
         ({"shared_key": Secret(file=str(tmp_path / "none"))}, "cannot read the secret"),
     ):
         with pytest.raises(ListenError, match=said):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import random
 import ssl
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from collector.testing.forward_handshakes import over_tls
 from collector.testing.forward_inputs import TIMEOUT_S, acked, connect, listening, packed, port_of, reset, until
 from collector.testing.journal_moods import MoodyJournal
 from collector.wire.forward import MESSAGES_AT_ONCE
+from collector.wire.forward_message import QUICK_BYTES
 
 SEED = 20261128
 ROUNDS = 12
@@ -65,9 +67,13 @@ class Session:
         self.told: list[str] = []
 
     def message(self, number: int) -> bytes:
-        """Return a message; now and then a long one."""
-        entry = msgpack.packb([0, {"log": f"{self.name} {number}", "pad": "." * self.chance.choice([0, 10, 20_000])}])
-        return b"\x93\xa1t" + bytes(msgpack.packb(entry)) + bytes(msgpack.packb({"chunk": f"{self.name}/{number}"}))
+        """Return a message; now and then a long one, or one that takes a while to inflate."""
+        padding = self.chance.choice([0, 10, 20_000, 2 * QUICK_BYTES] if number % 10 == 0 else [0, 10, 20_000])
+        entry = bytes(msgpack.packb([0, {"log": f"{self.name} {number}", "pad": "." * padding}]))
+        options = {"chunk": f"{self.name}/{number}"}
+        if padding > QUICK_BYTES:
+            entry, options["compressed"] = gzip.compress(entry), "gzip"
+        return b"\x93\xa1t" + bytes(msgpack.packb(entry)) + bytes(msgpack.packb(options))
 
     async def play(self, open_: Callable[[str], Any]) -> None:
         """Send, and end as this one does; a reset may come at any moment."""
@@ -155,7 +161,7 @@ async def test_whatever_peers_do_while_they_wait_for_their_turn(
         authority.configure_trust(context)
     journal = CrampedJournal(chance)
     options: dict[str, Any] = {"tls": files} if tls else {}
-    async with listening(journal, unacked_limit_bytes=60_000, **options) as forward, asyncio.timeout(100):
+    async with listening(journal, **options) as forward, asyncio.timeout(100):
         syncing = asyncio.create_task(journal.keep_syncing())
         for turn in range(ROUNDS):
             sessions = [Session(turn * SESSIONS + number, chance) for number in range(SESSIONS)]
@@ -179,7 +185,7 @@ async def test_a_drain_while_peers_wait_for_their_turn(*, tls: bool, files: TlsC
     options: dict[str, Any] = {"tls": files} if tls else {}
     for turn in range(6):
         journal = CrampedJournal(chance)
-        async with listening(journal, unacked_limit_bytes=60_000, **options) as forward, asyncio.timeout(TIMEOUT_S):
+        async with listening(journal, **options) as forward, asyncio.timeout(TIMEOUT_S):
             syncing = asyncio.create_task(journal.keep_syncing())
             sessions = [Session(turn * SESSIONS + number, chance) for number in range(SESSIONS)]
             for session in sessions:
@@ -274,6 +280,7 @@ async def test_who_does_not_read_has_few_acknowledgements_due() -> None:
 async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:
     """Whole messages behind the one that failed kept its place taken for ever, as did one in a receipt's wake."""
     journal = MoodyJournal()
+    journal.room = 0
     submit = journal.submit
 
     def fail_at(entry: Entry, on_receipt: Callable[[], None]) -> None:
@@ -283,7 +290,7 @@ async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:
 
     journal.submit = fail_at  # type: ignore[method-assign]
     for stream in (packed("bad") + packed("behind"), packed("x") + packed("bad") + packed("behind")):
-        async with listening(journal, unacked_limit_bytes=1) as forward, asyncio.timeout(TIMEOUT_S):
+        async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
             reader, writer = await connect(forward)
             other_reader, other = await connect(forward)
             writer.write(stream)

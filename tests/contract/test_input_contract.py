@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from collector.inputs.in_hand import SHARE_PARTS
 from collector.journal.entry import Entry, Receipt
 from collector.testing.forward_inputs import (
     ENTRY,
@@ -214,8 +215,9 @@ async def test_a_peer_that_sends_much_in_little_and_goes_loses_nothing() -> None
 async def test_many_in_flight_are_held_back_at_the_limit() -> None:
     """A sender that does not wait has to, once too much of it is unacknowledged; nothing is lost by it."""
     journal = MoodyJournal()
+    journal.room = 20_000 * SHARE_PARTS
     journal.hold()
-    async with listening(journal, unacked_limit_bytes=20_000) as forward, asyncio.timeout(TIMEOUT_S):
+    async with listening(journal) as forward, asyncio.timeout(TIMEOUT_S):
         options = Options(in_flight=10_000, line_bytes=1000, records_per_message=1)
         sender = ForwardSender(tcp("127.0.0.1", port_of(forward)), options)
         sending = asyncio.create_task(sender.send(3000))

@@ -1,6 +1,6 @@
-"""What the end-to-end tests share: a Docker Engine for the session, collectors that never outlive their test."""
+"""What the end-to-end tests share: engines that are started once for many of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,6 @@ import pytest
 from collector.testing import docker_engine, engines
 from collector.testing.docker_engine import DockerEngine
 from collector.testing.engines import ElasticsearchEngine, SecuredElasticsearch
-from collector.testing.running import RunningCollector
-
-StartCollector = Callable[..., RunningCollector]
 
 
 @pytest.fixture(scope="session")
@@ -51,20 +48,3 @@ def secured() -> Iterator[SecuredElasticsearch]:
         yield engine
     finally:
         engine.remove()
-
-
-@pytest.fixture
-def start_collector(tmp_path: Path) -> Iterator[StartCollector]:
-    """Start a ready collector: `start_collector(outputs=…, namespace=…)`; what still lives at the end is killed."""
-    started: list[RunningCollector] = []
-
-    def start(outputs: Mapping[str, Mapping[str, object]] | None = None, **settings: object) -> RunningCollector:
-        collector = RunningCollector(tmp_path / f"collector-{len(started)}", outputs=outputs, settings=settings)
-        started.append(collector)
-        collector.start()
-        collector.wait_ready()
-        return collector
-
-    yield start
-    for collector in started:
-        collector.kill_all()

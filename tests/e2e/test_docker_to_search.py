@@ -108,6 +108,29 @@ def test_lines_sent_over_the_unix_socket_name_their_peer(
     assert 0 == collector.stop()
 
 
+def test_a_line_that_the_engine_cut_is_one_document(
+    docker: DockerEngine, start_collector: Callable[..., RunningCollector]
+) -> None:
+    """40 KiB and 64 KiB lines between short ones, on both streams: whole, with the time of their first piece."""
+    collector = start_collector()
+
+    script = (
+        "echo begin;"
+        " printf '%040960d\\n' 7; printf '%016384d\\n' 8 >&2;"
+        " printf '%065536d\\n' 9 & printf '%040959d\\n' 6 >&2; wait;"
+        " echo end; printf 'no newline'"
+    )
+    container = docker.run(script, options=fluentd(f"127.0.0.1:{collector.forward_port}", f"tag={TAG}"))
+    documents = found(collector, f"container.id:{container}", count=7)
+
+    lines = sorted((len(each["message"]), each["message"][-1]) for each in documents)
+    assert [(3, "d"), (5, "n"), (10, "e"), (16384, "8"), (40959, "6"), (40960, "7"), (65536, "9")] == lines
+    pieces = {len(each["message"]): each["tidewaiter"]["container"].get("pieces") for each in documents}
+    assert {3: None, 5: None, 10: 1, 16384: 2, 40959: 3, 40960: 3, 65536: 5} == pieces
+    assert [10] == [len(each["message"]) for each in documents if "_line_incomplete" in each.get("tags", [])]
+    assert 0 == collector.stop()
+
+
 def test_labels_the_driver_was_told_to_send_are_found(
     docker: DockerEngine, start_collector: Callable[..., RunningCollector]
 ) -> None:

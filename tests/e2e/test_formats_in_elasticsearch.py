@@ -54,7 +54,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[ElasticsearchEngine]:
 def collect(engine: ElasticsearchEngine, start: StartCollector, namespace: str) -> RunningCollector:
     """A ready collector that writes into a namespace of its own, whose templates are installed."""
     outputs = {"elastic": {"type": "elasticsearch", "urls": [engine.url]}}
-    return start(outputs=outputs, namespace=namespace, hosts={"127.0.0.1": HOST})
+    return start(outputs=outputs, settings={"namespace": namespace, "hosts": {"127.0.0.1": HOST}})
 
 
 def set_up(collector: RunningCollector) -> dict[str, str]:

@@ -135,7 +135,7 @@ def test_what_commands_do_to_the_evidence_stands_in_it(start_collector: Callable
     assert run(collector, "verify").returncode == 0
     assert collector.stop() == 0
     write_cursor(collector.data_dir / "journal", "old", Position(0, 1, 2))
-    assert run(collector, "journal", "forget", "old").returncode == 0
+    assert run(collector, "journal", "forget", "old", "--yes").returncode == 0
     collector.start()
     collector.wait_ready()
 
@@ -145,6 +145,7 @@ def test_what_commands_do_to_the_evidence_stands_in_it(start_collector: Callable
     assert sorted(actions) == ["forget", "key_export", "start", "start", "stop", "verify"]
     (forgotten,) = own_records(collector, "forget")
     assert forgotten["tidewaiter"]["fields"]["output"] == "old"
+    assert forgotten["message"].startswith("Output old was let go of by tidewaiter journal forget: ")
     assert list((collector.data_dir / "audit").iterdir()) == []
 
 

@@ -10,8 +10,6 @@ import pytest
 
 from collector.testing.running import RunningCollector
 
-StartCollector = Callable[..., RunningCollector]
-
 DISK_BYTES = 2 << 20
 FAST_DISK_BYTES = 512 << 20
 
@@ -56,20 +54,3 @@ def collector(tmp_path: Path) -> Iterator[RunningCollector]:
     collector = RunningCollector(tmp_path / "c")
     yield collector
     collector.kill_all()
-
-
-@pytest.fixture
-def start_collector(tmp_path: Path) -> Iterator[StartCollector]:
-    """Start a ready collector, with further options of its TCP input; what still lives at the end is killed."""
-    started: list[RunningCollector] = []
-
-    def start(**options: object) -> RunningCollector:
-        collector = RunningCollector(tmp_path / f"collector-{len(started)}", input_options=options)
-        started.append(collector)
-        collector.start()
-        collector.wait_ready()
-        return collector
-
-    yield start
-    for collector in started:
-        collector.kill_all()

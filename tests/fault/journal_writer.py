@@ -2,13 +2,16 @@
 
 `journal_writer.py append JOURNAL FIRST` appends from FIRST on, several in flight, until it is killed; each acknowledged
 number is a line on stdout. `journal_writer.py crash ROOT` runs one scenario again and again, each time in a process
-that dies before one more of its file operations, until the scenario gets through; see `_crash_at`.
+that dies before one more of its file operations, until the scenario gets through; see `_crash_at`. `journal_writer.py
+crash-start ROOT LEFT` does so with a start on what an earlier crash has left in the folder LEFT.
 """
 
 import asyncio
+import itertools
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 from collector.journal.cursors import write_cursor
@@ -16,15 +19,20 @@ from collector.journal.entry import Receipt
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
 from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of
+from collector.testing.journals import ORIGIN, entry_of
+from pipelines.frame import Origin
 
 IN_FLIGHT = 8
+Scenario = Callable[[Path, int, JournalOptions], Coroutine[object, object, None]]
+OTHER = Origin("docker", "tcp", "192.0.2.8")
+"""Every second entry is its: nobody is alone, and long entries are written in portions."""
+
 FILE_EVENTS = frozenset({"open", "os.rename", "os.remove", "os.truncate", "os.mkdir"})
 
 
 async def append_for_ever(directory: Path, first: int) -> None:
     """Append until killed; every 50th entry is large, and segments roll often."""
-    options = JournalOptions(segment_bytes=64 << 10, reserve_bytes=0)
+    options = JournalOptions(segment_bytes=64 << 10, portion_bytes=8 << 10, reserve_bytes=0)
     journal = await asyncio.to_thread(Journal.open, directory, name="test", options=options)
     os.write(1, b"open\n")
     number = first
@@ -34,7 +42,9 @@ async def append_for_ever(directory: Path, first: int) -> None:
         while True:
             mine, number = number, number + 1
             padding = b"." * (30_000 if mine % 50 == 0 else 10)
-            if await journal.append(entry_of(b"%d " % mine + padding)) is Receipt.DURABLE:
+            entry = entry_of(b"%d " % mine + padding)
+            entry.origin = OTHER if mine % 2 else ORIGIN
+            if await journal.append(entry) is Receipt.DURABLE:
                 os.write(1, b"%d\n" % mine)
 
     async with asyncio.TaskGroup() as tasks:
@@ -58,9 +68,14 @@ async def scenario(directory: Path, acked: int, options: JournalOptions) -> None
         await journal.close()
 
 
-def _crash_at(root: Path, step: int) -> bool:
-    """Run the scenario in a process that dies before its file operation `step`; return whether it got through."""
-    root.mkdir()
+async def start(directory: Path, _acked: int, options: JournalOptions) -> None:
+    """Start, and stop."""
+    journal = Journal.open(directory, name="test", options=options, clock=FakeClock())
+    await journal.close()
+
+
+def _crash_at(root: Path, step: int, played: Scenario) -> bool:
+    """Play a scenario in a process that dies before its file operation `step`; return whether it got through."""
     acked = os.open(root / "acked", os.O_WRONLY | os.O_CREAT, 0o600)
     child = os.fork()
     if child:
@@ -91,7 +106,7 @@ def _crash_at(root: Path, step: int) -> bool:
     sys.addaudithook(audit)
     seam: dict[str, Callable[..., object]] = {"write": write, "sync": sync}
     options = JournalOptions(segment_bytes=1, reserve_bytes=0, consumers=frozenset({"store"}), **seam)  # type: ignore[arg-type]
-    asyncio.run(scenario(root / "journal", acked, options))
+    asyncio.run(played(root / "journal", acked, options))
     os._exit(0)
 
 
@@ -100,9 +115,15 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "append":
         asyncio.run(append_for_ever(Path(arguments[1]), int(arguments[2])))
         return
-    step = 0
-    while not _crash_at(Path(arguments[1]) / f"{step:03d}", step):
-        step += 1
+    played = start if arguments[0] == "crash-start" else scenario
+    for step in itertools.count():
+        root = Path(arguments[1]) / f"{step:03d}"
+        if played is start:
+            shutil.copytree(arguments[2], root)
+        else:
+            root.mkdir()
+        if _crash_at(root, step, played):
+            return
 
 
 if __name__ == "__main__":

@@ -33,13 +33,19 @@ from collector.testing.forward_sender import Options, number_in, record_of
 from collector.testing.journals import ORIGIN, open_journal
 from collector.worker import start_of
 from pipelines.batch import Batch
-from pipelines.frame import Position, Producer
+from pipelines.frame import Origin, Position, Producer
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 
 SENDER = Options(name="sender")
 PRODUCER = "engine"
 SEGMENT_BYTES = 3000
+PORTION_BYTES = 150
+"""Most messages are longer, and so are written in portions."""
+
+COMPANY = Origin("docker", "tcp", "192.0.2.8")
+"""Who sends as well, so that nobody is alone."""
+
 CURSOR_EVERY = 4
 """Batches between two cursors."""
 
@@ -102,7 +108,11 @@ class _Living:
         self._chance = random.Random(life.seed)
         self._directory = Path(life.root) / "journal"
         self._journal = open_journal(
-            Path(life.root), FakeClock(life.clock_ns), segment_bytes=SEGMENT_BYTES, replayed=True
+            Path(life.root),
+            FakeClock(life.clock_ns),
+            segment_bytes=SEGMENT_BYTES,
+            portion_bytes=PORTION_BYTES,
+            replayed=True,
         )
         self._recogniser = Recogniser(self._journal, self._directory)
         self._cursor = Position(0, 0, 0)
@@ -145,6 +155,7 @@ class _Living:
         room = asyncio.Semaphore(self._life.in_flight)
         connection = SenderConnection(client_of(ORIGIN))
         answers = []
+        await self._journal.append(Entry(COMPANY, "engine", (b"hello",)))
         for number in self._life.unacked + self._life.new:
             await room.acquire()
             answer = submit(self._recogniser, message(number, connection))

@@ -17,13 +17,14 @@ from typing import NamedTuple
 import pytest
 
 from collector.errors import DataDirError
+from collector.journal.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from collector.journal.cursors import read_cursor, write_cursor
 from collector.journal.format import FRAME_HEAD_BYTES, LINK_BYTES, SEGMENT_HEAD_BYTES
 from collector.journal.recogniser import Recogniser
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE
 from collector.journal.segments import FrameHead, Segment, segment_files, walk
 from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, frames_in, gaps_in, open_journal, read_all
+from collector.testing.journals import end_of_files, entry_of, frames_in, gaps_in, open_journal, read_all
 from pipelines.frame import Position
 
 SEED = 20261128
@@ -174,8 +175,8 @@ def test_a_flip_in_the_state_or_a_cursor_refuses_by_name(pristine: Pristine) -> 
             asyncio.run(_start(root, pristine.cursor))
 
 
-async def _reclaim(root: Path) -> str:
-    journal = open_journal(root, segment_bytes=SEGMENT_BYTES)
+async def _reclaim(root: Path, *, replayed: bool = False) -> str:
+    journal = open_journal(root, segment_bytes=SEGMENT_BYTES, replayed=replayed)
     before = segment_files(root / "journal")
     try:
         journal.reclaim(wait=True)
@@ -184,6 +185,29 @@ async def _reclaim(root: Path) -> str:
     finally:
         await journal.close()
     return "done"
+
+
+def test_a_flip_in_a_checkpoint_costs_reading(pristine: Pristine) -> None:
+    """Every part of it: the one before is used, then none; a start goes on, and no segment goes that is needed then."""
+    chance = random.Random(SEED)
+    older, newer = pristine.positions[1], pristine.cursor
+    for position in (older, newer):
+        write_checkpoint(pristine.journal, Checkpoint(position, "print", b"state" * 20))
+    names = sorted(path.name for path in (pristine.journal / "checkpoints").iterdir())
+    size = (pristine.journal / "checkpoints" / names[-1]).stat().st_size
+    for _ in range(60):
+        file = f"journal/checkpoints/{names[-1]}"
+        with flipped(pristine, file, chance.randrange(size), chance.randrange(8)) as root:
+            told: list[str] = []
+            restored = newest_checkpoint(root / "journal", newer, take=lambda _: None, passed_over=told.append)
+            positions, gaps = asyncio.run(_start(root, pristine.cursor))
+            assert asyncio.run(_reclaim(root, replayed=True)) == "done"
+            left = read_all(root / "journal", end_of_files(root / "journal"), after=older)
+
+        assert (restored, [names[-1] in each for each in told]) == (older, [True])
+        assert (positions, gaps) == ([at for at in pristine.positions if at >= pristine.cursor], [])
+        kept = [frame.position for frame in frames_in(left)]
+        assert [at for at in kept if at in pristine.positions] == [at for at in pristine.positions if at >= older]
 
 
 @pytest.mark.parametrize("file", ["journal/writer.lock", f"evidence/{ANCHOR_FILE}", f"evidence/{TOMBSTONE_FILE}"])

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 import trustme
 
-from collector.inputs.refusals import FAILURES_LIMIT
+from collector.inputs.refusals import CAUSES_LIMIT, FAILURES_LIMIT
 from collector.testing.forward_handshakes import RefusedError, ping, with_handshake
 from collector.testing.forward_sender import Connect
 from collector.testing.running import RunningCollector
@@ -152,7 +152,7 @@ async def test_failed_handshakes_at_full_rate(collector: RunningCollector, conte
     assert failed >= ATTACKERS * FAILURES_LIMIT
     assert failed + refused == ATTACKERS * TRIES
     assert len({record["tidewaiter"]["fields"]["peer"] for record in records}) == ATTACKERS
-    assert len(records) <= 2 * ATTACKERS
+    assert len(records) <= (CAUSES_LIMIT + 1) * ATTACKERS
     assert [each.connections for each in good] == [1] * GOOD
     assert "forged" not in json.dumps(await asyncio.to_thread(collector.search, "*"))
 

@@ -23,7 +23,7 @@ async def test_a_full_disk_loses_nothing_and_recovers_when_consumers_move(small_
     options = JournalOptions(segment_bytes=SEGMENT_BYTES, reserve_bytes=RESERVE_BYTES, consumers=frozenset({"store"}))
     journal = Journal.open(directory, name="test", options=options)
     pressed: list[bool] = []
-    journal.on_pressure(pressed.append)
+    journal.room.on_pressure(pressed.append)
     taken: list[int] = []
     while (receipt := await journal.append(entry_of(b"%d " % len(taken) + b"x" * size))) is Receipt.DURABLE:
         taken.append(len(taken))

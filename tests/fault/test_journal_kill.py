@@ -3,15 +3,23 @@
 import asyncio
 import random
 import selectors
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from collector.evidence.verdict import Finding
+from collector.evidence.verify import Verifier
 from collector.journal.cursors import read_cursor
+from collector.journal.format import FRAME_MAGIC
 from collector.journal.options import JournalOptions
+from collector.journal.segments import segment_files
+from collector.journal.state import VerificationKey
 from collector.journal.writer import Journal
+from collector.testing.clock import FakeClock
 from collector.testing.journals import entry_of, frames_in, gaps_in, payloads_in, read_all
 from pipelines.frame import Position
 
@@ -82,9 +90,59 @@ def test_a_crash_before_any_file_operation_is_survived(tmp_path: Path) -> None:
         cursor = read_cursor(root / "journal", "store") or Position(0, 0, 0)
         lines = [tuple(map(int, line.split())) for line in (root / "acked").read_bytes().splitlines()]
         needed = {number for number, epoch, sequence in lines if Position(0, epoch, sequence) >= cursor}
+        findings = _verified(root) if lines else []  # before the first is, seals may be missing
         numbers = [int(payload) for payload in asyncio.run(_go_on(root / "journal"))]
         assert needed <= set(numbers), root
+        assert findings == [], root
         assert numbers == sorted(set(numbers)), root
+
+
+def _empty_at_the_end(root: Path, torn: bytes) -> None:
+    """Leave what a kill behind a second start leaves: a segment without a frame, or with a part of one; anchored."""
+
+    async def live() -> None:
+        options = JournalOptions(reserve_bytes=0)
+        for appended in (3, 0):
+            journal = Journal.open(root / "journal", name="test", options=options, clock=FakeClock())
+            for number in range(appended):
+                await journal.append(entry_of(b"%d" % number))
+            if appended:
+                await journal.close()
+        await asyncio.to_thread(shutil.copytree, root, root.with_name("left"))
+        await journal.close()
+
+    asyncio.run(live())
+    newest = root.with_name("left") / "journal" / segment_files(root / "journal")[-1]
+    with newest.open("ab") as segment:
+        segment.write(torn)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("torn", [b"", FRAME_MAGIC + bytes(40)], ids=["no frame", "part of a frame"])
+def test_a_kill_within_a_start_is_no_alarm(tmp_path: Path, torn: bytes) -> None:
+    """The start removed the segment that the anchor named before another was anchored: `verify` said CUT, or FORGED.
+
+    Nothing that was acknowledged was missing.
+    """
+    _empty_at_the_end(tmp_path / "first", torn)
+    (tmp_path / "killed").mkdir()
+    command = _command("crash-start", tmp_path / "killed", tmp_path / "left")
+    subprocess.run(command, check=True, timeout=100)
+    roots = sorted((tmp_path / "killed").iterdir())
+
+    assert len(roots) > 10
+    assert {root.name: found for root in roots if (found := _verified(root))} == {}
+    for root in roots:
+        assert asyncio.run(_go_on(root / "journal")) == [b"0", b"1", b"2", b"1000"]
+        assert _verified(root) == []
+        assert len(segment_files(root / "journal")) <= 3
+
+
+def _verified(root: Path) -> list[Finding]:
+    """What `tidewaiter verify` finds."""
+    evidence = root / "evidence"
+    key = msgspec.json.decode((evidence / "verification.key").read_bytes(), type=VerificationKey)
+    return Verifier(root / "journal", evidence, key).run().findings
 
 
 async def _go_on(directory: Path) -> list[bytes]:

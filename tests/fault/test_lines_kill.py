@@ -11,6 +11,7 @@ import json
 import os
 import random
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ import pytest
 
 from collector.testing.pieces import docker_pieces
 from collector.testing.running import RunningCollector
+from collector.worker import TICK_S
 from tests.fault.books import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.timeout(180)
 SEED: Final = int(os.environ.get("TIDEWAITER_TEST_SEED", "20261129"))
 CONTAINERS: Final = 6
 PIECE_BYTES: Final = 16 << 10
+QUIET_S: Final = 5 * TICK_S
 KILLS: Final = 7
 
 
@@ -87,6 +90,32 @@ async def test_a_worker_killed_within_lines_loses_and_doubles_none(tmp_path: Pat
     finally:
         collector.kill_all()
     sys.stdout.write(f"{sum(counts)} lines, {KILLS} kills, {checkpoints} checkpoints at the end (seed {SEED})\n")
+
+
+async def test_a_line_without_an_end_goes_out_while_nothing_comes(collector: RunningCollector) -> None:
+    """Ticks let journal time go on, also for a worker that was killed meanwhile; when nothing waits they end."""
+    await asyncio.to_thread(collector.start)
+    await asyncio.to_thread(collector.wait_ready)
+    (record,) = docker_pieces(b"no newline", PIECE_BYTES, last=False)
+    _, writer = await asyncio.open_connection("127.0.0.1", collector.forward_port)
+    writer.write(msgpack.packb(["web", 1_700_000_000, {**record, "log": "no newline"}]))
+    await writer.drain()
+    await until(lambda: collector.metric("tidewaiter_worker_parked_records_total") == 1, "a parked piece")
+    assert await asyncio.to_thread(collector.kill, "worker")
+    await until(lambda: len(collector.search("message:newline")) == 1, "the line")
+    (found,) = await asyncio.to_thread(collector.search, "message:newline")
+    since = {0.0: time.monotonic()}
+
+    def quiet() -> bool:
+        frames = collector.metric("tidewaiter_intake_journal_frames_total")
+        return time.monotonic() - since.setdefault(frames, time.monotonic()) > QUIET_S
+
+    await until(quiet, "the end of the ticks")
+    assert found["tags"] == ["_line_incomplete"]
+    assert max(since) < 30
+    writer.close()
+    await writer.wait_closed()
+    assert await asyncio.to_thread(collector.stop) == 0
 
 
 async def check(collector: RunningCollector, counts: list[int]) -> None:

@@ -292,6 +292,20 @@ def test_an_input_beyond_loopback_is_named_in_a_warning(tmp_path: Path) -> None:
     assert "input a listens on 0.0.0.0:24224" in warning
 
 
+def test_a_key_without_tls_beyond_loopback_is_named_in_a_warning(tmp_path: Path) -> None:
+    """It says who is there when a connection begins, and hides nothing of what follows."""
+    (tmp_path / "c.yaml").write_text(
+        "inputs: {a: {type: forward, listen: '0.0.0.0:24224', shared_key: {env: K}},"
+        " b: {type: forward, listen: '[::1]:24225', shared_key: {env: K}}}"
+    )
+
+    (warning,) = load(str(tmp_path / "c.yaml")).warnings
+    assert warning == (
+        "input a listens on 0.0.0.0:24224, beyond loopback, with a key and without TLS: "
+        "whoever is in between can read records and alter them"
+    )
+
+
 def test_credentials_without_tls_and_an_open_console_are_named_in_warnings(tmp_path: Path) -> None:
     """Loopback and TLS are fine."""
     file = tmp_path / "c.yaml"

@@ -1,12 +1,16 @@
 """Tests for the intake role with a real journal: what is acknowledged is on disk, and a stop loses nothing."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from collector import intake
 from collector.config import Config, ForwardInputConfig
+from collector.inputs.forward import ForwardInput
 from collector.internal import InternalClient
 from collector.journal.entry import Receipt
 from collector.journal.follow import Follower
@@ -98,6 +102,34 @@ async def test_an_input_that_cannot_listen_stops_no_other(tmp_path: Path) -> Non
         await ForwardSender(unix(f"{tmp_path}/taken.sock")).send(1)
         context.stopping.set()
         await running
+
+
+async def test_an_input_that_cannot_listen_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is tried again every second, and each try was a line of the log."""
+    monkeypatch.setattr(intake, "INTERVAL_S", 0.001)
+    taken = tmp_path / "taken.sock"
+    taken.write_text("")
+    context = make_context(tmp_path, bad=f"unix://{taken}")
+    tries = [0]
+    listen = ForwardInput.start
+
+    async def count(tried: ForwardInput) -> None:
+        tries[0] += 1
+        if tries[0] == 10:
+            taken.unlink()
+        await listen(tried)
+
+    monkeypatch.setattr(ForwardInput, "start", count)
+    running = start(context)
+    await context.ready()
+    context.stopping.set()
+    await asyncio.wait_for(running, TIMEOUT_S)
+
+    told = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert tries == [10]
+    assert [each for each in told if each.startswith("input_")] == ["input_not_listening", "input_listening"]
 
 
 async def test_internal_producers_are_served(tmp_path: Path) -> None:

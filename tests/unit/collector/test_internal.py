@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collector import internal
 from collector.internal import CONNECTION_LIMIT, MESSAGE_LIMIT_BYTES, InternalClient, InternalClosed, InternalServer
 from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
@@ -30,12 +31,12 @@ class MemoryJournal:
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         answer = self.receipts.pop(0) if self.receipts else Receipt.DURABLE
         producer = entry.producer
-        assert producer is not None
-        last = self.produced.get(producer.name)
-        if answer is Receipt.DURABLE and (last is None or producer.sequence > last.sequence):
+        last = self.produced.get(producer.name) if producer is not None else None
+        if answer is Receipt.DURABLE and (producer is None or last is None or producer.sequence > last.sequence):
             self.entries.append(entry)
-            self.produced[producer.name] = producer
             self.grow()
+            if producer is not None:
+                self.produced[producer.name] = producer
         receipt.set_result(answer)
         return receipt
 
@@ -121,6 +122,20 @@ async def test_other_receipts_reach_the_producer(
         answer = await client.append(Producer("supervisor", 1), "audit", b"{}")
 
     assert receipt == answer
+
+
+async def test_ticks_are_few_however_often_they_are_asked_for(
+    server: InternalServer, path: Path, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick is a frame without content, of our own; one that would come too soon is none."""
+    async with InternalClient(path) as client, InternalClient(path) as other:
+        assert [await client.tick(), await other.tick(), await client.tick()] == [True, False, False]
+        monkeypatch.setattr(internal, "TICK_INTERVAL_S", 0.0)
+        assert await other.tick()
+
+    assert [(entry.encoding, entry.payload, entry.origin.transport) for entry in journal.entries] == [
+        ("tick", (b"",), "internal")
+    ] * 2
 
 
 async def test_a_subscriber_hears_the_end_now_and_whenever_it_moves(

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector import logs
-from collector.logs import BURST, REFILL_S, VALUE_LIMIT, Output, RateBound, escaped, get_logger
+from collector.logs import (
+    BURST,
+    LONGEST_PAUSE_S,
+    REFILL_S,
+    VALUE_LIMIT,
+    Output,
+    RateBound,
+    Recurring,
+    escaped,
+    get_logger,
+)
 
 
 class Seconds:
@@ -147,7 +157,11 @@ def test_what_was_left_out_is_told_once() -> None:
 def routed() -> Iterator[io.StringIO]:
     """The standard library's logging, routed into a log of our own for the test."""
     root = logging.getLogger()
-    before = (root.handlers, root.level, {name: logging.getLogger(name).level for name in logs.QUIET})
+    before = (
+        root.handlers,
+        root.level,
+        {name: logging.getLogger(name).level for name in (*logs.QUIET, *logs.SILENT)},
+    )
     stream = io.StringIO()
     logs.configure(Output(stream, terminal=False))
     yield stream
@@ -169,12 +183,47 @@ def test_libraries_log_into_our_log(routed: io.StringIO) -> None:
 
 
 def test_chatty_libraries_are_quiet_below_a_warning(routed: io.StringIO) -> None:
-    """Of aiohttp and elastic_transport, which tell each request at INFO, only warnings are shown."""
+    """Of aiohttp and elasticsearch, which tell each request at INFO, only warnings are shown."""
     logging.getLogger("aiohttp.access").info("GET /")
-    logging.getLogger("elastic_transport.transport").info("POST /_bulk")
-    logging.getLogger("elastic_transport.transport").warning("node is dead")
+    logging.getLogger("elasticsearch").info("POST /_bulk")
+    logging.getLogger("elasticsearch").warning("node is dead")
 
     assert ["node is dead"] == [json.loads(line)["event"] for line in routed.getvalue().splitlines()]
+
+
+def test_the_client_of_elasticsearch_is_silent(routed: io.StringIO) -> None:
+    """It told every failed connection beside our own line, which says the fact once."""
+    logging.getLogger("elastic_transport.node_pool").warning("Node %r has failed for %i times in a row", "es", 3)
+
+    assert routed.getvalue() == ""
+
+
+def test_at_the_level_debug_libraries_tell_all(routed: io.StringIO) -> None:
+    """Who looks for a fault in the connection itself can hear them."""
+    logs.configure(Output(routed, terminal=False, minimum="debug"))
+    logging.getLogger("elastic_transport.transport").debug("GET / [status:200]")
+
+    assert json.loads(routed.getvalue())["event"] == "GET / [status:200]"
+
+
+def test_a_problem_that_lasts_is_told_with_rising_pauses() -> None:
+    """Once when it is new or another; then after 10 s, 20 s, 40 s, … up to an hour: each second was a line."""
+    clock = Seconds()
+    recurring = Recurring(clock)
+    told = []
+    for second in range(100):
+        clock.now = float(second)
+        if recurring.is_due("the port is taken" if second < 80 else "no such address"):
+            told.append(second)
+    assert told == [0, 10, 30, 70, 80, 90]
+
+    told.clear()
+    for second in range(100, 30_000):
+        clock.now = float(second)
+        if recurring.is_due("no such address"):
+            told.append(second)
+
+    assert told[-1] - told[-2] == LONGEST_PAUSE_S
 
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from collector.batches import START
 from collector.errors import DataDirError
-from collector.journal.cursors import FOLDER, read_cursor
-from collector.worker import Cursors, start_of
+from collector.journal.checkpoints import FOLDER as CHECKPOINTS_FOLDER
+from collector.journal.checkpoints import Checkpoint, checkpoints
+from collector.journal.cursors import FOLDER, read_cursor, write_cursor
+from collector.worker import Checkpoints, Cursors, start_of
 from pipelines.frame import Position
 
 
@@ -54,3 +56,40 @@ def test_an_output_that_stands_beyond_the_journal_says_so() -> None:
     with pytest.raises(DataDirError, match="of another journal"):
         start_of(Position(0, 6, 0), end)
     assert [end, START, START] == [start_of(end, end), start_of(None, end), start_of(None, None)]
+
+
+async def test_checkpoints_that_cannot_be_written_wait_and_stop_nothing(tmp_path: Path) -> None:
+    """Health names why, the newest two are kept for another try, and what no cursor needs is deleted then."""
+    in_the_way = tmp_path / CHECKPOINTS_FOLDER
+    in_the_way.write_bytes(b"")
+    told = Told()
+    kept = Checkpoints(tmp_path, {"store"}, told)
+    for sequence in range(1, 5):
+        kept.keep(Checkpoint(Position(0, 1, sequence), "", b"state"))
+
+    assert not await kept.save()
+    assert told.health == {"checkpoints": "cannot be written: Not a directory"}
+
+    in_the_way.unlink()
+    assert await kept.save()
+    assert checkpoints(tmp_path) == [Position(0, 1, 3), Position(0, 1, 4)]
+    assert told.health == {"checkpoints": ""}
+
+    write_cursor(tmp_path, "store", Position(0, 1, 9))
+    kept.keep(Checkpoint(Position(0, 1, 7), "", b"state"))
+    assert await kept.save()
+    assert checkpoints(tmp_path) == [Position(0, 1, 7)]
+
+
+async def test_a_damaged_cursor_keeps_every_checkpoint(tmp_path: Path) -> None:
+    """What it needs is not known; checkpoints are written on all the same."""
+    told = Told()
+    kept = Checkpoints(tmp_path, {"store"}, told)
+    write_cursor(tmp_path, "store", Position(0, 1, 9))
+    (tmp_path / FOLDER / "store.json").write_bytes(b"damaged")
+    for sequence in (1, 2):
+        kept.keep(Checkpoint(Position(0, 1, sequence), "", b"state"))
+        assert await kept.save()
+
+    assert checkpoints(tmp_path) == [Position(0, 1, 1), Position(0, 1, 2)]
+    assert told.health == {"checkpoints": ""}

@@ -82,14 +82,6 @@ def test_lines_written_once_for_several_are_the_same(text: str) -> None:
     assert once == several
 
 
-def test_a_carriage_return_at_the_end_is_no_part_of_the_text() -> None:
-    """`sshd -e` ends its lines with CR LF; what remains of it is neither in the message nor in the last field."""
-    found = fields("Received disconnect from 192.0.2.7 port 50050:11: disconnected by user\r")
-
-    assert ("disconnected by user", "192.0.2.7") == (found["event.reason"], found["source.ip"])
-    assert found["message"] == "Received disconnect from 192.0.2.7 port 50050:11: disconnected by user"
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.values import to_domain, to_http_status, to_http_version, to_last_address, uncoloured
+from parsers.values import to_address_of, to_domain, to_http_status, to_http_version, uncoloured
 
 
 @pytest.mark.parametrize(
@@ -30,20 +30,20 @@ def test_a_domain_is_the_host_where_it_is_a_name(raw: object, name: str | None) 
 
 
 @pytest.mark.parametrize(
-    ("raw", "last"),
+    ("raw", "first", "last"),
     [
-        ("203.0.113.9, 192.0.2.7", "192.0.2.7"),
-        ("203.0.113.9,[2001:db8::7]:443", "2001:db8::7"),
-        ("192.0.2.7", "192.0.2.7"),
-        ("192.0.2.7, unknown", None),
-        ("192.0.2.7,", None),
-        ("-", None),
-        (7, None),
+        ("203.0.113.9, 192.0.2.7", "203.0.113.9", "192.0.2.7"),
+        ("203.0.113.9,[2001:db8::7]:443", "203.0.113.9", "2001:db8::7"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7, unknown", "192.0.2.7", None),
+        (",192.0.2.7", None, "192.0.2.7"),
+        ("-", None, None),
+        (7, None, None),
     ],
 )
-def test_the_last_address_of_a_list_is_the_nearest_proxy_s_word(raw: object, last: str | None) -> None:
-    """What stands before it may be a client's invention; where the last is no address, there is none."""
-    assert to_last_address(raw) == last
+def test_a_list_of_addresses_has_a_first_and_a_last(raw: object, first: str | None, last: str | None) -> None:
+    """The last is the nearest proxy's word, the others may be a client's invention; no other place is looked at."""
+    assert (to_address_of(raw, 0), to_address_of(raw, -1)) == (first, last)
 
 
 @pytest.mark.parametrize(("raw", "version"), [("HTTP/1.1", "1.1"), ("HTTP/2.0", "2.0"), ("HTTP/", None), ("h2", None)])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from parsers.times import Instant, any_time, iso
+from parsers.times import Instant, any_time, iso, twelve_hours
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,21 @@ def test_a_padded_hour_is_an_hour() -> None:
     assert [(1795917600, 0), None] == [
         iso("time").read(text, 0) for text in ("2026-11-29  2:00:00", "2026-11-29 2:00:00")
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("11/29/2026, 2:00:00 AM", 1795917600),
+        ("11/29/2026, 2:00:00\u202fAM", 1795917600),
+        ("Nov 29, 2026 2:00:00 AM", 1795917600),
+        ("11/29/2026, 12:00:00 AM", 1795910400),
+        ("11/29/2026, 12:00:00 PM", 1795953600),
+        ("11/29/2026, 13:00:00 PM", None),
+        ("29/11/2026, 2:00:00 AM", None),
+        ("Foo 29, 2026 2:00:00 AM", None),
+    ],
+)
+def test_a_clock_of_twelve_hours_begins_at_twelve(written: str, expected: int | None) -> None:
+    """Midnight is 12 AM; the month stands first."""
+    assert (None if expected is None else (expected, 0)) == twelve_hours("time").read(written, 0)

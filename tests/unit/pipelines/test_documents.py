@@ -326,3 +326,86 @@ def test_own_audit_records_go_to_a_stream_of_their_own() -> None:
     assert (made["event"]["action"], made["event"]["outcome"]) == ("start", "success")
     assert made["@timestamp"] == "2023-11-14T22:13:20.000000000Z"
     assert made["tidewaiter"]["fields"] == {"pid": 1}
+
+
+def own_document(action: str, details: dict[str, Any]) -> dict[str, Any]:
+    """The document of an audit record of ours."""
+    record = {"action": action, "outcome": "failure", "time_ns": 1_700_000_000_000_000_000, "details": details}
+    origin = Origin("tidewaiter", "internal", "intake")
+    frame = frame_of(("audit", [(json.dumps(record).encode(), b"", -1)]), origins=(origin,))
+    (batch,) = reference.process(frame, SETTINGS, State())
+    (part,) = batch.documents
+    made: dict[str, Any] = json.loads(part.ndjson)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("action", "details", "message"),
+    [
+        (
+            "start",
+            {"version": "0.1.0", "pid": 7, "inputs": ["docker", "engine"]},
+            "The collector started: version 0.1.0, inputs: docker, engine",
+        ),
+        ("stop", {"version": "0.1.0", "ran_seconds": 12.3}, "The collector was told to stop after 12.3 s"),
+        (
+            "key_export",
+            {"file": "verification.key"},
+            "The key that verifies the journal was written to evidence/verification.key, since this is the journal's "
+            "first start",
+        ),
+        (
+            "handshake",
+            {"input": "docker", "peer": "192.0.2.7", "reason": "wrong key", "claimed": 'b", good', "attempts": 3},
+            '192.0.2.7 failed 3 times to prove who it is to input docker, claiming to be "b\\", good": wrong key',
+        ),
+        (
+            "handshake",
+            {"input": "docker", "peer": "2001:db8::7", "reason": "too slow", "claimed": "", "attempts": 1},
+            "2001:db8::7 failed to prove who it is to input docker: too slow",
+        ),
+        (
+            "block",
+            {"input": "docker", "peer": "192.0.2.7", "failures": 10, "seconds": 51},
+            "192.0.2.7 is not listened to by input docker for 51 s, since 10 of its handshakes failed within a minute",
+        ),
+        (
+            "forget",
+            {"output": "old", "records": 12},
+            "Output old was let go of by tidewaiter journal forget: 12 records that it had not settled will not "
+            "reach it",
+        ),
+        (
+            "verify",
+            {"segments": 3, "frames": 40, "findings": 0},
+            "The journal was verified with its key: 3 segments, 40 frames, all as it was written",
+        ),
+        (
+            "verify",
+            {"segments": 3, "frames": 40, "findings": 2, "first_finding": "CUT: bytes are gone"},
+            "The journal was verified with its key, and is NOT as it was written: 3 segments, 40 frames, 2 findings, "
+            "the first: CUT: bytes are gone",
+        ),
+        ("handshake", {}, "? failed to prove who it is to input ?: ?"),
+        ("of-another-version", {}, "intake: of-another-version"),
+    ],
+)
+def test_the_message_of_an_own_record_is_a_plain_sentence(action: str, details: dict[str, Any], message: str) -> None:
+    """It said only who did what; who was concerned, and why, stood in fields that no list of messages shows."""
+    assert own_document(action, details)["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"),
+    [
+        ("192.0.2.7", {"ip": "192.0.2.7"}),
+        ("2001:db8::7", {"ip": "2001:db8::7"}),
+        ("fe80::7%eth0", {"ip": "fe80::7"}),
+        ("unix:uid=0", None),
+        ("others", None),
+        (7, None),
+    ],
+)
+def test_an_own_record_about_a_peer_with_an_address_has_it_as_source(peer: object, source: object) -> None:
+    """So that a search for an address finds what it did to us."""
+    assert own_document("handshake", {"peer": peer}).get("source") == source

@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 
 from collector.testing.frames import ORIGIN
-from collector.testing.pieces import docker_pieces, frames_of, packed
+from collector.testing.pieces import cri_pieces, docker_pieces, frames_of, packed, unmarked_pieces
 from pipelines import join
 from pipelines.batch import Batch
 from pipelines.frame import Frame, Origin
-from pipelines.join import INCOMPLETE, LINE_BYTES_LIMIT, PIECES_LIMIT, TOO_LONG
+from pipelines.join import INCOMPLETE, LINE_BYTES_LIMIT, PIECE_BYTES, PIECES_LIMIT, TOO_LONG
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 
 SECOND_NS = 1_000_000_000
+ID = "a" * 64
 
 
 def failed(*what: object) -> None:
@@ -202,6 +203,74 @@ def test_what_is_not_marked_as_a_piece_is_a_line(pipeline: Pipeline, marks: dict
 
     assert (batch.tally.documents, batch.tally.parked) == (1, 0)
     assert not pipeline.state.is_open
+
+
+def test_cri_lines_are_joined_by_their_tags(pipeline: Pipeline) -> None:
+    """P goes on, F ends; each piece has a time of its own, and the line has that of its first. An F alone is a line."""
+    pieces = cri_pieces(b"0123456789", 4, container=ID, stream="stderr")
+    other = cri_pieces(b"alone", 9, container=ID, stream="stdout")
+    entries = [packed(pieces[0], 5), packed(other[0]), packed(pieces[1], 6), packed(pieces[2], 7), packed(other[0])]
+    made = documents(run(pipeline, *frames_of([[each] for each in entries])))
+
+    assert [told(each) for each in made] == [("alone", 0, []), ("0123456789", 3, []), ("alone", 0, [])]
+    assert made[1]["@timestamp"] == "1970-01-01T00:00:05.000000005Z"
+    assert "fields" not in made[1]["tidewaiter"]
+    assert made[1]["container"]["id"] == ID
+
+
+def test_an_unmarked_line_is_known_by_its_length(pipeline: Pipeline) -> None:
+    """Exactly 16,384 bytes without a newline: the next record of the stream goes on, also an empty one."""
+    long, exact = b"a" * 40_000, b"b" * PIECE_BYTES
+    sent = [unmarked_pieces(line, PIECE_BYTES, container=ID, stream="stdout") for line in (long, b"c", exact, b"d")]
+    made = documents(run(pipeline, *frames_of([[packed(each) for line in sent for each in line]])))
+
+    assert [(len(each["message"]), *told(each)[1:]) for each in made] == [
+        (1, 0, []),
+        (1, 0, []),
+        (40_000, 3, []),
+        (PIECE_BYTES, 2, []),
+    ]
+
+
+def test_length_is_counted_in_bytes_and_a_newline_ends(pipeline: Pipeline) -> None:
+    """What Fluent Bit reads from `json-file` keeps its newline; what is shorter or longer is a line."""
+    lines = ["ü" * (PIECE_BYTES // 2 - 1), "ü" * PIECE_BYTES, "x" * (PIECE_BYTES - 1) + "\n", "x" * (PIECE_BYTES + 1)]
+    record = {"container_id": ID, "container_name": "/web", "source": "stdout"}
+    (batch,) = run(pipeline, *frames_of([[packed_large({**record, "log": line.encode()}) for line in lines]]))
+
+    assert (batch.tally.documents, batch.tally.parked) == (4, 0)
+    (batch,) = run(pipeline, *frames_of([[packed({**record, "log": ("ü" * (PIECE_BYTES // 2)).encode()})]]))
+    assert (batch.tally.documents, batch.tally.parked) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"stream": "stdout", "_p": "P", "log": "x", "kubernetes": {"pod_name": "p", "docker_id": "a" * 64}},
+        {"stream": "stdout", "_p": "P", "logtag": "P", "log": "x", "container_id": "a" * 64},
+        {"stream": "stdout", "logtag": "F:P", "log": "x", "container_id": "a" * 64},
+        {"stream": "other", "logtag": "P", "log": "x", "container_id": "a" * 64},
+        {"stream": "stdout", "logtag": "P", "log": "x"},
+        {"stream": "stdout", "logtag": "P", "log": 5, "container_id": "a" * 64},
+        {"log": "x" * PIECE_BYTES},
+        {"container_id": 5, "source": "stdout", "log": "x" * PIECE_BYTES},
+    ],
+)
+def test_what_was_joined_or_cannot_be_told_apart_is_a_line(pipeline: Pipeline, record: dict[str, Any]) -> None:
+    """Fluent Bit's multiline parser leaves `_p` on the whole; without container and stream nothing is joined."""
+    (batch,) = run(pipeline, *frames_of([[packed(record)]]))
+
+    assert (batch.tally.documents, batch.tally.parked) == (1, 0)
+
+
+def test_the_container_may_be_known_by_the_tag_alone(pipeline: Pipeline) -> None:
+    """Fluent Bit's tag names the file of the container; another container's records end nothing."""
+    first, second = ({"stream": "stdout", "logtag": tag, "log": text} for tag, text in (("P", "one "), ("F", "two")))
+    tags = [b"kube.web_shop_app-%b.log" % (letter * 64) for letter in (b"a", b"b", b"a")]
+    entries = [packed(each, tag=tag) for each, tag in zip((first, second, second), tags, strict=True)]
+    made = documents(run(pipeline, *frames_of([[each] for each in entries], encoding="forward-message")))
+
+    assert [told(each) for each in made] == [("two", 0, []), ("one two", 2, [])]
 
 
 def test_the_wait_is_measured_from_the_newest_piece(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

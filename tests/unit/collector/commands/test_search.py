@@ -138,6 +138,13 @@ def test_sql_gives_rows(data_dir: Path) -> None:
     assert json.loads(done.stdout) == {"n": 5, "big": 400000000 * 10**10, "x": None, "d": "2026-01-02"}
 
 
+def test_sql_can_ask_for_audit_records(data_dir: Path) -> None:
+    """`logs` leaves them out, and `audit` holds nothing else."""
+    done = run(data_dir, "--sql", "SELECT count(*) AS n FROM audit", "--json")
+
+    assert (0, b"", {"n": 1}) == (done.returncode, done.stderr, json.loads(done.stdout))
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -148,6 +155,8 @@ def test_sql_gives_rows(data_dir: Path) -> None:
         (("--sql", "SELECT 1", "--limit", "5"), b"LIMIT of its own"),
         (("--since", "yesterday"), b"--since"),
         (("--since", "-5m"), b"--since"),
+        (("--since", "5x"), b"2026-11-23T10:00:00Z (RFC 3339) or now-1h; or how long ago: 30s 5m 7d"),
+        (("--until", "2026-02-30"), b"there is no such day or hour; or how long ago: 30s 5m 7d"),
         (("--since", "2023-11-15", "--until", "2023-11-14"), b"--since (2023-11-15T"),
         (("--since", "15m", "--until", "1h"), b"is not before --until"),
         (("-container.name:web", "one"), b"unexpected extra argument"),

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector.cli import cli
+from collector.commands import verify as command
 from collector.errors import DataDirError, UnreachableError
 from collector.journal.segments import segment_files
 from collector.testing.clock import FakeClock
@@ -55,6 +56,66 @@ def test_what_is_as_it_was_written_exits_with_0(data_dir: Path) -> None:
     assert "5 frames" in done.stdout
     assert "keep it elsewhere" in done.stdout
     assert done.stdout.splitlines()[-1] == "all of it is as it was written"
+
+
+def test_each_epoch_of_a_writer_is_shown_with_its_frames_and_times(data_dir: Path) -> None:
+    """What is proven is a stretch of time: who reads the report need not know what an epoch is."""
+    fill(data_dir)
+
+    lines = verify(data_dir).stdout.splitlines()
+    report = json.loads(verify(data_dir, "--json").stdout)["epochs"]
+
+    assert lines[1:4] == [
+        "  test epoch 1800000000: sequence 0 to 4, 5 frames, 2027-01-15 08:00:00Z to 2027-01-15 08:00:00Z",
+        "  test epoch 1800000001: sequence 0 to 4, 5 frames, 2027-01-15 08:00:00Z to 2027-01-15 08:00:00Z",
+        "the end is anchored: a cut is noticed before epoch 1800000001 sequence 5",
+    ]
+    assert [(each["writer"], each["epoch"], each["first"], each["last"], each["frames"]) for each in report] == [
+        ("test", 1_800_000_000, 0, 4, 5),
+        ("test", 1_800_000_001, 0, 4, 5),
+    ]
+    assert 1_800_000_000 * 10**9 <= report[0]["first_ns"] < report[0]["last_ns"] < report[1]["first_ns"]
+
+
+def test_of_many_epochs_people_see_the_newest(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every start is one: a year of them would hide the verdict."""
+    monkeypatch.setattr(command, "EPOCHS_SHOWN", 1)
+    fill(data_dir)
+
+    lines = verify(data_dir).stdout.splitlines()
+
+    assert lines[1] == "  1 earlier epoch: see --json"
+    assert lines[2].startswith("  test epoch 1800000001: ")
+
+
+def test_without_an_anchor_the_end_is_not_proven_and_that_is_said(data_dir: Path) -> None:
+    """A dash stood there, and the report looked like any other."""
+    (data_dir / "evidence" / "anchor").unlink()
+
+    assert "the end is not proven: no anchor" in verify(data_dir).stdout
+    assert "the end is not proven: no anchor" in verify(data_dir, "--partial").stdout
+
+
+def test_where_no_journal_is_the_right_place_is_named(data_dir: Path, tmp_path: Path) -> None:
+    """It asked for a key, which would not have helped."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UnreachableError, match=f"no journal in {empty}/journal: has a collector run"):
+        verify("--data-dir", empty)
+    with pytest.raises(UnreachableError, match=f"in {empty}/journal, nor in {empty}: PATH is a data folder"):
+        verify(empty)
+    with pytest.raises(UnreachableError, match=f"--key FILE, or verify the data folder {data_dir}"):
+        verify(data_dir / "journal")
+
+
+def test_a_journal_that_is_gone_is_a_finding_where_its_anchor_stands(data_dir: Path) -> None:
+    """Somebody removed it: that is no wrong path."""
+    shutil.rmtree(data_dir / "journal")
+
+    done = verify(data_dir)
+
+    assert done.return_value == 1
+    assert "CUT" in done.stdout
 
 
 def test_what_is_not_exits_with_1_and_names_the_place(data_dir: Path) -> None:

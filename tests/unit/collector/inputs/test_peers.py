@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from collector.inputs.peers import MESSAGE_BYTES, TURN_S, Peers, Places
+from collector.inputs.peers import MESSAGE_BYTES, TRAFFIC_HALF_LIFE_S, TURN_S, Peers, Places, Traffic
 from collector.wire.blocks import Blocks
 
 RATE_BYTES_PER_S = 1 << 20
@@ -20,7 +20,7 @@ def peers_of(*names: str, connection_limit: int = 10, connection_limit_per_peer:
         connection_limit_per_peer=connection_limit_per_peer,
         rate_bytes_per_s=RATE_BYTES_PER_S,
     )
-    assert [peers.admit(name) for name in names] == [""] * len(names)
+    assert [peers.admit(name) for name in names] == [None] * len(names)
     return peers
 
 
@@ -28,9 +28,9 @@ def test_connections_are_counted_in_all_and_per_peer() -> None:
     """Beyond either limit a connection is not admitted, and the reason says which; who leaves makes room."""
     peers = peers_of("a", "a", "b", "c", connection_limit=5)
 
-    assert (peers.admit("a"), peers.admit("a")) == ("", "too many")
+    assert (peers.admit("a"), peers.admit("a")) == (None, "limit")
     peers.leave("b")
-    assert peers.admit("a") == "too many of one peer"
+    assert peers.admit("a") == "peer"
     assert (peers.connections, len(peers)) == (4, 2)
 
 
@@ -38,9 +38,25 @@ def test_addresses_of_one_network_are_one_peer() -> None:
     """A limit per address would be none over IPv6."""
     peers = peers_of("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", connection_limit_per_peer=3)
 
-    assert peers.admit("2001:db8::ffff") == "too many of one peer"
+    assert peers.admit("2001:db8::ffff") == "peer"
     peers.leave("2001:db8::2")
-    assert peers.admit("2001:db8::ffff") == ""
+    assert peers.admit("2001:db8::ffff") is None
+
+
+async def test_who_sent_most_of_late_is_known() -> None:
+    """When the journal is full the operator asks who fills it; what was sent long ago counts for little."""
+    peers = peers_of("192.0.2.1", "192.0.2.2")
+    assert peers.traffic().bytes == 0
+    peers["192.0.2.1"].spend(600, 1)
+    peers["192.0.2.2"].spend(200, 1)
+    assert peers.traffic() == Traffic(800.0, "192.0.2.1", 600.0)
+
+    peers.age(2 * TRAFFIC_HALF_LIFE_S)
+    peers["192.0.2.2"].spend(50, 1)
+    assert peers.traffic() == Traffic(250.0, "192.0.2.1", 150.0)
+    peers.leave("192.0.2.1")
+
+    assert peers.traffic() == Traffic(100.0, "192.0.2.2", 100.0)
 
 
 def test_inputs_share_the_files_that_the_process_may_open() -> None:
@@ -50,11 +66,11 @@ def test_inputs_share_the_files_that_the_process_may_open() -> None:
     one, other = (Peers(Blocks(), **limits, places=places) for _ in range(2))
     admitted = [one.admit("a"), one.admit("a"), other.admit("b")]
 
-    assert admitted == ["", "", ""]
-    assert "ulimit -n" in other.admit("b")
+    assert admitted == [None, None, None]
+    assert other.admit("b") == "files"
     assert (one.limit, other.limit) == (2, 1)
     one.leave("a")
-    assert other.admit("b") == ""
+    assert other.admit("b") is None
 
 
 def test_a_peer_without_connections_is_forgotten() -> None:

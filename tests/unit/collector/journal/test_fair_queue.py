@@ -18,6 +18,7 @@ from pipelines.frame import Origin, Producer
 
 FLOODER = Origin("docker", "tcp", "192.0.2.66")
 QUIET = Origin("docker", "tcp", "192.0.2.7")
+PORTION_BYTES = 1 << 20
 OTHER = Origin("docker", "tcp", "192.0.2.8")
 
 
@@ -38,7 +39,7 @@ def pending(origin: Origin, size_bytes: int) -> Pending:
 
 def queue_of(*waiting: Pending, clock: Seconds | None = None) -> FairQueue:
     """A queue with these."""
-    queue = FairQueue(clock or Seconds())
+    queue = FairQueue(clock or Seconds(), portion_bytes=PORTION_BYTES)
     for each in waiting:
         queue.append(each)
     return queue
@@ -158,7 +159,7 @@ def test_what_is_wanted_is_taken_out() -> None:
     plain = pending(FLOODER, 10)
     queue = queue_of(mine, others, plain)
 
-    assert queue.take_where(lambda entry: entry is mine.entry) == [mine]
+    assert queue.take_where(lambda pending: pending is mine) == [mine]
     assert groups_of(queue) == [[others, plain]]
 
 
@@ -195,6 +196,6 @@ async def test_what_waited_for_its_share_is_answered_when_the_disk_fails(tmp_pat
 
     async with asyncio.timeout(10):
         assert set(await asyncio.gather(*receipts)) == {Receipt.RETRY}
-    assert journal.in_flight_bytes == 0
+    assert journal.room.in_flight_bytes == 0
     gate.errors.clear()
     await journal.close()

@@ -105,7 +105,7 @@ def test_the_layout_of_a_frame_is_that_of_the_docs() -> None:
 
     assert head[:4] == b"\x89TWF"
     assert head[4:8] == (SEED & 0xFFFF_FFFF).to_bytes(4, "little")
-    assert head[8:12] == b"\x01\x00\x00\x00"
+    assert head[8:12] == b"\x02\x00\x00\x00"
     assert int.from_bytes(head[12:16], "little") == len(head) - 72
     assert int.from_bytes(head[16:24], "little") == len(PAYLOAD)
     assert int.from_bytes(head[24:32], "little") == xxhash.xxh3_64_intdigest(head[40:], seed=SEED)
@@ -151,20 +151,33 @@ def test_every_shortened_header_is_noticed() -> None:
 def test_a_newer_segment_is_refused_by_name() -> None:
     """A segment of a higher version is no damage: the program is too old for it, and says so."""
     whole = bytearray(encode_segment_header(SEGMENT, key=KEY)[0])
-    whole[8] = 2
+    whole[8] = 3
     whole[16:24] = xxhash.xxh3_64_intdigest(bytes(whole[:16] + whole[24:])).to_bytes(8, "little")
 
-    with pytest.raises(DataDirError, match=r"journal/a\.segment: journal format 2 is newer than this program's \(1\)"):
+    with pytest.raises(DataDirError, match=r"journal/a\.segment: journal format 3 is newer than this program's \(2\)"):
         decode_segment_header(memoryview(whole), "journal/a.segment")
 
 
 def test_a_newer_frame_is_refused() -> None:
     """A frame of a higher version is refused too."""
     head = bytearray(_frame(FRAME))
-    head[8] = 2
+    head[8] = 3
 
-    with pytest.raises(DataDirError, match="format 2"):
+    with pytest.raises(DataDirError, match="format 3"):
         _decoded(_resealed(bytes(head)))
+
+
+def test_what_version_1_wrote_is_read() -> None:
+    """Its frames are the same but for what it did not know: no message was written in portions."""
+    body = msgspec.msgpack.decode(msgspec.msgpack.encode(FRAME))
+    body[4] = [message[:7] for message in body[4]]
+    header = msgspec.msgpack.encode(body)
+    head = bytearray(_frame(FRAME)[:FRAME_HEAD_BYTES])
+    head[8], head[12:16] = 1, len(header).to_bytes(4, "little")
+    link = bytes(32)
+    head[24:32] = xxhash.xxh3_64_intdigest(header + link, seed=SEED).to_bytes(8, "little")
+
+    assert _decoded(_resealed(bytes(head) + header + link)) == FRAME
 
 
 def test_unknown_algorithms_are_refused() -> None:

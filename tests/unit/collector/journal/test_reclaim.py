@@ -127,7 +127,7 @@ async def test_an_archive_never_makes_senders_wait(tmp_path: Path) -> None:
     limit_bytes = 40 * len(LINE)
     journal = open_journal(tmp_path, clock, segment_bytes=2000, archive_s=86400.0, limit_bytes=limit_bytes)
     pressed: list[bool] = []
-    journal.on_pressure(pressed.append)
+    journal.room.on_pressure(pressed.append)
     for _ in range(60):
         await fill(journal, 1)
         settle(tmp_path, journal)
@@ -143,7 +143,7 @@ async def test_what_stays_is_compressed_and_nobody_notices(tmp_path: Path) -> No
     clock = FakeClock()
     journal = open_journal(tmp_path, clock, segment_bytes=1, compress_after_s=60.0)
     await fill(journal, 5)
-    plain_bytes = journal.disk_bytes
+    plain_bytes = journal.room.disk_bytes
     await swept(journal)
     too_young = [name for name in segment_files(tmp_path / "journal") if is_compressed(tmp_path / "journal", name)]
     clock.advance(61)
@@ -154,8 +154,8 @@ async def test_what_stays_is_compressed_and_nobody_notices(tmp_path: Path) -> No
 
     assert too_young == []
     assert [is_compressed(tmp_path / "journal", name) for name in names] == [True] * 4 + [False] * 2
-    assert journal.disk_bytes == sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.segment*"))
-    assert journal.disk_bytes < plain_bytes
+    assert journal.room.disk_bytes == sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.segment*"))
+    assert journal.room.disk_bytes < plain_bytes
     assert [int(payload.split()[0]) for payload in payloads_in(found)] == [0, 1, 2, 3, 4, 0]
     assert gaps_in(found) == []
     facts = survey(tmp_path / "journal").segments
@@ -202,7 +202,7 @@ async def test_a_compressed_segment_is_deleted_like_any_other(tmp_path: Path) ->
     await swept(journal)
 
     assert [name for name in os.listdir(tmp_path / "journal") if "segment" in name] == [journal.durable.segment]
-    assert journal.disk_bytes == (tmp_path / "journal" / journal.durable.segment).stat().st_size
+    assert journal.room.disk_bytes == (tmp_path / "journal" / journal.durable.segment).stat().st_size
     await journal.close()
     assert findings(tmp_path) == []
 
@@ -236,19 +236,19 @@ async def test_a_deletion_that_fails_frees_nothing(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, clock, segment_bytes=1, compress=False)
     await fill(journal, 4)
     settle(tmp_path, journal)
-    evidence, before_bytes = tmp_path / "evidence", journal.disk_bytes
+    evidence, before_bytes = tmp_path / "evidence", journal.room.disk_bytes
     evidence.rename(tmp_path / "away")
     for _ in range(3):
         with pytest.raises(OSError, match="No such file"):
             journal.reclaim(wait=True)
-    assert journal.disk_bytes == before_bytes
+    assert journal.room.disk_bytes == before_bytes
     (tmp_path / "away").rename(evidence)
 
     assert journal.reclaim(wait=True) == 3
-    assert journal.disk_bytes == sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.segment"))
+    assert journal.room.disk_bytes == sum(path.stat().st_size for path in (tmp_path / "journal").glob("*.segment"))
     tombstone = read_seal(evidence / TOMBSTONE_FILE, Tombstone)
     assert tombstone is not None
-    assert (tombstone.segments, tombstone.bytes) == (3, before_bytes - journal.disk_bytes)
+    assert (tombstone.segments, tombstone.bytes) == (3, before_bytes - journal.room.disk_bytes)
     await journal.close()
 
 

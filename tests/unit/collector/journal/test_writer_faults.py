@@ -92,7 +92,7 @@ async def test_a_full_disk_is_not_written_to_until_there_is_space(tmp_path: Path
     gate = Gate()
     journal = open_journal(tmp_path, sync=gate)
     pressed: list[bool] = []
-    journal.on_pressure(pressed.append)
+    journal.room.on_pressure(pressed.append)
     gate.errors = [OSError(errno.ENOSPC, "No space left on device")]
 
     assert await journal.append(entry_of(b"1")) is Receipt.RETRY
@@ -126,16 +126,16 @@ async def test_senders_wait_while_the_disk_takes_no_new_segment(tmp_path: Path) 
     gate = Gate()
     journal = open_journal(tmp_path, sync=gate)
     pressed: list[bool] = []
-    journal.on_pressure(pressed.append)
+    journal.room.on_pressure(pressed.append)
     gate.errors = [OSError(errno.EIO, "Input/output error") for _ in range(4)]
 
     assert await journal.append(entry_of(b"1")) is Receipt.RETRY
     for _ in range(2):
         journal.reclaim()
-        assert (journal.full, journal.unopened) == (True, "Input/output error")
+        assert (journal.full, journal.room.unopened) == (True, "Input/output error")
         assert await journal.append(entry_of(b"2")) is Receipt.RETRY
     journal.reclaim()
-    assert (journal.full, journal.unopened, pressed) == (False, "", [True, False])
+    assert (journal.full, journal.room.unopened, pressed) == (False, "", [True, False])
     assert await journal.append(entry_of(b"3")) is Receipt.DURABLE
     await journal.close()
 
@@ -145,17 +145,17 @@ async def test_bytes_in_flight_press_and_release(tmp_path: Path) -> None:
     gate = Gate()
     journal = open_journal(tmp_path, sync=gate, in_flight_limit_bytes=1500)
     pressed: list[bool] = []
-    journal.on_pressure(pressed.append)
+    journal.room.on_pressure(pressed.append)
     gate.shut()
     entries = [entry_of(b"x" * 60) for _ in range(2)]
     receipts = [journal.append(entries[0])]
     await gate.wait_entered()
     receipts.append(journal.append(entries[1]))
 
-    assert (journal.in_flight_bytes, pressed, journal.full) == (2 * entries[0].cost_bytes, [True], False)
+    assert (journal.room.in_flight_bytes, pressed, journal.full) == (2 * entries[0].cost_bytes, [True], False)
     gate.open.set()
     await asyncio.gather(*receipts)
-    assert (journal.in_flight_bytes, pressed) == (0, [True, False])
+    assert (journal.room.in_flight_bytes, pressed) == (0, [True, False])
     await journal.close()
 
 
@@ -171,7 +171,7 @@ async def test_the_limit_presses_before_it_is_reached_and_deletes_nothing_needed
         taken += 1
 
     assert receipt is Receipt.RETRY
-    assert sum(path.stat().st_size for path in journal_dir.glob("*.segment")) == journal.disk_bytes <= 64 << 10
+    assert sum(path.stat().st_size for path in journal_dir.glob("*.segment")) == journal.room.disk_bytes <= 64 << 10
     assert (journal.reclaim(), journal.full) == (0, True)
     assert len(payloads_in(read_all(journal_dir, journal.durable))) == taken
     write_cursor(journal_dir, "store", journal.durable.position)
@@ -197,7 +197,7 @@ async def test_reclaim_deletes_only_what_every_consumer_passed(tmp_path: Path) -
     write_cursor(journal_dir, "removed", at)
     assert journal.reclaim(wait=True) == 2
     assert payloads_in(read_all(journal_dir, journal.durable)) == [b"4", b"5"]
-    assert journal.disk_bytes == sum(path.stat().st_size for path in journal_dir.glob("*.segment"))
+    assert journal.room.disk_bytes == sum(path.stat().st_size for path in journal_dir.glob("*.segment"))
     await journal.close()
 
 
@@ -321,7 +321,7 @@ async def test_an_entry_that_cannot_be_framed_hurts_no_other(tmp_path: Path) -> 
     with pytest.raises(TypeError):
         journal.append(Entry(ORIGIN, "forward", ("no bytes",)))  # type: ignore[arg-type]
 
-    assert journal.in_flight_bytes == 0
+    assert journal.room.in_flight_bytes == 0
     assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
     assert payloads_in(read_all(tmp_path / "journal", journal.durable)) == [b"after"]
     await journal.close()

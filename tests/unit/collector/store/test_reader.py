@@ -142,6 +142,21 @@ def test_audit_records_are_outside_the_default_search(tmp_path: Path, choice: Ch
     assert found(tmp_path, choice) == expected
 
 
+def test_sql_has_a_view_of_its_own_for_audit_records(tmp_path: Path) -> None:
+    """A SELECT over `logs` left them out and nothing said so, nor was there a way to reach them but --stream."""
+    opened_files(tmp_path).store([batch_of(0, ["line"]), batch_of(1, ["start"], stream=AUDIT)])
+    both = "SELECT message FROM logs UNION ALL SELECT message FROM audit ORDER BY 1"
+
+    with open_store(tmp_path, Choice(apart=True)) as store:
+        assert list(store.select("SELECT message FROM audit")[1]) == [("start",)]
+        assert list(store.select("SELECT message FROM logs")[1]) == [("line",)]
+        assert list(store.select(both)[1]) == [("line",), ("start",)]
+    with open_store(tmp_path, Choice(apart=True, streams="logs-tidewaiter.audit-*")) as store:
+        assert list(store.select(both)[1]) == [("start",), ("start",)]
+    with open_store(tmp_path, Choice(apart=True, until="2000")) as store:
+        assert list(store.select(both)[1]) == []
+
+
 def test_instants_bound_what_is_read(tmp_path: Path) -> None:
     """`since` is inclusive, `until` exclusive; files wholly outside are not opened."""
     files = opened_files(tmp_path, limit_bytes=8000)

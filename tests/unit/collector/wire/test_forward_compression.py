@@ -6,9 +6,10 @@ import hashlib
 import pytest
 import zstandard
 
-from collector.wire.forward_compression import MEMBER_LIMIT, InflateError, inflate
+from collector.wire.forward_compression import INFLATED_BYTES, MEMBER_LIMIT, InflateError, inflate
 
 TEXT = b"a line of a log " * 500
+ZSTD_BLOCK_BYTES = 128 << 10
 SKIPPABLE_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
 
 
@@ -56,6 +57,30 @@ def test_a_bomb_is_refused_at_the_limit(compression: str) -> None:
 
     with pytest.raises(InflateError, match="beyond the limit"):
         inflated(bomb, compression, 1 << 20)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_bomb_inflates_bit_by_bit(compression: str) -> None:
+    """No call makes so much at once that other threads would have to wait for it to be joined."""
+    buffers = inflate(memoryview(compress(compression, bytes(20 << 20))), compression, limit_bytes=1 << 30)
+
+    assert sum(map(len, buffers)) == 20 << 20
+    assert max(map(len, buffers)) <= INFLATED_BYTES
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["streamed", "single segment"])
+@pytest.mark.parametrize("checksum", [False, True], ids=["plain", "checksummed"])
+@pytest.mark.parametrize("size", [0, 1, 300, 70_000, 1_000_000])
+def test_zstd_frames_of_every_form(size: int, *, checksum: bool, single: bool) -> None:
+    """RFC 8878 3.1.1: heads of all lengths, blocks of all types, each frame behind another."""
+    compressor = zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=single)
+    plain = hashlib.shake_256(b"noise").digest(size // 2) + bytes(size // 2) + TEXT[: size % 7]
+    stream = compressor.compressobj()
+    frame = compressor.compress(plain) if single else stream.compress(plain) + stream.flush()
+    buffers = inflate(memoryview(frame * 2), "zstd", limit_bytes=1 << 30)
+
+    assert b"".join(buffers) == plain * 2
+    assert max(map(len, buffers), default=0) <= ZSTD_BLOCK_BYTES
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

@@ -1,6 +1,30 @@
-"""Structured data of RFC 5424."""
+"""Syslog of any program takes what no other format does, and structured data of RFC 5424."""
 
-from parsers.formats.syslog import to_structured
+import json
+from pathlib import Path
+from typing import Final
+
+from parsers.formats.syslog import FORMAT, to_structured
+from parsers.table import Payload
+
+GOLDEN: Final = Path(__file__).parents[3] / "golden" / "formats"
+PROGRAMS: Final = ("sshd", "pam", "sudo", "su", "login", "accounts", "cron", "logind", "haproxy", "auditd")
+
+
+def test_a_stream_that_shows_syslog_first_loses_no_login() -> None:
+    """Lines of programs with a format of their own are never this format's, in whatever order formats are tried."""
+    taken = []
+    for name in PROGRAMS:
+        for path in (GOLDEN / name).glob("*.log"):
+            lines = path.read_text(encoding="utf-8").split("\n")
+            formats = [json.loads(each)["format"] for each in path.with_suffix(".jsonl").read_text().splitlines()]
+            taken += [
+                line
+                for line, of in zip(lines, formats, strict=False)
+                if of == name and FORMAT.parse(Payload(line), 0) is not None
+            ]
+
+    assert taken == []
 
 
 def test_structured_data_keeps_every_value() -> None:
