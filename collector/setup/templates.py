@@ -1,7 +1,7 @@
 """The templates of our data streams: ECS mappings, our own fields, settings and retention. Pure data.
 
 `data/ecs_mappings.json` is derived from the component templates of ECS 9.4.0 (Apache-2.0): the field sets that
-documents of a collector fill, without what only endpoints fill (most of `process.parent`, `*.pe`, `*.entity`, …).
+documents of a collector fill, without what only endpoints fill (most of a process's kin, `*.pe`, `*.entity`, …).
 """
 
 import hashlib

@@ -25,7 +25,7 @@ SCHEMA = Schema(Path(__file__).parent.parent / "data")
 SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
 ORIGINS = (ORIGIN, Origin("socket", "unix", "unix:uid=0"), Origin("docker", "tcp", "192.0.2.9"))
 CASES = 10_000
-PARSED_CASES = 500
+PARSED_CASES = 1_000
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 
 HOSTILE_TEXTS = ['{"delete":{"_id":"1"}}\n', "\n", "\x00", '"', "\\", "\u2028", "%s%b", ",\n  ", "web/" + "a" * 12]
