@@ -11,9 +11,10 @@ does not matter.
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from parsers.format import formats, sniffed
 from parsers.table import Parsed, Payload
@@ -28,6 +29,9 @@ MISSES_TRIED: Final = 64
 RETRIED_EVERY: Final = 16
 
 DAY_S: Final = 86400
+
+NO_PARSER: Final = "none"
+"""What a label or a rule says where lines are to stay as they are."""
 
 StreamKey = tuple[str, ...]
 """Input, peer, container (its id, else the tag) and stream (`stdout`, `stderr` or empty)."""
@@ -47,10 +51,17 @@ class Choice(msgspec.Struct, frozen=True, array_like=True):
 class ParserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An operator's rule: streams whose image, container name and namespace match these globs have this parser."""
 
-    parser: str
-    image: str = "*"
-    name: str = "*"
-    namespace: str = "*"
+    parser: Annotated[
+        str, Meta(description="Name of a parser (`tidewaiter parsers list`), or `none`: lines stay as they are.")
+    ]
+
+    image: Annotated[
+        str, Meta(description="Glob of the image's name as `container.image.name` has it: with its registry, no tag.")
+    ] = "*"
+
+    name: Annotated[str, Meta(description="Glob of the container's name, `container.name`.")] = "*"
+
+    namespace: Annotated[str, Meta(description="Glob of the namespace, `orchestrator.namespace`.")] = "*"
 
 
 class Stream(msgspec.Struct, frozen=True):
