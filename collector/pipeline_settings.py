@@ -7,6 +7,4 @@ from pipelines.settings import Settings
 
 def pipeline_settings(config: Config) -> Settings:
     """Return the settings under which documents are made."""
-    return Settings(
-        version=__version__, namespace=config.namespace, hosts=config.hosts, parsers=tuple(config.parsers)
-    )
+    return Settings(version=__version__, namespace=config.namespace, hosts=config.hosts, parsers=tuple(config.parsers))

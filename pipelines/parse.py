@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from parsers.format import formats, sniffed
 from parsers.table import Parsed, Payload
+from pipelines.batch import Outcomes
 from pipelines.sections import Section
 
 HELD: Final = 12
@@ -75,10 +76,19 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Step(NamedTuple):
-    """What became of a line: what its parser found, and whether it does not fit the parser that was asked for."""
+    """What became of a line: what its parser found, and whether it does not fit the parser that was asked for.
+
+    `parser` is the one that took it, or that was asked for and did not; empty for a plain line.
+    """
 
     parsed: Parsed | None
     failed: bool
+    parser: str = ""
+
+    def count_in(self, outcomes: Outcomes) -> None:
+        """Count it."""
+        outcome = (self.parser, "parsed" if self.parsed is not None else "failed" if self.failed else "plain")
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
 
 def near_second(journal_time: int) -> int:
@@ -123,12 +133,12 @@ def parse_line(
     for name in choice.formats:
         parsed = formats()[name].parse(payload, near_s)
         if parsed is not None:
-            return Step(parsed, False)
+            return Step(parsed, False, name)
     if asked is not None:
-        return Step(None, asked.formats != ())
+        return Step(None, asked.formats != (), "".join(asked.formats))
     parsed, after = missed(choice, payload, near_s)
     choices.put(stream.key, after)
-    return Step(parsed, False)
+    return Step(parsed, False, after.formats[-1] if parsed is not None else "")
 
 
 def missed(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:

@@ -10,6 +10,7 @@ from parsers.columns import parse_lines
 from parsers.format import formats
 from parsers.splice import Spliced, spliced
 from parsers.table import Parsed, Payload
+from pipelines.batch import Outcomes
 from pipelines.parse import Choice, ParserRule, Stream, asked_choice, is_tried, kept_choice, missed, text_to_parse
 from pipelines.sections import Section
 
@@ -46,9 +47,13 @@ class Held:
 
 
 def parse_columns(
-    held: Sequence[Held | None], lines: Sequence[str], near_s: int, choices: Section[Choice]
+    held: Sequence[Held | None],
+    lines: Sequence[str],
+    near_s: int,
+    choices: Section[Choice],
+    outcomes: Outcomes,
 ) -> tuple[list[Spliced | None], list[int]]:
-    """Parse lines, each of the stream `held` beside it (None: not to be parsed).
+    """Parse lines, each of the stream `held` beside it (None: not to be parsed), and count what became of them.
 
     Returns what was found in each, and the places of those that do not fit the parser that was asked for.
     """
@@ -70,9 +75,9 @@ def parse_columns(
         by_formats.update(places)
     left: list[int] = []
     for names, among in by_formats.items():
-        left += _by_formats(names, among, texts, near_s, found)
+        left += _by_formats(names, among, texts, near_s, found, outcomes)
     left.sort()
-    return found, _left_over(left, held, texts, near_s, choices, found)
+    return found, _left_over(left, held, texts, near_s, choices, found, outcomes)
 
 
 def _without_ends(lines: Sequence[str]) -> Sequence[str]:
@@ -81,7 +86,12 @@ def _without_ends(lines: Sequence[str]) -> Sequence[str]:
 
 
 def _by_formats(
-    names: tuple[str, ...], among: Sequence[int], texts: Sequence[str], near_s: int, found: list[Spliced | None]
+    names: tuple[str, ...],
+    among: Sequence[int],
+    texts: Sequence[str],
+    near_s: int,
+    found: list[Spliced | None],
+    outcomes: Outcomes,
 ) -> Sequence[int]:
     """Parse these lines by formats, in their order; return the places of those that none took."""
     for name in names:
@@ -93,6 +103,7 @@ def _by_formats(
                 rest.append(at)
             else:
                 found[at] = each
+        _count(outcomes, (name, "parsed"), len(among) - len(rest))
         among = rest
     return among
 
@@ -104,11 +115,13 @@ def _left_over(
     near_s: int,
     choices: Section[Choice],
     found: list[Spliced | None],
+    outcomes: Outcomes,
 ) -> list[int]:
     """See to the lines that no held format took, in their order; return those that do not fit what was asked for."""
     failed: list[int] = []
     changed: dict[Held, None] = {}
     tried: dict[Held, tuple[str, ...]] = {}
+    taken = 0
     for at in left:
         stream = held[at]
         if stream is None:
@@ -116,19 +129,30 @@ def _left_over(
         if stream.asked is not None:
             if stream.formats:
                 failed.append(at)
+                _count(outcomes, (stream.formats[0], "failed"), 1)
             continue
         before = tried.setdefault(stream, stream.formats)
         payload = Payload(texts[at])
-        parsed = None
+        parsed, name = None, ""
         if stream.formats is not before:
             new = (name for name in stream.formats if name not in before)
-            parsed = next((each for name in new if (each := formats()[name].parse(payload, near_s))), None)
+            tries = ((formats()[name].parse(payload, near_s), name) for name in new)
+            parsed, name = next((each for each in tries if each[0] is not None), (None, ""))
         if parsed is None:
             parsed = stream.missed(payload, near_s)
             changed.pop(stream, None)
             changed[stream] = None
+            name = stream.formats[-1] if parsed is not None else ""
         if parsed is not None:
             found[at] = spliced(parsed)
+            taken += 1
+            _count(outcomes, (name, "parsed"), 1)
     for stream in changed:
         stream.keep(choices)
+    _count(outcomes, ("", "plain"), len(left) - len(failed) - taken)
     return failed
+
+
+def _count(outcomes: Outcomes, outcome: tuple[str, str], lines: int) -> None:
+    if lines:
+        outcomes[outcome] = outcomes.get(outcome, 0) + lines

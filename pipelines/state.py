@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from pipelines.batch import Outcomes
 from pipelines.frame import Frame, JournalIdentity, Origin, Position
-from pipelines.parse import Choice
+from pipelines.parse import Choice, Stream, StreamKey
 from pipelines.sections import Section
 
 STATE_VERSION: Final = 1
@@ -85,7 +86,9 @@ class _Encoded(msgspec.Struct, array_like=True):
 class State:
     """The sections of one pipeline, and its clock. `mark` and `undo` hold for all of them.
 
-    `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS.
+    `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS. What is not kept:
+    `outcomes` counts what became of the lines of the frame at hand; `seen` gathers the streams whose lines come, for
+    who asks (else None).
     """
 
     def __init__(self) -> None:
@@ -106,6 +109,8 @@ class State:
             deferred=True,
         )
         self._sections: dict[str, Section[Any]] = {"lines": self.lines, "choices": self.choices}
+        self.outcomes: Outcomes = {}
+        self.seen: dict[StreamKey, Stream] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -121,14 +126,21 @@ class State:
     def mark(self) -> None:
         """Make what is now that to which `undo` comes back."""
         self._clock_before = (self._seen_ns, self.waited_ns)
+        self.outcomes = {}
         for section in self._sections.values():
             section.mark()
 
     def undo(self) -> None:
         """Take back everything since the mark."""
         self._seen_ns, self.waited_ns = self._clock_before
+        self.outcomes = {}
         for section in self._sections.values():
             section.undo()
+
+    def take_outcomes(self) -> Outcomes:
+        """Return what became of the lines since this was last asked; counting begins anew."""
+        taken, self.outcomes = self.outcomes, {}
+        return taken
 
     def encode(self) -> bytes:
         """Return all of it; equal states give equal bytes."""
