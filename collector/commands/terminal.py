@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
 
@@ -82,6 +84,17 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+@contextmanager
+def quiet_when_nobody_reads() -> Iterator[None]:
+    """End without a word when the reader of our output has seen enough (`| head`)."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _cell(value: Any) -> str:
