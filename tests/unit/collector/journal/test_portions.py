@@ -177,11 +177,11 @@ async def test_a_long_message_without_room_is_not_begun(tmp_path: Path) -> None:
     """What is refused in the end would have filled the disk meanwhile."""
     journal = open_journal(tmp_path, portion_bytes=PORTION_BYTES, limit_bytes=4000, in_flight_limit_bytes=1)
     await shared(journal)
-    before = journal.disk_bytes
+    before = journal.room.disk_bytes
     receipt = await journal.append(entry(FLOODER, bytes(4000 - before + 1)))
 
     assert receipt is Receipt.RETRY
-    assert journal.disk_bytes == before
+    assert journal.room.disk_bytes == before
     assert await journal.append(entry(QUIET, b"quiet")) is Receipt.DURABLE
     await journal.close()
 
