@@ -4,9 +4,11 @@ Lines of streams that hold the same formats go through each of these together. O
 are seen to one by one, in the order of the records.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from parsers.columns import parse_lines
+from parsers.format import formats
 from parsers.splice import Spliced, spliced
 from parsers.table import Parsed, Payload
 from pipelines.batch import Outcomes
@@ -97,6 +99,7 @@ class _Columns:
 
     def __init__(self, held: Sequence[Held | None], texts: Sequence[str], near_s: int, outcomes: Outcomes) -> None:
         self._outcomes = outcomes
+        self._taken_by = [""] * len(texts)
         self.found: list[Spliced | None] = [None] * len(texts)
         self.texts = texts
         self.changed: dict[Held, None] = {}
@@ -128,7 +131,7 @@ class _Columns:
             self.changed.pop(stream, None)
             self.changed[stream] = None
             if is_tried(stream.misses):
-                if self._put(at, *stream.sniff(sniffed_narrow, Payload(self.texts[at]), self._near_s)):
+                if self._sniffed(at, stream, sniffed_narrow):
                     continue
                 tried.add(at)
             others.append(at)
@@ -144,19 +147,35 @@ class _Columns:
             if stream.general is not before[stream] and self._taken(at, before[stream], stream.general):
                 taken += 1
             elif at in tried:
-                taken += self._put(at, *stream.sniff(sniffed_general, Payload(self.texts[at]), self._near_s))
+                taken += self._sniffed(at, stream, sniffed_general)
         return len(left) - taken
 
     def count(self, name: str, outcome: str, lines: int = 1) -> None:
         """Count what became of lines."""
         if lines:
-            self._outcomes[name, outcome] = self._outcomes.get((name, outcome), 0) + lines
+            now = self._outcomes.pop((name, outcome), 0) + lines
+            if now:
+                self._outcomes[name, outcome] = now
 
     def _put(self, at: int, name: str, parsed: Parsed | None) -> bool:
         if parsed is None:
             return False
-        self.found[at] = spliced(parsed)
+        self.found[at], self._taken_by[at] = spliced(parsed), name
         self.count(name, "parsed")
+        return True
+
+    def _sniffed(self, at: int, stream: Held, how: Sniff) -> bool:
+        """Look at a miss for formats that are not held; one that is found comes before others for the lines behind."""
+        name, parsed = stream.sniff(how, Payload(self.texts[at]), self._near_s)
+        if not self._put(at, name, parsed):
+            return False
+        later = set(itertools.dropwhile(lambda each: each != name, formats())) - {name}
+        for behind in range(at + 1, len(self.texts)):
+            taken_by = self._taken_by[behind]
+            if self._held[behind] is stream and taken_by in later:
+                again = formats()[name].parse(Payload(self.texts[behind]), self._near_s)
+                if self._put(behind, name, again):
+                    self.count(taken_by, "parsed", -1)
         return True
 
     def _taken(self, at: int, before: Names, now: Names) -> bool:
@@ -166,7 +185,7 @@ class _Columns:
 
     def _by_formats(self, names: Names, among: Sequence[int]) -> list[int]:
         """Parse these lines by formats, in their order; return the places of those that none took."""
-        texts, found = self.texts, self.found
+        texts, found, taken_by = self.texts, self.found, self._taken_by
         if not names:
             return list(among)
         left: list[int] = []
@@ -179,7 +198,8 @@ class _Columns:
                     break
                 made = parse_lines(name, [texts[at] for at in rest], self._near_s, objects=are_objects)
                 for at, each in zip(rest, made, strict=True):
-                    found[at] = each
+                    if each is not None:
+                        found[at], taken_by[at] = each, name
                 before = len(rest)
                 rest = [at for at, each in zip(rest, made, strict=True) if each is None]
                 self.count(name, "parsed", before - len(rest))
