@@ -10,7 +10,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
   "$$python" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$python" && break; done)
 endif
 
-.PHONY: run test bench faults mutants lint types imports fmt lock check unit clean
+.PHONY: run test bench faults mutants lint types imports fmt docs lock check unit clean
 
 run: $(VENV)/.runtime
 	$(BIN)/tidewaiter run
@@ -38,6 +38,11 @@ imports: $(VENV)/.development
 fmt: $(VENV)/.development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Pages that are made from the code; a test says when one is old.
+docs: $(VENV)/.development
+	$(BIN)/tidewaiter parsers list --markdown > deploy/formats.md.new
+	@mv deploy/formats.md.new deploy/formats.md
 
 bench: $(VENV)/.development
 	$(BIN)/python tests/bench/run.py $(BENCH_ARGS)

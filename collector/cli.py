@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "run": ("collector.commands.run", "Run the collector in the foreground."),
     "check": ("collector.commands.check", "Check the configuration and name every problem with its place."),
     "search": ("collector.commands.search", "Search the local store."),
+    "parsers": ("collector.commands.parsers", "What becomes of a line: list, explain and try parsers."),
     "journal": ("collector.commands.journal", "Look at the journal, and let go of outputs that are no more."),
     "verify": ("collector.commands.verify", "Prove that the journal is what was written."),
     "setup": ("collector.commands.setup", "Install templates in Elasticsearch."),

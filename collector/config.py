@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from collector.config_values import DURATION, LISTEN, LISTEN_TCP, PEER, SIZE, URL
 from collector.errors import TidewaiterError
+from pipelines.parse import ParserRule
 
 INTERNAL: Final = "internal"
 """Marks what processes tell one another and no file may hold."""
@@ -280,6 +281,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "of its node, else the address."
         ),
     ] = {}
+
+    parsers: Annotated[
+        list[ParserRule],
+        Meta(
+            description="Which streams have which parser; of the rules that fit a stream the first decides. A "
+            "container's label `tidewaiter.parser` goes before them, its image's name and its lines come behind."
+        ),
+    ] = []
 
     console: Annotated[ConsoleConfig, Meta(description="The console's port.")] = ConsoleConfig()
 

@@ -22,9 +22,11 @@ from collector.config import (
     SecretError,
     default_inputs,
 )
-from collector.config_nodes import Reader, is_null, members
+from collector.config_nodes import Reader, is_null, members, unknown
 from collector.config_values import Address, address_of
 from collector.errors import ConfigError, Problem
+from parsers.format import formats
+from pipelines.parse import NO_PARSER
 
 FILES: Final = (Path("tidewaiter.yaml"), Path("/etc/tidewaiter/tidewaiter.yaml"))
 """Where a configuration is looked for when neither --config nor TIDEWAITER_CONFIG names one."""
@@ -92,6 +94,7 @@ def _parse(root: yaml.Node | None, source: str) -> Config:
     _check_listening(reader, root)
     _check_inputs(reader, root)
     _check_outputs(reader, root)
+    _check_parsers(reader, root)
     if isinstance(config, Config):
         _check_journal(reader, root, config)
     if reader.problems or not isinstance(config, Config):
@@ -229,6 +232,15 @@ def _check_outputs(reader: Reader, root: yaml.Node | None) -> None:
             reader.problem(options, path, "username and password go together")
         if "api_key" in given and "username" in given:
             reader.problem(options, path, "give api_key, or username and password, not both")
+
+
+def _check_parsers(reader: Reader, root: yaml.Node | None) -> None:
+    rules = members(root).get("parsers")
+    for place, rule in enumerate(rules.value if isinstance(rules, yaml.SequenceNode) else ()):
+        given = members(rule).get("parser")
+        known = [NO_PARSER, *formats()]
+        if isinstance(given, yaml.ScalarNode) and given.value and given.value not in known:
+            reader.problem(given, f"parsers[{place}].parser", unknown(given.value, known, what="parser"))
 
 
 def _check_journal(reader: Reader, root: yaml.Node | None, config: Config) -> None:

@@ -195,6 +195,8 @@ def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
         telemetry.WORKER_JOINED.inc(tally.joined)
         telemetry.WORKER_PARKED.inc(tally.parked)
         telemetry.WORKER_TAKEN_UP.inc(tally.taken_up)
+        for (parser, outcome), lines in tally.lines.items():
+            telemetry.WORKER_LINES.labels(parser=parser, outcome=outcome).inc(lines)
         yield batch
 
 

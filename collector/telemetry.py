@@ -174,6 +174,13 @@ WORKER_PARKED: Final = _worker.counter(
 WORKER_TAKEN_UP: Final = _worker.counter(
     "taken_up_records", "Pieces of lines that had been put aside, and settled. What parked_records is ahead, waits."
 )
+WORKER_LINES: Final = _worker.counter(
+    "lines",
+    "Lines by outcome: parsed; plain, no parser took them (no parser is named); failed, they do not fit the parser "
+    "that was asked for. failed rising: a label or a rule is wrong; search for `tags:_parse_failure`.",
+    "parser",
+    "outcome",
+)
 WORKER_BATCHES: Final = _worker.counter("batches", "Batches that the pipeline made.")
 PIPELINE_FAILURES: Final = _worker.counter(
     "pipeline_failures",

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import uvloop
 
-from collector import __version__, telemetry
+from collector import telemetry
 from collector.batches import START, Source, Window
 from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS
@@ -29,11 +29,11 @@ from collector.logs import get_logger
 from collector.outputs import make_output
 from collector.outputs.dead_letters import DeadLettersOutput
 from collector.outputs.output import Output
+from collector.pipeline_settings import pipeline_settings
 from collector.reader import Listeners
 from collector.role import Context
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
-from pipelines.settings import Settings
 
 CURSOR_INTERVAL_S: Final = 1.0
 """A cursor is written at most this often: each costs a sync, and a stale one only repeats what outputs recognise."""
@@ -175,7 +175,7 @@ async def main(context: Context) -> None:
     gc.set_threshold(100_000, 20, 20)
     config: Config = context.config
     journal = context.data_dir / "journal"
-    settings = Settings(version=__version__, namespace=config.namespace, hosts=config.hosts)
+    settings = pipeline_settings(config)
     cursors = Cursors(journal, context)
     checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
     listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)

@@ -111,6 +111,13 @@ class _Code:
             return f"{self.named(Memory(_of_text(key, member.value)))}[{self.group(source)}]"
         return self.looked_up(member.value.sources, _of_groups(key, member.value))
 
+    def listed(self, kind: str, values: list[Value]) -> str:
+        """Say how a list of `related` is made: with a comma behind it, or nothing."""
+        key = encode(kind) + b":"
+        if len(values) == 1 and len(values[0].sources) == 1:
+            return f"{self.named(Memory(_one_listed(key, values[0])))}[{self.group(values[0].sources[0])}]"
+        return self.looked_up(_all_sources([values]), _listed(key, values))
+
     def named(self, value: Any) -> str:
         """Give the function a value, under a name of its own."""
         name = f"m{len(self.names)}"
@@ -139,7 +146,7 @@ def _generated(table: Table) -> Run:
         f"times[{code.key(table.time.sources)}]" if table.time else "None",
         _message(code, table.message),
         code.filled(table.roots),
-        code.looked_up(_all_sources(related.values()), _related(related)) if related else "b''",
+        " + ".join(code.listed(kind, values) for kind, values in related.items()) or "b''",
         code.looked_up(_all_sources([hosts]), _hosts(hosts)) if hosts else "()",
         "b''",
     ]
@@ -231,11 +238,23 @@ def _wrapped(key: bytes, inside: bytes) -> bytes:
     return b"%b{%b}" % (key, inside[1:]) if inside else b""
 
 
-def _related(related: Mapping[str, list[Value]]) -> Callable[[Mapping[str, Any]], bytes]:
+def _one_listed(key: bytes, value: Value) -> Callable[[Any], bytes]:
+    """Return what makes a list of one group's value, or nothing."""
+    make = _of_text(b"", value)
+
+    def listed(raw: str | None) -> bytes:
+        made = make(raw)
+        return b"%b[%b]," % (key, made) if made else b""
+
+    return listed
+
+
+def _listed(key: bytes, values: list[Value]) -> Callable[[Mapping[str, Any]], bytes]:
+    """Return what makes a list of several groups' values, or nothing."""
+
     def make(groups: Mapping[str, Any]) -> bytes:
-        lists = {kind: unique([first_of(value, groups) for value in values]) for kind, values in related.items()}
-        found = {kind: values for kind, values in lists.items() if values}
-        return encode(found)[1:-1] + b"," if found else b""
+        found = unique([first_of(value, groups) for value in values])
+        return b"%b%b," % (key, encode(found)) if found else b""
 
     return make
 

@@ -318,16 +318,20 @@ class _Function:
         return "message"
 
     def _listed(self, related: Mapping[str, list[Value]]) -> str:
-        found = {kind: self._present(values) for kind, values in related.items()}
-        chains = list(dict.fromkeys(chain for each in found.values() for chain, _ in each))
-        if not chains:
-            return "b''"
+        """Say how the lists of `related` are made, each by itself: their values vary apart."""
+        return " + ".join(made for kind, values in related.items() if (made := self._list(kind, values))) or "b''"
 
-        def make(key: Any) -> bytes:
-            raw = dict(zip(chains, key if len(chains) > 1 else (key,), strict=True))
-            lists = {kind: unique([convert(raw[chain]) for chain, convert in each]) for kind, each in found.items()}
-            listed = {kind: each for kind, each in lists.items() if each}
-            return encode(listed)[1:-1] + b"," if listed else b""
+    def _list(self, kind: str, values: list[Value]) -> str:
+        present = self._present(values)
+        chains = list(dict.fromkeys(chain for chain, _ in present))
+        key = encode(kind) + b":"
+        if not chains:
+            return ""
+
+        def make(raw: Any) -> bytes:
+            given = dict(zip(chains, raw if len(chains) > 1 else (raw,), strict=True))
+            found = unique([convert(given[chain]) for chain, convert in present])
+            return b"%b%b," % (key, encode(found)) if found else b""
 
         return self._looked_up(make, chains)
 

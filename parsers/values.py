@@ -216,11 +216,11 @@ def to_address(value: Any) -> str | None:
 
     An IPv4 address written as IPv6 (`::ffff:192.0.2.7`) is the IPv4 address.
     """
+    if isinstance(value, str) and _IPV4.fullmatch(value):
+        return value
     name = _split(value)[0]
     if not name or not (name[0].isdigit() or ":" in name or name[0] in _HEX):
         return None
-    if (found_parts := _IPV4.fullmatch(name)) and all(len(part) < 3 or part < "256" for part in found_parts.groups()):
-        return name
     try:
         found = ipaddress.ip_address(name.partition("%")[0])
         return str(getattr(found, "ipv4_mapped", None) or found)
@@ -287,8 +287,8 @@ LEVEL_CHARACTERS: Final = 32
 _COLOUR: Final = re.compile("\x1b" + r"\[[0-9;]{0,16}m")
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
 _STEP: Final = re.compile(r"(?<=[a-z])[+-][0-9]{1,3}\Z")
-_IPV4: Final = re.compile(r"\.".join([r"(0|[1-9][0-9]{0,2})"] * 4))
-"""Its groups are parts of an IPv4 address in canonical form, if each is below 256."""
+_IPV4: Final = re.compile(r"\.".join([r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"] * 4))
+"""An IPv4 address in canonical form."""
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?")

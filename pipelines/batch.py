@@ -80,12 +80,17 @@ class DeadLetter(msgspec.Struct, frozen=True):
     records: int = 1
 
 
+Outcomes = dict[tuple[str, str], int]
+"""Lines by parser and outcome: `parsed`; `failed`, they do not fit the parser that was asked for; `plain` (no name)."""
+
+
 class Tally(msgspec.Struct, frozen=True):
     """The books of one frame (P2): what was claimed, what decoding found, and how each record settled.
 
     `joined` are pieces of a line that settled with the line's document, all but its first. `parked` are pieces that
     wait for the rest of their line, `taken_up` those of this or earlier frames that waited and settle now, so that
-    records + taken_up = documents + dead + control + joined + parked.
+    records + taken_up = documents + dead + control + joined + parked. `lines` says what parsers made of lines; like
+    `claimed` it stands in the last slice of a frame.
     """
 
     claimed: int = 0
@@ -96,6 +101,7 @@ class Tally(msgspec.Struct, frozen=True):
     joined: int = 0
     parked: int = 0
     taken_up: int = 0
+    lines: Outcomes = {}
 
 
 class Batch(msgspec.Struct, frozen=True):

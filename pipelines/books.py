@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from pipelines.batch import Batch, DeadLetter, Documents, Tally
+from pipelines.batch import Batch, DeadLetter, Documents, Outcomes, Tally
 from pipelines.frame import INDEX_LIMIT, Frame
 
 RECORDS_LIMIT: Final = 16384
@@ -57,6 +57,7 @@ def close_batch(
     records: range,
     last: bool,
     pieces: Pieces = NO_PIECES,
+    lines: Outcomes | None = None,
 ) -> Batch:
     """Make the batch of the records with these indexes. `refused` holds (index, Refused) in order."""
     if records.stop > INDEX_LIMIT:
@@ -71,6 +72,7 @@ def close_batch(
         joined=pieces.joined,
         parked=pieces.parked,
         taken_up=pieces.taken_up,
+        lines=lines or {},
     )
     here = frame.position
     after = here._replace(sequence=frame.sequence + 1) if last else here._replace(record=records.stop)

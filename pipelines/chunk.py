@@ -19,7 +19,7 @@ from parsers.canonical import encode
 from parsers.splice import Spliced
 from parsers.table import unique
 from pipelines import reference
-from pipelines.batch import Batch, DataStream, Documents
+from pipelines.batch import Batch, DataStream, Documents, Outcomes
 from pipelines.books import Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
@@ -106,11 +106,12 @@ class ChunkPath:
         waited = reference.waited_enough(frame, self._settings, state)
         first = 0
         for (spans, count), last in with_lookahead(slices(self._spans(frame, state))):
-            yield self._assemble(frame, spans, range(first, first + count), waited, last=last)
+            lines = state.take_outcomes() if last else None
+            yield self._assemble(frame, spans, range(first, first + count), waited, last=last, lines=lines)
             first += count
             waited = []
         if not first:
-            yield reference.assemble(frame, [], 0, waited, last=True)
+            yield reference.assemble(frame, [], 0, waited, last=True, lines=state.take_outcomes())
 
     def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
         index = 0
@@ -243,7 +244,9 @@ class ChunkPath:
         streams, near_s = read.streams, near_second(frame.journal_time)
         size = len(streams)
         held = [stream.held for stream in streams]
-        found, failed, texts = parse_columns(held, read.lines, near_s, state.choices)
+        if state.seen is not None:
+            state.seen |= {each.stream.key: each.stream for each in held if each is not None}
+        found, failed, texts = parse_columns(held, read.lines, near_s, choices=state.choices, outcomes=state.outcomes)
         part = Part(
             None,
             range(size),
@@ -298,7 +301,14 @@ class ChunkPath:
                 messages[at] = message
 
     def _assemble(
-        self, frame: Frame, spans: list[Span], records: range, waited: list[reference.Joined], *, last: bool
+        self,
+        frame: Frame,
+        spans: list[Span],
+        records: range,
+        waited: list[reference.Joined],
+        *,
+        last: bool,
+        lines: Outcomes | None,
     ) -> Batch:
         """Join the columns of all messages, keeping each record's index; see to the rest one by one."""
         gathered: dict[str | None, list[tuple[int, Part]]] = {}
@@ -322,7 +332,9 @@ class ChunkPath:
         refused = [(at, item) for at, item in others if isinstance(item, Refused)]
         pieces = [item for _, item in others if isinstance(item, reference.Piece)]
         joined, counts = reference.joined_documents(waited, pieces)
-        return close_batch(frame, (*documents, *joined), refused, records=records, last=last, pieces=counts)
+        return close_batch(
+            frame, (*documents, *joined), refused, records=records, last=last, pieces=counts, lines=lines
+        )
 
 
 def _singles(others: list[tuple[int, reference.Settled]]) -> dict[DataStream, list[tuple[int, Document]]]:

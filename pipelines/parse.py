@@ -13,12 +13,14 @@ grouped into chunks does not matter.
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from parsers.format import GENERAL_RANK, formats
 from parsers.table import Parsed, Payload
+from pipelines.batch import Outcomes
 from pipelines.sections import Section
 
 HELD: Final = 12
@@ -30,6 +32,9 @@ MISSES_TRIED: Final = 64
 RETRIED_EVERY: Final = 16
 
 DAY_S: Final = 86400
+
+NO_PARSER: Final = "none"
+"""What a label or a rule says where lines are to stay as they are."""
 
 StreamKey = tuple[str, ...]
 """Input, peer, container (its id, else the tag) and stream (`stdout`, `stderr` or empty)."""
@@ -49,10 +54,17 @@ class Choice(msgspec.Struct, frozen=True, array_like=True):
 class ParserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An operator's rule: streams whose image, container name and namespace match these globs have this parser."""
 
-    parser: str
-    image: str = "*"
-    name: str = "*"
-    namespace: str = "*"
+    parser: Annotated[
+        str, Meta(description="Name of a parser (`tidewaiter parsers list`), or `none`: lines stay as they are.")
+    ]
+
+    image: Annotated[
+        str, Meta(description="Glob of the image's name as `container.image.name` has it: with its registry, no tag.")
+    ] = "*"
+
+    name: Annotated[str, Meta(description="Glob of the container's name, `container.name`.")] = "*"
+
+    namespace: Annotated[str, Meta(description="Glob of the namespace, `orchestrator.namespace`.")] = "*"
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -66,10 +78,19 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Step(NamedTuple):
-    """What became of a line: what its parser found, and whether it does not fit the parser that was asked for."""
+    """What became of a line: what its parser found, and whether it does not fit the parser that was asked for.
+
+    `parser` is the one that took it, or that was asked for and did not; empty for a plain line.
+    """
 
     parsed: Parsed | None
     failed: bool
+    parser: str = ""
+
+    def count_in(self, outcomes: Outcomes) -> None:
+        """Count it."""
+        outcome = (self.parser, "parsed" if self.parsed is not None else "failed" if self.failed else "plain")
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
 
 def near_second(journal_time: int) -> int:
@@ -111,29 +132,33 @@ def parse_line(
     payload = Payload(text_to_parse(line))
     asked = asked_choice(stream, rules)
     if asked is not None:
-        parsed = first_of(asked.formats, payload, near_s)
-        return Step(parsed, parsed is None and asked.formats != ())
+        name, parsed = first_of(asked.formats, payload, near_s)
+        return Step(parsed, parsed is None and asked.formats != (), name or "".join(asked.formats))
     choice = kept_choice(stream, choices)
     narrow, general = parted(choice.formats)
-    parsed = first_of(narrow, payload, near_s)
+    name, parsed = first_of(narrow, payload, near_s)
     if parsed is not None:
-        return Step(parsed, False)
+        return Step(parsed, False, name)
     choice = msgspec.structs.replace(choice, misses=choice.misses + 1)
     tried = is_tried(choice.misses)
     if tried:
-        parsed, choice = sniffed_narrow(choice, payload, near_s)
+        name, parsed, choice = sniffed_narrow(choice, payload, near_s)
     if parsed is None:
-        parsed = first_of(general, payload, near_s)
+        name, parsed = first_of(general, payload, near_s)
     if parsed is None and tried:
-        parsed, choice = sniffed_general(choice, payload, near_s)
+        name, parsed, choice = sniffed_general(choice, payload, near_s)
     choices.put(stream.key, choice)
-    return Step(parsed, False)
+    return Step(parsed, False, name)
 
 
-def first_of(names: Iterable[str], payload: Payload, near_s: int) -> Parsed | None:
-    """Parse a line by the first of these formats that takes it."""
+def first_of(names: Iterable[str], payload: Payload, near_s: int) -> tuple[str, Parsed | None]:
+    """Parse a line by the first of these formats that takes it: its name, and what it found."""
     known = formats()
-    return next((found for name in names if (found := known[name].parse(payload, near_s)) is not None), None)
+    for name in names:
+        parsed = known[name].parse(payload, near_s)
+        if parsed is not None:
+            return name, parsed
+    return "", None
 
 
 @cache
@@ -143,29 +168,24 @@ def parted(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return narrow, tuple(name for name in names if name not in narrow)
 
 
-def sniffed_narrow(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:
+def sniffed_narrow(choice: Choice, payload: Payload, near_s: int) -> tuple[str, Parsed | None, Choice]:
     """Look for a format with marks of its own that takes a line which those held do not take, and hold it."""
     held, _ = parted(choice.formats)
-    name, parsed = _sniffed(parted(tuple(formats()))[0], held, payload, near_s)
+    others = (name for name in parted(tuple(formats()))[0] if name not in held)
+    name, parsed = first_of(others, payload, near_s)
     if parsed is None:
-        return None, choice
-    return parsed, Choice(_with(choice.formats, name) if len(held) < HELD else choice.formats, choice.reason)
+        return name, None, choice
+    return name, parsed, Choice(_with(choice.formats, name) if len(held) < HELD else choice.formats, choice.reason)
 
 
-def sniffed_general(choice: Choice, payload: Payload, near_s: int) -> tuple[Parsed | None, Choice]:
+def sniffed_general(choice: Choice, payload: Payload, near_s: int) -> tuple[str, Parsed | None, Choice]:
     """The same among the general formats. Misses go on: the next line may be of a format with marks of its own."""
     _, held = parted(choice.formats)
-    name, parsed = _sniffed(parted(tuple(formats()))[1], held, payload, near_s)
+    others = (name for name in parted(tuple(formats()))[1] if name not in held)
+    name, parsed = first_of(others, payload, near_s)
     if parsed is None:
-        return None, choice
-    return parsed, msgspec.structs.replace(choice, formats=_with(choice.formats, name))
-
-
-def _sniffed(names: tuple[str, ...], held: tuple[str, ...], payload: Payload, near_s: int) -> tuple[str, Parsed | None]:
-    for name in names:
-        if name not in held and (parsed := formats()[name].parse(payload, near_s)) is not None:
-            return name, parsed
-    return "", None
+        return name, None, choice
+    return name, parsed, msgspec.structs.replace(choice, formats=_with(choice.formats, name))
 
 
 def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:

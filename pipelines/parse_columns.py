@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from parsers.columns import parse_lines
 from parsers.splice import Spliced, spliced
 from parsers.table import Parsed, Payload
+from pipelines.batch import Outcomes
 from pipelines.parse import (
     Choice,
     ParserRule,
@@ -24,7 +25,7 @@ from pipelines.parse import (
 )
 from pipelines.sections import Section
 
-Sniff = Callable[[Choice, Payload, int], tuple[Parsed | None, Choice]]
+Sniff = Callable[[Choice, Payload, int], tuple[str, Parsed | None, Choice]]
 Names = tuple[str, ...]
 
 
@@ -45,11 +46,11 @@ class Held:
         if self.asked is None:
             self._become(kept_choice(self.stream, choices))
 
-    def sniff(self, how: Sniff, payload: Payload, near_s: int) -> Parsed | None:
+    def sniff(self, how: Sniff, payload: Payload, near_s: int) -> tuple[str, Parsed | None]:
         """Look at a miss for formats that are not held."""
-        parsed, choice = how(Choice(self.choice.formats, self.choice.reason, self.misses), payload, near_s)
+        name, parsed, choice = how(Choice(self.choice.formats, self.choice.reason, self.misses), payload, near_s)
         self._become(choice)
-        return parsed
+        return name, parsed
 
     def keep(self, choices: Section[Choice]) -> None:
         """Give back what is to be kept."""
@@ -61,9 +62,14 @@ class Held:
 
 
 def parse_columns(
-    held: Sequence[Held | None], lines: Sequence[str], near_s: int, choices: Section[Choice]
+    held: Sequence[Held | None],
+    lines: Sequence[str],
+    near_s: int,
+    *,
+    choices: Section[Choice],
+    outcomes: Outcomes,
 ) -> tuple[list[Spliced | None], list[int], Sequence[str]]:
-    """Parse lines, each of the stream `held` beside it (None: not to be parsed).
+    """Parse lines, each of the stream `held` beside it (None: not to be parsed), and count what became of them.
 
     Returns what was found in each, the places of those that do not fit the parser that was asked for, and the texts
     that were parsed: the lines without their ends.
@@ -71,12 +77,16 @@ def parse_columns(
     streams = {stream for stream in set(held) if stream is not None}
     for stream in streams:
         stream.refresh(choices)
-    columns = _Columns(held, _without_ends(lines), near_s)
+    columns = _Columns(held, _without_ends(lines), near_s, outcomes)
     left = columns.through({stream: stream.narrow for stream in streams}, range(len(lines)))
     failed = [at for at in left if (mine := held[at]) is not None and mine.asked is not None and mine.narrow]
+    for at in failed:
+        columns.count(held[at].narrow[0], "failed")  # type: ignore[union-attr]
     missed, tried = columns.misses({stream: stream.narrow for stream in streams}, left)
     general = {stream: stream.general for stream in streams}
-    columns.last(general, columns.through(general, missed), tried)
+    plain = columns.last(general, columns.through(general, missed), tried)
+    asked_plain = sum((mine := held[at]) is not None and mine.asked is not None and not mine.narrow for at in left)
+    columns.count("", "plain", plain + asked_plain)
     for stream in columns.changed:
         stream.keep(choices)
     return columns.found, failed, columns.texts
@@ -85,7 +95,8 @@ def parse_columns(
 class _Columns:
     """Lines on their way through the formats; `changed` are the streams that had misses, the last one last."""
 
-    def __init__(self, held: Sequence[Held | None], texts: Sequence[str], near_s: int) -> None:
+    def __init__(self, held: Sequence[Held | None], texts: Sequence[str], near_s: int, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
         self.found: list[Spliced | None] = [None] * len(texts)
         self.texts = texts
         self.changed: dict[Held, None] = {}
@@ -117,34 +128,41 @@ class _Columns:
             self.changed.pop(stream, None)
             self.changed[stream] = None
             if is_tried(stream.misses):
-                parsed = stream.sniff(sniffed_narrow, Payload(self.texts[at]), self._near_s)
-                if parsed is not None:
-                    self.found[at] = spliced(parsed)
+                if self._put(at, *stream.sniff(sniffed_narrow, Payload(self.texts[at]), self._near_s)):
                     continue
                 tried.add(at)
             others.append(at)
         return others, tried
 
-    def last(self, before: dict[Held, Names], left: Sequence[int], tried: set[int]) -> None:
-        """Look for general formats in misses that none of those held took."""
+    def last(self, before: dict[Held, Names], left: Sequence[int], tried: set[int]) -> int:
+        """Look for general formats in misses that none of those held took; return how many lines stay plain."""
+        taken = 0
         for at in left:
             stream = self._held[at]
             if stream is None:
                 continue
             if stream.general is not before[stream] and self._taken(at, before[stream], stream.general):
-                continue
-            if at in tried:
-                parsed = stream.sniff(sniffed_general, Payload(self.texts[at]), self._near_s)
-                if parsed is not None:
-                    self.found[at] = spliced(parsed)
+                taken += 1
+            elif at in tried:
+                taken += self._put(at, *stream.sniff(sniffed_general, Payload(self.texts[at]), self._near_s))
+        return len(left) - taken
+
+    def count(self, name: str, outcome: str, lines: int = 1) -> None:
+        """Count what became of lines."""
+        if lines:
+            self._outcomes[name, outcome] = self._outcomes.get((name, outcome), 0) + lines
+
+    def _put(self, at: int, name: str, parsed: Parsed | None) -> bool:
+        if parsed is None:
+            return False
+        self.found[at] = spliced(parsed)
+        self.count(name, "parsed")
+        return True
 
     def _taken(self, at: int, before: Names, now: Names) -> bool:
         """Try a line on the formats that its stream holds since it went through the others."""
         new = [name for name in now if name not in before]
-        parsed = first_of(new, Payload(self.texts[at]), self._near_s)
-        if parsed is not None:
-            self.found[at] = spliced(parsed)
-        return parsed is not None
+        return self._put(at, *first_of(new, Payload(self.texts[at]), self._near_s))
 
     def _by_formats(self, names: Names, among: Sequence[int]) -> list[int]:
         """Parse these lines by formats, in their order; return the places of those that none took."""
@@ -162,7 +180,9 @@ class _Columns:
                 made = parse_lines(name, [texts[at] for at in rest], self._near_s, objects=are_objects)
                 for at, each in zip(rest, made, strict=True):
                     found[at] = each
+                before = len(rest)
                 rest = [at for at, each in zip(rest, made, strict=True) if each is None]
+                self.count(name, "parsed", before - len(rest))
             left += rest
         return left
 

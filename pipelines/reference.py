@@ -10,7 +10,7 @@ import msgspec
 
 from parsers.canonical import encode
 from parsers.timestamps import rfc3339
-from pipelines.batch import Batch, DataStream, Documents
+from pipelines.batch import Batch, DataStream, Documents, Outcomes
 from pipelines.books import RECORDS_LIMIT, Control, Pieces, Refused, close_batch, with_lookahead
 from pipelines.decode.forward import EntryError, Record, decode_entry, decode_message
 from pipelines.decode.msgpack_walk import BrokenPayloadError, objects
@@ -66,11 +66,11 @@ def process(frame: Frame, settings: Settings, state: State) -> Iterator[Batch]:
     slices = iter(lambda: list(itertools.islice(settled, RECORDS_LIMIT)), [])
     first = 0
     for items, last in with_lookahead(slices):
-        yield assemble(frame, items, first, waited, last=last)
+        yield assemble(frame, items, first, waited, last=last, lines=state.take_outcomes() if last else None)
         first += len(items)
         waited = []
     if not first:
-        yield assemble(frame, [], 0, waited, last=True)
+        yield assemble(frame, [], 0, waited, last=True, lines=state.take_outcomes())
 
 
 def waited_enough(frame: Frame, settings: Settings, state: State) -> list[Joined]:
@@ -165,7 +165,10 @@ def _document(record: Record, frame: Frame, origin: Origin, settings: Settings, 
     if line.stream is None:
         return plain_document(line, settings)
     near_s = near_second(frame.journal_time)
+    if state.seen is not None:
+        state.seen[line.stream.key] = line.stream
     step = parse_line(line.stream, line.message, near_s, rules=settings.parsers, choices=state.choices)
+    step.count_in(state.outcomes)
     return document_of(line, step, frame.journal_time, settings)
 
 
@@ -200,7 +203,15 @@ def encode_document(frame: Frame, item: Document, *, identifier: bytes, sequence
     return encode(document) + b"\n"
 
 
-def assemble(frame: Frame, settled: Sequence[Settled], first: int, waited: list[Joined], *, last: bool) -> Batch:
+def assemble(
+    frame: Frame,
+    settled: Sequence[Settled],
+    first: int,
+    waited: list[Joined],
+    *,
+    last: bool,
+    lines: Outcomes | None = None,
+) -> Batch:
     """Number the records from `first` on, encode their documents and those that waited, and close the books (P2)."""
     identifiers = document_ids(frame, first, len(settled))
     prefix, digits = event_sequences(frame, first, len(settled))
@@ -208,19 +219,19 @@ def assemble(frame: Frame, settled: Sequence[Settled], first: int, waited: list[
     refused: list[tuple[int, Refused]] = []
     for index, item in enumerate(settled):
         if isinstance(item, Document):
-            lines, places = encoded.setdefault(item.stream, ([], []))
+            texts, places = encoded.setdefault(item.stream, ([], []))
             sequence = int(prefix + digits[index])
-            lines.append(encode_document(frame, item, identifier=identifiers[index], sequence=sequence))
+            texts.append(encode_document(frame, item, identifier=identifiers[index], sequence=sequence))
             places.append(index)
         elif isinstance(item, Refused):
             refused.append((first + index, item))
     documents = tuple(
-        Documents.of_lines(stream, lines, identifiers.picked(places)) for stream, (lines, places) in encoded.items()
+        Documents.of_lines(stream, texts, identifiers.picked(places)) for stream, (texts, places) in encoded.items()
     )
     pieces = [item for item in settled if isinstance(item, Piece)]
     joined, counts = joined_documents(waited, pieces)
     records = range(first, first + len(settled))
-    return close_batch(frame, documents + joined, refused, records=records, last=last, pieces=counts)
+    return close_batch(frame, documents + joined, refused, records=records, last=last, pieces=counts, lines=lines)
 
 
 def joined_documents(waited: list[Joined], pieces: list[Piece]) -> tuple[tuple[Documents, ...], Pieces]:

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from parsers.format import formats
 from pipelines.batch import DataStream
 from pipelines.parse import ParserRule
 
@@ -23,11 +24,11 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> str:
-        """What of this decides values that a state keeps (`pipelines.sections`): nothing does, at present.
+        """What decides values that a state keeps (`pipelines.sections`): the formats there are, for choices name them.
 
         What was asked for by a label or a rule is not kept, so a changed rule holds from the next line on.
         """
-        return ""
+        return " ".join(formats())
 
     @property
     def container_stream(self) -> DataStream:

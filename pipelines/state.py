@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from pipelines.batch import Outcomes
 from pipelines.frame import Frame, JournalIdentity, Origin, Position
-from pipelines.parse import Choice
+from pipelines.parse import Choice, Stream, StreamKey
 from pipelines.sections import Section
 
 STATE_VERSION: Final = 1
@@ -90,7 +91,9 @@ class State:
     """The sections of one pipeline, and its clock. `mark` and `undo` hold for all of them.
 
     `lines` are open lines whose pieces are marked, `streams` those whose next piece is the next record of the stream.
-    `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS.
+    `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS. What is not kept:
+    `outcomes` counts what became of the lines of the frame at hand; `seen` gathers the streams whose lines come, for
+    who asks (else None).
     """
 
     def __init__(self) -> None:
@@ -114,6 +117,7 @@ class State:
             limit=CHOICES_LIMIT,
             limit_bytes=CHOICES_BYTES_LIMIT,
             cost=lambda choice: 16 * len(choice.formats),
+            lasting=False,
             deferred=True,
         )
         self._sections: dict[str, Section[Any]] = {
@@ -121,6 +125,8 @@ class State:
             "streams": self.streams,
             "choices": self.choices,
         }
+        self.outcomes: Outcomes = {}
+        self.seen: dict[StreamKey, Stream] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -136,14 +142,21 @@ class State:
     def mark(self) -> None:
         """Make what is now that to which `undo` comes back."""
         self._clock_before = (self._seen_ns, self.waited_ns)
+        self.outcomes = {}
         for section in self._sections.values():
             section.mark()
 
     def undo(self) -> None:
         """Take back everything since the mark."""
         self._seen_ns, self.waited_ns = self._clock_before
+        self.outcomes = {}
         for section in self._sections.values():
             section.undo()
+
+    def take_outcomes(self) -> Outcomes:
+        """Return what became of the lines since this was last asked; counting begins anew."""
+        taken, self.outcomes = self.outcomes, {}
+        return taken
 
     def encode(self) -> bytes:
         """Return all of it; equal states give equal bytes."""

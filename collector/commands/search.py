@@ -1,10 +1,6 @@
 """`tidewaiter search`."""
 
-import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import click
@@ -92,7 +88,7 @@ def search(
     if earliest is not None and end is not None and earliest >= end:
         raise click.UsageError(f"--since ({earliest}) is not before --until ({end})")
     choice = Choice(streams=stream, since=earliest, until=end)
-    with _quiet_when_nobody_reads():
+    with terminal.quiet_when_nobody_reads():
         if sql:
             if limit is not None:
                 raise click.UsageError("--sql has a LIMIT of its own: leave out --limit")
@@ -122,14 +118,3 @@ def _instant(text: str | None, now_ns: int, option: str) -> str | None:
         return instant_range(moved_back(text), now_ns)[0]
     except ValueError as error:
         raise click.BadParameter(f"{error}; or how long ago: 30s 5m 7d", param_hint=option) from error
-
-
-@contextmanager
-def _quiet_when_nobody_reads() -> Iterator[None]:
-    """End without a word when the reader of our output has seen enough (`| head`)."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail again when Python flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
@@ -79,6 +81,17 @@ def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: 
 def instant_text(time_ns: int) -> str:
     """Return a time in nanoseconds since 1970 for people."""
     return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+@contextmanager
+def quiet_when_nobody_reads() -> Iterator[None]:
+    """End without a word when the reader of our output has seen enough (`| head`)."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _cell(value: Any) -> str:

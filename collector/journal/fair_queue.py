@@ -119,8 +119,8 @@ class FairQueue:
             self._begun.discard(name)
             if client.waiting:
                 self._clients[name] = client  # behind everybody else
-            if client.has_begun:
-                self._begun.add(name)
+                if client.has_begun:
+                    self._begun.add(name)
         return group
 
     def _turn(self) -> tuple[list[tuple[str, str]], int]:

@@ -26,6 +26,11 @@ class Pending(msgspec.Struct):
     _left: deque[memoryview] | None = None
     _portions: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def left_bytes(self) -> int:
+        """What is left to be written behind the present group of what is begun."""
+        return self.entry.payload_bytes - self.taken_bytes if self.is_begun else 0
+
     def take_portion(self, size_bytes: int) -> None:
         """Let the present group write the next `size_bytes`; that is less than what is left."""
         if self._left is None:

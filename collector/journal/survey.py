@@ -13,7 +13,7 @@ import msgspec
 from collector.errors import DataDirError, UnreachableError
 from collector.journal.checkpoints import checkpoint_bytes, checkpoints, read_checkpoint
 from collector.journal.cursors import cursors
-from collector.journal.format import FrameHeader
+from collector.journal.format import DurableEnd, FrameHeader
 from collector.journal.segments import (
     HEADERS_BYTES,
     Damage,
@@ -118,6 +118,25 @@ def survey(directory: Path, *, consumers: Set[str] = frozenset()) -> Survey:
             segment.identity = segment.identity or identity
             found.segments.append(_look_at(segment, end, found, newest=name == names[-1]))
     return found
+
+
+def end_of_files(directory: Path) -> DurableEnd | None:
+    """Return where the frames end that stand in a journal's files now; None where there are none. Raises OSError.
+
+    For who only looks: the last group may not be durable yet.
+    """
+    for name in reversed(segment_files(directory)):
+        with (
+            contextlib.suppress(FileNotFoundError),  # deleted meanwhile
+            contextlib.closing(Segment(directory, name, block_bytes=HEADERS_BYTES)) as segment,
+        ):
+            end = DurableEnd(name, segment.frames_at, segment.first)
+            for each in walk(segment, segment.size, payloads=False):
+                if isinstance(each, FrameHead):
+                    position = Position(segment.first.partition, segment.first.epoch, each.header.sequence + 1)
+                    end = DurableEnd(name, each.end, position)
+            return end
+    return None
 
 
 def _look_at_checkpoints(directory: Path) -> Iterator[CheckpointFacts]:

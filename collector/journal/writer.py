@@ -188,6 +188,8 @@ class Journal:
         group = self._pending.next_group(begins=not self._committer.is_full)
         entries = [pending.now or pending.entry for pending in group]
         size = sum(entry.payload_bytes for entry in entries)
+        if self._pending.has_begun:
+            size += sum(pending.left_bytes for pending in group)
         if not self.room.holds(size):
             self._give_back(_taken(group) + self._pending.take_all())
             return
@@ -215,11 +217,12 @@ class Journal:
         self.room.judge(committed, group)
         self._move_on(committed)
         self.appended.count(committed)
-        begun, group = [pending for pending in group if pending.is_begun], _taken(group)
-        for pending, place in zip(begun, committed.portions, strict=False):  # none of a group that failed
-            pending.stands(*place)
-        if committed.failure and self._pending.has_begun:
-            group += self._pending.take_where(lambda pending: pending.is_begun)  # the segment they stand in is left
+        if self._pending.has_begun:
+            begun, group = [pending for pending in group if pending.is_begun], _taken(group)
+            for pending, place in zip(begun, committed.portions, strict=False):  # none of a group that failed
+                pending.stands(*place)
+            if committed.failure:
+                group += self._pending.take_where(lambda pending: pending.is_begun)  # the segment they stand in is left
         self._let_go(group, durable=not committed.failure)
         self.room.press()
         try:

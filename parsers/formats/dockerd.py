@@ -28,7 +28,7 @@ def _call(group: int, *sources: str) -> Value:
     """A part of a text about a call of dockerd's API: its method (1), its target (2), its error (3)."""
 
     def part(value: Any) -> str | None:
-        found = _CALL.fullmatch(value) if isinstance(value, str) else None
+        found = _CALL.fullmatch(value) if isinstance(value, str) and value[:1] in "CH" else None
         return found[group] or None if found else None
 
     return made(part, *sources)

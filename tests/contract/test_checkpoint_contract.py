@@ -1,7 +1,9 @@
 """What every consumer of the journal may rely on: wherever it begins, it gets what an uninterrupted one gets."""
 
 import asyncio
+import itertools
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,6 @@ from collector.reader import Listeners, Reader
 from collector.testing.clock import FakeClock
 from collector.testing.journals import ORIGIN, open_journal
 from collector.testing.pieces import CONTAINERS, docker_pieces, packed
-from pipelines import chunk, reference
 from pipelines.batch import Batch
 from pipelines.frame import Position
 from pipelines.pipeline import Pipeline
@@ -30,6 +31,12 @@ SEED: Final = 20261129
 FRAMES: Final = 60
 SEGMENT_BYTES: Final = 6000
 SETTINGS: Final = Settings(version="0.1.0")
+
+
+EVERY: Final = 5
+"""So many batches lie between the positions where a consumer goes on; it is no divisor of what frames hold."""
+
+pytestmark = pytest.mark.timeout(60)
 
 
 def failed(*what: object) -> None:
@@ -104,8 +111,9 @@ async def journal(tmp_path: Path, clock: FakeClock) -> Journal:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let batches hold one record, and replays go in small steps."""
-    monkeypatch.setattr(chunk, "RECORDS_LIMIT", 1)
-    monkeypatch.setattr(reference, "RECORDS_LIMIT", 1)
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("pipelines.") and hasattr(module, "RECORDS_LIMIT"):
+            monkeypatch.setattr(module, "RECORDS_LIMIT", 1)
     monkeypatch.setattr(reader, "REPLAY_STEP_BYTES", 300)
 
 
@@ -116,13 +124,13 @@ def starts(batches: list[Batch]) -> Iterator[tuple[Position, list[Batch]]]:
 
 
 async def test_a_consumer_that_goes_on_anywhere_gets_the_same_bytes(journal: Journal, small: None) -> None:
-    """At every batch of the journal, also within a frame: from a checkpoint, and without any."""
+    """At any batch of the journal, also within a frame: from a checkpoint, and without any."""
     first = Consumer(journal._directory)
     whole = await first.taken(first.source(), journal)
 
     assert len(checkpoints(first.directory)) == len(segment_files(first.directory)) - 1 > 3
     assert sum(batch.tally.joined for batch in whole) > 50
-    for position, expected in starts(whole):
+    for position, expected in itertools.islice(starts(whole), 0, None, EVERY):
         consumer = Consumer(journal._directory)
         assert await consumer.taken(consumer.source(position), journal) == expected
         assert consumer.passed_over == []

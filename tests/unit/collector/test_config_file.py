@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from collector.config import ElasticsearchOutputConfig, ForwardInputConfig, LocalOutputConfig, Secret
 from collector.config_file import load, parse
 from collector.errors import ConfigError, Problem
+from collector.pipeline_settings import pipeline_settings
+from pipelines.parse import ParserRule
 
 SIX_MISTAKES = """\
 data_dirr: /srv/tidewaiter
@@ -81,6 +83,13 @@ def test_a_secret_is_never_repeated() -> None:
         ("outputs: {dead-letters: {type: local}}", "outputs.dead-letters", "our own"),
         ("journal: {limit: 511MiB}", "journal.limit", "at least 512MiB"),
         ("inputs: {a: {type: forward, message_limit: 3GiB}}", "journal.limit", "at least 24576MiB"),
+        ("parsers: [{parser: ngnix}]", "parsers[0].parser", "did you mean nginx?"),
+        ("parsers: [{parser: nginx}, {parser: None}]", "parsers[1].parser", "did you mean none?"),
+        ("parsers: [{parser: '../x'}]", "parsers[0].parser", "unknown parser '../x'; known: accounts, "),
+        ("parsers: [{image: nginx}]", "parsers[0].parser", "is required"),
+        ("parsers: [{parser: nginx, imag: nginx}]", "parsers[0].imag", "did you mean image?"),
+        ("parsers: [{parser: nginx, image: [nginx]}]", "parsers[0].image", "must be text, not a list"),
+        ("parsers: {parser: nginx}", "parsers", "must be a list, not a mapping"),
         ("hosts: {edge-1: a}", "hosts.edge-1", "no peer"),
         ("name: ''", "name", "empty"),
         ('name: "a\\nb"', "name", "control character"),
@@ -337,3 +346,13 @@ def test_a_data_folder_of_a_user_that_is_not_there_is_a_problem() -> None:
     """`~name` stands for a home only when there is one."""
     with pytest.raises(ConfigError, match="data_dir"):
         load(data_dir="~no-such-user/data")
+
+
+def test_parser_rules_are_what_the_pipeline_goes_by() -> None:
+    """In their order; what a rule does not say fits everything, and `none` is a name that asks for no parser."""
+    config = parse("parsers: [{parser: nginx, image: '*/edge-*', namespace: shop}, {parser: none, name: batch}]", "f")
+
+    assert pipeline_settings(config).parsers == (
+        ParserRule("nginx", image="*/edge-*", namespace="shop"),
+        ParserRule("none", name="batch"),
+    )

@@ -173,6 +173,19 @@ async def test_a_failed_sync_ends_what_is_begun(tmp_path: Path) -> None:
     await journal.close()
 
 
+async def test_a_long_message_without_room_is_not_begun(tmp_path: Path) -> None:
+    """What is refused in the end would have filled the disk meanwhile."""
+    journal = open_journal(tmp_path, portion_bytes=PORTION_BYTES, limit_bytes=4000, in_flight_limit_bytes=1)
+    await shared(journal)
+    before = journal.room.disk_bytes
+    receipt = await journal.append(entry(FLOODER, bytes(4000 - before + 1)))
+
+    assert receipt is Receipt.RETRY
+    assert journal.room.disk_bytes == before
+    assert await journal.append(entry(QUIET, b"quiet")) is Receipt.DURABLE
+    await journal.close()
+
+
 @pytest.mark.parametrize("portion", [0, 4])
 async def test_a_damaged_portion_loses_its_message_alone(tmp_path: Path, journal: Journal, portion: int) -> None:
     """The gap stands where the message would, and what was written in between is read."""

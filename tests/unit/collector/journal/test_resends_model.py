@@ -61,9 +61,9 @@ class Collector:
         )
         commit = self.journal._committer.commit
 
-        def permitted(*arguments: Any) -> Committed:
+        def permitted(*arguments: Any, **named: Any) -> Committed:
             self._fails = self._permits.get(timeout=PERMIT_TIMEOUT_S)
-            return commit(*arguments)
+            return commit(*arguments, **named)
 
         setattr(self.journal._committer, "commit", permitted)  # noqa: B010 - mypy takes no assignment to a method
         resends = Resends(lambda: self.clock() / 1e9)

@@ -44,9 +44,10 @@ async def _append_all(directory: Path, run: list[list[Entry]], options: JournalO
     history=st.lists(runs, min_size=1, max_size=3),
     segment_bytes=st.sampled_from([1, 500, 1 << 20]),
     frame_bytes=st.sampled_from([1, 200, 1 << 20]),
+    portion_bytes=st.sampled_from([50, 300, 1 << 20]),
 )
 def test_what_is_appended_is_what_is_followed(
-    history: list[list[list[Entry]]], segment_bytes: int, frame_bytes: int
+    history: list[list[list[Entry]]], segment_bytes: int, frame_bytes: int, portion_bytes: int
 ) -> None:
     """Across groups, frames, segments and restarts every entry is read once, whole, in its client's order."""
     options = JournalOptions(
@@ -54,6 +55,7 @@ def test_what_is_appended_is_what_is_followed(
         reserve_bytes=0,
         segment_bytes=segment_bytes,
         frame_bytes=frame_bytes,
+        portion_bytes=portion_bytes,
         sync=lambda _: None,
     )
     with tempfile.TemporaryDirectory() as root:
