@@ -31,7 +31,7 @@ HOST: Final = "docker-1"
 LABELS: Final = "container.labels."
 
 SAMPLES: Final = {
-    path: path.read_text(encoding="utf-8").splitlines()
+    path: path.read_text(encoding="utf-8").split("\n")[:-1]
     for path in sorted((TESTS / "golden" / "formats").glob("*/*.log"))
 }
 
