@@ -48,7 +48,7 @@ class Shapes:
 
     def __call__(self, lines: Sequence[str], near_s: int) -> list[Spliced | None]:
         """Parse lines; None for each that is of none of the tables."""
-        read = _pairs if self._pairs else json_object
+        read = (lambda line: Payload(line).pairs) if self._pairs else json_object
         written = self._written
         made: list[Spliced | None] = []
         for line in lines:
@@ -383,10 +383,6 @@ def _never(convert: Convert, kind: type) -> bool:
     if kind is dict:
         return True
     return (convert is to_text and kind is not str) or (convert is to_integer and kind in (bool, list))
-
-
-def _pairs(line: str) -> dict[str, Any] | None:
-    return Payload(line).pairs
 
 
 def _at(found: Any, chain: Chain) -> Any:

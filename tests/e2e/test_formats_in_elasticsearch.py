@@ -189,6 +189,7 @@ def test_hostile_lines_are_documents_of_who_wrote_them(
     assert len(found) == count
     assert lost(collector) == []
     assert [(wrong, hit["_source"]["message"]) for hit in found for wrong in problems(hit)] == []
+    assert [hit["_source"] for hit in found if not hit["_source"].keys().isdisjoint(("rule", "threat"))] == []
     assert mapped_meanwhile(engine, "logs-*-hostile") == set()
 
 
