@@ -29,7 +29,12 @@ def test_the_page_of_formats_has_a_section_for_each() -> None:
 def test_the_page_of_parsers_explains_each_tag() -> None:
     """A tag that documents can have from a line has a row."""
     modules = (container, identity, join, parsed)
-    tags = {value for module in modules for value in vars(module).values() if re.fullmatch(r"(?:_[a-z0-9]+){2,}", str(value))}
+    tags = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if re.fullmatch(r"(?:_[a-z0-9]+){2,}", str(value))
+    }
     rows = set(re.findall(r"^\| `(_\w+)` \|", (DEPLOY / "parsers.md").read_text(encoding="utf-8"), re.MULTILINE))
 
     assert tags
