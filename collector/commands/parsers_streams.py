@@ -32,7 +32,7 @@ NO_NAME: Final = Stream(())
 class StreamFacts(msgspec.Struct):
     """A stream and its choice. `container` is its id, else the tag; name and image are known of recent streams only.
 
-    `misses` counts lines of none of its parsers since the last was found.
+    `misses` counts lines that none of its parsers with marks of their own took, since the last of those was found.
     """
 
     input: str
@@ -55,8 +55,8 @@ def streams(ctx: click.Context, *, as_json: bool) -> None:
     Reads the journal from its newest checkpoint to its end, whether the collector runs or not, and changes nothing.
 
     Listed are all streams whose lines chose, however long ago, and of the others (asked for by a label or a rule, or
-    known by the image's name) those that wrote since the newest checkpoint. `misses` counts lines of none of the
-    parsers since the last was found. A choice is forgotten when 65,536 other streams have chosen after it.
+    known by the image's name) those that wrote since the newest checkpoint. `misses` counts lines that no parser with
+    marks of its own took, since the last of those was found. A choice is forgotten when 65,536 other streams have chosen after it.
 
     Exit code 3 when there is no journal.
     """

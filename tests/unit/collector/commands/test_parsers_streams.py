@@ -70,7 +70,7 @@ def test_every_stream_is_shown_with_its_parsers_and_the_reason(tmp_path: Path) -
     told = {name: (row["parsers"], row["reason"], row["misses"]) for name, row in rows.items()}
     assert told == {
         "web": (["nginx"], "image", 0),
-        "shop": (["json"], "lines", 1),
+        "shop": (["json"], "lines", 2),
         "db": (["postgresql"], "label", 0),
         "lab": ([], "label, no parser 'ngnix'", 0),
     }
@@ -82,7 +82,7 @@ def test_people_read_short_ids(tmp_path: Path) -> None:
     fill(tmp_path, entry("shop", JSON))
 
     (row,) = streams(tmp_path).stdout.splitlines()[1:]
-    assert row.split("\t") == ["docker", "192.0.2.7", "b" * 12, "shop", "", "stdout", "json", "lines", "0"]
+    assert row.split("\t") == ["docker", "192.0.2.7", "b" * 12, "shop", "", "stdout", "json", "lines", "1"]
 
 
 def test_what_stood_before_the_newest_checkpoint_is_known_from_it(tmp_path: Path) -> None:
@@ -90,13 +90,14 @@ def test_what_stood_before_the_newest_checkpoint_is_known_from_it(tmp_path: Path
     position = fill(tmp_path, entry("shop", JSON))
     state = State()
     state.choices.put(("docker", "192.0.2.7", "e" * 64, "stdout"), Choice(("nginx",), "lines", 7))
-    write_checkpoint(tmp_path / "journal", Checkpoint(position, "", state.encode()))
+    settings = Settings(version="0.1.0")
+    write_checkpoint(tmp_path / "journal", Checkpoint(position, settings.fingerprint, state.encode()))
     fill(tmp_path, entry("web", JSON))
 
-    found = found_streams(tmp_path / "journal", Settings(version="0.1.0"))
+    found = found_streams(tmp_path / "journal", settings)
 
     assert [(each.container[0], each.name, each.parsers, each.misses) for each in found] == [
-        ("a", "web", ("json",), 0),
+        ("a", "web", ("json",), 1),
         ("e", "", ("nginx",), 7),
     ]
 
