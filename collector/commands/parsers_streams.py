@@ -56,7 +56,8 @@ def streams(ctx: click.Context, *, as_json: bool) -> None:
 
     Listed are all streams whose lines chose, however long ago, and of the others (asked for by a label or a rule, or
     known by the image's name) those that wrote since the newest checkpoint. `misses` counts lines that no parser with
-    marks of its own took, since the last of those was found. A choice is forgotten when 65,536 other streams have chosen after it.
+    marks of its own took, since the last of those was found. A choice is forgotten when 65,536 other streams have
+    chosen after it.
 
     Exit code 3 when there is no journal.
     """
