@@ -202,19 +202,28 @@ class ChunkPath:
                 if mark is not None:
                     pieces.add(key)
                     continue
-                stream = known[key] = self._stream(frame, origin, tag.encode() or message.tag, fields)
+                stream = self._stream(frame, origin, tag.encode() or message.tag, fields)
+                if stream is None:
+                    return [], []
+                known[key] = stream
                 kept = 2 * len(stream.plain.whole) + key_bytes(record)
                 self._kept_bytes += STREAM_BYTES + len(message.tag) + len(tag) + kept
         found = [known.get(key, NO_STREAM) for key in keys]
         return found, [at for at, key in enumerate(keys) if key in pieces] if pieces else []
 
-    def _stream(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> _Stream:
-        """Make what all lines of a stream share, by the reference's own function."""
+    def _stream(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> _Stream | None:
+        """Make what all lines of a stream share, by the reference's own function.
+
+        None where the sender said another image of the same container before: the choice, which is one, could begin
+        with either, and the order of the lines decides.
+        """
         line = normalise(Record((1, 0), fields), frame=frame, origin=origin, tag=tag, settings=self._settings)
         plain = self._encoded(line.tail, None)
         held = Held(line.stream, self._settings.parsers) if line.stream else None
         if held is not None and held.asked is None:
-            held = self._held.setdefault(held.stream.key, held)
+            own, held = held, self._held.setdefault(held.stream.key, held)
+            if own.stream.image != held.stream.image:
+                return None
         return _Stream(line, held, plain, {None: plain})
 
     def _tail(self, stream: _Stream, dataset: str | None) -> _Tail:
