@@ -39,6 +39,11 @@ SAME_FOR_ALL: Final = frozenset({"agent", "container", "data_stream", "ecs", "ho
 EVENT_TIME_END_S: Final = 1 << 32
 """Fluentd's EventTime ends there, in 2106."""
 
+EXAMPLES: Final = """
+docker logs web 2>/dev/null | tidewaiter parsers try --image nginx
+tidewaiter parsers try postgresql --json < postgresql.log"""
+"""Shown below the help, line by line."""
+
 SHOWN_LIMIT: Final = 2_000
 """Characters of a value that people are shown."""
 
@@ -166,7 +171,11 @@ class Trial:
         )
 
 
-@click.command(name="try", short_help="Show the documents of lines from the standard input.")
+@click.command(
+    name="try",
+    short_help="Show the documents of lines from the standard input.",
+    epilog=f"\b\nExamples:{EXAMPLES}",
+)
 @click.argument("name", default="")
 @click.option("--image", metavar="IMAGE", default="", help="The container's image, e.g. nginx:1.27.")
 @click.option("--container", metavar="NAME", default="try", help="The container's name.")
@@ -188,15 +197,11 @@ def try_lines(
     at: str | None,
     as_json: bool,
 ) -> None:
-    r"""Read lines from the standard input and show each with the document an analyst gets.
+    """Read lines from the standard input and show each with the document an analyst gets.
 
     The lines are one stream of one container, so the choice of a parser is made as in production: by the label
     `tidewaiter.parser`, else the configuration's rules, else the image's name, else the lines themselves. NAME asks for
     a parser as the label does.
-
-    \b
-      docker logs web 2>/dev/null | tidewaiter parsers try --image nginx
-      tidewaiter parsers try postgresql --json < postgresql.log
 
     Exit code 0; 1 where a line does not fit the parser that was asked for, or is refused; 2 for an unknown parser.
     """
