@@ -2,6 +2,9 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Several tests at once: `make test WORKERS=0` runs them in one process.
+WORKERS ?= auto
+AT_ONCE = -n $(WORKERS) --maxprocesses 4 --no-loadscope-reorder
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 # python3 where it is new enough, else the newest that has a name of its own.
@@ -20,10 +23,10 @@ test: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(AT_ONCE) $(PYTEST_ARGS)
 
 unit: $(VENV)/.development
-	$(BIN)/pytest tests/unit tests/contract $(PYTEST_ARGS)
+	$(BIN)/pytest $(AT_ONCE) tests/unit tests/contract $(PYTEST_ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -43,6 +46,8 @@ fmt: $(VENV)/.development
 docs: $(VENV)/.development
 	$(BIN)/tidewaiter parsers list --markdown > deploy/formats.md.new
 	@mv deploy/formats.md.new deploy/formats.md
+	$(BIN)/tidewaiter config reference > deploy/configuration.md.new
+	@mv deploy/configuration.md.new deploy/configuration.md
 
 bench: $(VENV)/.development
 	$(BIN)/python tests/bench/run.py $(BENCH_ARGS)

@@ -117,9 +117,9 @@ class AuditTrail:
         self._turn = asyncio.Lock()
         self._told: set[str] = set()
 
-    async def record(self, action: str, details: Mapping[str, Any]) -> None:
+    async def record(self, action: str, details: Mapping[str, Any], *, outcome: str = "success") -> None:
         """Append one record with the time of this call; return when it is durable, however long that takes."""
-        await self._append(PRODUCER, audit_payload(action, details))
+        await self._append(PRODUCER, audit_payload(action, details, outcome=outcome))
 
     async def take_left(self) -> None:
         """Append what commands have left, once each. A file that cannot be read, or removed, is told once, and stays.

@@ -7,17 +7,19 @@ of recent batches, bounded in bytes; a source that fell behind the window has a 
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from collector.balance.book import Book, Settled
 from collector.journal.format import DurableEnd
 from collector.outputs.output import Stopped
-from collector.reader import Computed, Listeners, Pipeline, Reader
+from collector.reader import REPLAY_STEP_BYTES, Computed, Listeners, Pipeline, Reader
 from pipelines.batch import Batch
 from pipelines.frame import Position
+from pipelines.going_on import going_on, unsettled_documents
 from pipelines.state import State
 
 WINDOW_BYTES: Final = 48 << 20
@@ -31,13 +33,6 @@ STARTS_KEPT: Final = 16
 
 START: Final = Position(0, 0, 0)
 """Before every frame of partition 0: epochs are Unix times."""
-
-
-class _Waiting(msgspec.Struct, frozen=True):
-    """What is remembered of a batch that an output has in hand."""
-
-    next: Position
-    journal_time: int
 
 
 class Window:
@@ -176,31 +171,51 @@ class Window:
         os.sched_yield()
         computed = reader.read(self._end)
         if reader.replaying:
-            asyncio.get_running_loop().call_soon(self._wake)
+            self.call_again()
         return computed
+
+    def call_again(self) -> None:
+        """Let those that wait for more ask again, when others had their turn."""
+        asyncio.get_running_loop().call_soon(self._wake)
 
 
 class Source:
     """The batches of one output, from its cursor on (`collector.outputs.output.BatchSource`).
 
-    One that does not lead takes what the others had made: an output that has next to nothing to do with most batches
-    would else run ahead of all the others, and they would have to make each batch again.
+    It starts at the book's position; what stands before `hand_from` is known to be settled: it is counted, not handed
+    out. So is what stands from there up to `skip_to`, which the output shall not have. One that does not lead takes
+    what the others had made: an output that has next to nothing to do with most batches would else run ahead of all
+    the others, and they would have to make each batch again.
     """
 
     def __init__(
-        self, window: Window, start: Position, on_settled: Callable[[Position], None], *, leads: bool = True
+        self,
+        window: Window,
+        book: Book,
+        on_settled: Callable[[], None],
+        *,
+        hand_from: Position = START,
+        skip_to: Position = START,
+        leads: bool = True,
     ) -> None:
         self.leads = leads
         self._window = window
-        self._at = start._replace(record=0)
-        self._skip_to = start
+        self._book = book
+        self._at = book.position._replace(record=0)
+        self._skip_to = book.position
+        self._known_to = hand_from
+        self._hand_from = max(hand_from, skip_to)
         self._own: Reader | None = None
-        self._reached = start
+        self._reached = book.position
         self._batches: Iterator[Batch] = iter(())
-        self._unsettled: OrderedDict[Position, _Waiting] = OrderedDict()
+        self._unsettled: OrderedDict[Position, Settled] = OrderedDict()
         self._on_settled = on_settled
-        self.cursor = start
         window.join(self, self._at)
+
+    @property
+    def cursor(self) -> Position:
+        """The position up to which all is settled."""
+        return self._book.position
 
     def close(self) -> None:
         """Let go what is kept for this source."""
@@ -219,12 +234,26 @@ class Source:
 
     def ready(self) -> Batch | None:
         """Return the next batch if the journal holds one, else None."""
+        counted_bytes = 0
         while True:
             for batch in self._batches:
                 self._reached = batch.next
-                if batch.position >= self._skip_to:
-                    self._unsettled[batch.position] = _Waiting(batch.next, batch.journal_time)
-                    return batch
+                if batch.next <= self._skip_to:
+                    continue
+                further = going_on(batch, self._skip_to)
+                if further.position >= self._hand_from:
+                    self._unsettled[further.position] = _settled(further)
+                    return further
+                if self._hand_from == self._known_to < batch.next:
+                    self._unsettled[further.position] = _settled(further)
+                    return msgspec.structs.replace(further, documents=unsettled_documents(batch, self._known_to))
+                passed = _settled(further)
+                passed.skipped = batch.position >= self._known_to
+                self._pass(passed)
+                counted_bytes += batch.size_bytes
+            if counted_bytes >= REPLAY_STEP_BYTES:
+                self._window.call_again()
+                return None
             if self._reached < self._at:
                 # The reader went on to the next frame for somebody else: the rest of this one is made again.
                 self._skip_to, self._at = self._reached, self._reached._replace(record=0)
@@ -233,6 +262,8 @@ class Source:
             if computed is None:
                 return None
             self._reached = computed.next if computed.batches == () else self._at
+            if computed.lost is not None:
+                self._pass(Settled(self._at, computed.next, computed.journal_time, computed.lost, 0))
             self._at = computed.next
             self._batches = iter(computed.batches)
             self._window.moved(self, self._at)
@@ -243,8 +274,18 @@ class Source:
             first = next(iter(self._unsettled))
             if first > position:
                 break
-            self.cursor = self._unsettled.pop(first).next
-        self._on_settled(self.cursor)
+            self._book.settle(self._unsettled.pop(first))
+        self._on_settled()
+
+    def refuse(self, position: Position, identifiers: Sequence[bytes]) -> None:
+        """Note that documents of the batch at `position` are dead letters, on disk."""
+        self._unsettled[position].refused += identifiers
+
+    def _pass(self, settled: Settled) -> None:
+        """Count what nobody has to deliver; behind what is in hand it is settled with that."""
+        self._unsettled[settled.position] = settled
+        if len(self._unsettled) == 1:
+            self.settle(settled.position)
 
     def lag(self, now_ns: int) -> tuple[int, float]:
         """Return how many frames, and how many seconds of journal time, the cursor is behind the journal's end."""
@@ -266,3 +307,9 @@ class Source:
         if self._own is not None:
             self._window.release(self._own)
             self._own = None
+
+
+def _settled(batch: Batch) -> Settled:
+    return Settled(
+        batch.position, batch.next, batch.journal_time, batch.accounts, batch.tally.documents - batch.accounts.uncounted
+    )

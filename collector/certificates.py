@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from collector.config import TlsConfig
+from collector.config_secrets import TlsConfig
+from collector.config_watchers import EngineTlsConfig
 from collector.errors import TidewaiterError
 
 
@@ -26,13 +27,7 @@ def server_context(options: TlsConfig) -> ssl.SSLContext:
             raise CertificateError(option, file, "there is no such file")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with _certificates("certificate", options.certificate):
-        # By itself first: of certificate and key together it is not said which is at fault.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(options.certificate)
-    try:
-        context.load_cert_chain(options.certificate, options.key, password=_no_passphrase)
-    except (OSError, ValueError) as error:
-        raise CertificateError("key", options.key, _key_problem(error, options.certificate)) from error
+    _load_own(context, options.certificate, options.key)
     if options.client_ca:
         with _certificates("client_ca", options.client_ca):
             context.load_verify_locations(options.client_ca)
@@ -44,6 +39,29 @@ def client_context(authority: str | None) -> ssl.SSLContext:
     """Return what a client's connections are made with; `authority` is the file of one. Raises CertificateError."""
     with _certificates("ca_file", authority or ""):
         return ssl.create_default_context(cafile=authority)
+
+
+def engine_context(options: EngineTlsConfig) -> ssl.SSLContext:
+    """Return what connections to an Engine are made with; raise CertificateError."""
+    for option, file in (("ca", options.ca), ("certificate", options.certificate), ("key", options.key)):
+        if file and not Path(file).is_file():
+            raise CertificateError(option, file, "there is no such file")
+    with _certificates("ca", options.ca or ""):
+        context = ssl.create_default_context(cafile=options.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.certificate is not None and options.key is not None:
+        _load_own(context, options.certificate, options.key)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    with _certificates("certificate", certificate):
+        # By itself first: of certificate and key together it is not said which is at fault.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except (OSError, ValueError) as error:
+        raise CertificateError("key", key, _key_problem(error, certificate)) from error
 
 
 @contextmanager

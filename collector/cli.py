@@ -9,17 +9,25 @@ import click
 import msgspec
 
 from collector import __version__
-from collector.config_file import Loaded, load
+from collector.config_file import Loaded, folder_named, load
 from collector.errors import ConfigError, TidewaiterError
 
 COMMANDS: Final = {
     "run": ("collector.commands.run", "Run the collector in the foreground."),
+    "reload": ("collector.commands.reload", "Let the collector that runs read its configuration again."),
     "check": ("collector.commands.check", "Check the configuration and name every problem with its place."),
+    "config": ("collector.commands.config", "What can be configured: schema and page of all options."),
     "search": ("collector.commands.search", "Search the local store."),
+    "tap": ("collector.commands.tap", "Show what comes into the local store, as it comes."),
     "parsers": ("collector.commands.parsers", "What becomes of a line: list, explain and try parsers."),
+    "balance": ("collector.commands.balance", "The books: what was received, and what became of it."),
     "journal": ("collector.commands.journal", "Look at the journal, and let go of outputs that are no more."),
+    "dead-letters": (
+        "collector.commands.dead_letters",
+        "Look at what could not be decoded or delivered, and offer it again.",
+    ),
     "verify": ("collector.commands.verify", "Prove that the journal is what was written."),
-    "setup": ("collector.commands.setup", "Install templates in Elasticsearch."),
+    "setup": ("collector.commands.setup", "Install what Elasticsearch and Kibana need."),
 }
 """Command -> the module that holds it under its own name, and its line in the help."""
 
@@ -33,6 +41,11 @@ class Settings(msgspec.Struct):
     def load(self) -> Loaded:
         """Load the configuration; raise ConfigError."""
         return load(self.config_file, self.data_dir_given)
+
+    @property
+    def folder_named(self) -> Path:
+        """The data folder that the file names, also of one that is wrong elsewhere; raise ConfigError."""
+        return Path(folder_named(self.config_file, self.data_dir_given))
 
     @property
     def data_dir(self) -> Path:
@@ -73,7 +86,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         for each in command.commands.values() if isinstance(command, click.Group) else (command,):
             each.params.extend(option for option in COMMON_OPTIONS if option not in each.params)
         return command

@@ -4,17 +4,22 @@ One YAML file (`collector.config_file` reads it). Inputs and outputs are named; 
 messages use. Secrets come from files or the environment only, are read late, and are never shown.
 """
 
-import os
 import socket
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import platformdirs
 from msgspec import Meta
 
-from collector.config_values import DURATION, LISTEN, LISTEN_TCP, PEER, SIZE, URL
-from collector.errors import TidewaiterError
+from collector.config_dead_letters import DeadLettersConfig
+from collector.config_documents import DocumentsConfig
+from collector.config_http import HttpInputConfig, KubernetesAuditInputConfig
+from collector.config_kubernetes import KubernetesInputConfig
+from collector.config_outputs import ElasticsearchOutputConfig, LocalOutputConfig
+from collector.config_secrets import Secret, TlsConfig
+from collector.config_values import DURATION, LISTEN, LISTEN_TCP, PEER, SIZE
+from collector.config_watchers import DockerEventsInputConfig, WatchedInputConfig
+from pipelines.enrich.static import FieldRule
 from pipelines.parse import ParserRule
 
 INTERNAL: Final = "internal"
@@ -33,39 +38,7 @@ Duration = Annotated[float, DURATION]
 Size = Annotated[int, SIZE]
 Listen = Annotated[str, LISTEN]
 ListenTcp = Annotated[str, LISTEN_TCP]
-Url = Annotated[str, URL]
 Peer = Annotated[str, PEER]
-
-
-class SecretError(TidewaiterError):
-    """A secret's file or variable is not there."""
-
-    exit_code = 2
-
-
-class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where a secret is: exactly one of `file` (its first line) and `env` (a variable of the environment)."""
-
-    file: str | None = None
-    env: str | None = None
-
-    def read(self) -> str:
-        """Return the secret; raise SecretError, which names the place and never the content."""
-        if self.file is not None:
-            try:
-                content = Path(self.file).read_text(encoding="utf-8")
-            except OSError as error:
-                raise SecretError(f"cannot read the secret in {self.file}: {error.strerror}") from error
-            except UnicodeDecodeError:
-                raise SecretError(f"the secret in {self.file} is not text") from None
-            secret = content.partition("\n")[0].strip()
-            if not secret:
-                raise SecretError(f"the first line of {self.file} is empty: no secret there")
-            return secret
-        value = os.environ.get(self.env or "")
-        if not value:
-            raise SecretError(f"the environment variable {self.env} is not set")
-        return value
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +53,8 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Duration,
         Meta(
             description="How long segments are kept that every output has passed, as far as the limit allows; "
-            "`verify` proves them, and a new output can begin with them."
+            "`verify` proves them, and a new output can begin with them. What stands before the oldest checkpoint is "
+            "then made under the configuration of now, up to where the archive holds a later one."
         ),
     ] = 0.0
 
@@ -96,21 +70,6 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Compress segments that still stand a minute after they were sealed, in the background."),
     ] = True
-
-
-class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The server's side of TLS. Files are read again when they change."""
-
-    certificate: Annotated[str, Meta(description="PEM file: the certificate, and those between it and its authority.")]
-
-    key: Annotated[str, Meta(description="PEM file: the certificate's key, without a passphrase.")]
-
-    client_ca: Annotated[
-        str | None,
-        Meta(description="PEM file with the authority of clients' certificates; then every client needs one."),
-    ] = None
-
-    client_optional: Annotated[bool, Meta(description="Take clients without a certificate as well.")] = False
 
 
 class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="forward"):
@@ -173,50 +132,10 @@ class ForwardInputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         Meta(description="Passwords by user; clients with a key must then also be one of these."),
     ] = {}
 
-
-class LocalOutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="local"):
-    """The local store, searched by `tidewaiter search`."""
-
-    retention: Annotated[Duration, Meta(description="Files whose newest document is older are deleted.")] = 30 * 86400.0
-
-    limit: Annotated[Size, Meta(description="Largest size on disk; beyond it the oldest file is deleted.")] = 10 << 30
-
-
-class ElasticsearchOutputConfig(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="elasticsearch", omit_defaults=True
-):
-    """Data streams of Elasticsearch 8.19 or later."""
-
-    urls: Annotated[
-        list[Url],
-        Meta(description="One node or several; requests go round, a dead one is left out for a while."),
-    ]
-
-    api_key: Annotated[
-        Secret | None,
-        Meta(description="API key (the encoded form). Needs `auto_configure` and `create_doc` on logs-*-*."),
-    ] = None
-
-    username: Annotated[str | None, Meta(description="User for basic authentication, together with `password`.")] = None
-
-    password: Annotated[Secret | None, Meta(description="Password for basic authentication.")] = None
-
-    ca_file: Annotated[
-        str | None,
-        Meta(description="PEM file with the authority that signed the nodes' certificates."),
-    ] = None
-
-    gzip: Annotated[bool, Meta(description="Compress requests.")] = True
-
-    request_limit: Annotated[
-        Size,
-        Meta(description="Largest request body before compression; a larger single document goes alone."),
-    ] = 8 << 20
-
-    retention: Annotated[
-        Duration,
-        Meta(description="How long `tidewaiter setup elasticsearch` tells data streams to keep documents."),
-    ] = 90 * 86400.0
+    @property
+    def secrets(self) -> tuple[Secret | None, ...]:
+        """All secrets it names."""
+        return (self.shared_key, *self.client_keys.values(), *self.users.values())
 
 
 class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -225,7 +144,48 @@ class ConsoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[ListenTcp, Meta(description="Address and port.")] = "127.0.0.1:8686"
 
 
-InputConfig = ForwardInputConfig
+class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the process that makes documents is taken for caught by a record; what caught it becomes a dead letter."""
+
+    hang_limit: Annotated[
+        Duration,
+        Meta(
+            description="Time of a processor that one batch of at most 16,384 records may take (by the clock four "
+            "times as much); then the worker is ended, and what it had in hand is tried apart."
+        ),
+    ] = 60.0
+
+    memory_limit: Annotated[
+        Size,
+        Meta(
+            description="Memory that the worker may allocate, and never more than four fifths of what its control "
+            "group has; a record for which that does not suffice is a dead letter."
+        ),
+    ] = 4 << 30
+
+
+class LookupConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table in a file, asked once for each stream."""
+
+    file: Annotated[
+        str,
+        Meta(
+            description="CSV whose first column is the key, or YAML (`.yaml`, `.yml`) of keys and their columns; read "
+            "again when it changes."
+        ),
+    ]
+
+    match: Annotated[str, Meta(description="Field of a stream's documents whose value is the key.")]
+
+    add: Annotated[dict[str, str], Meta(description="Fields to set, by the column that holds their values.")]
+
+    networks: Annotated[
+        bool, Meta(description="Keys are addresses or networks; the narrowest that holds the field's address counts.")
+    ] = False
+
+
+ListeningInputConfig = ForwardInputConfig | HttpInputConfig | KubernetesAuditInputConfig
+InputConfig = ListeningInputConfig | DockerEventsInputConfig | KubernetesInputConfig
 OutputConfig = LocalOutputConfig | ElasticsearchOutputConfig
 
 
@@ -266,13 +226,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     inputs: Annotated[
         dict[str, InputConfig],
-        Meta(description="Where records come in, by name."),
+        Meta(description="Where records come in, by name, and who is asked what they are of."),
     ] = msgspec.field(default_factory=default_inputs)
 
     outputs: Annotated[
         dict[str, OutputConfig],
         Meta(description="Where documents go, by name."),
     ] = msgspec.field(default_factory=default_outputs)
+
+    dead_letters: Annotated[DeadLettersConfig, Meta(description="What could not be decoded or delivered.")] = (
+        DeadLettersConfig()
+    )
 
     hosts: Annotated[
         dict[Peer, str],
@@ -290,6 +254,25 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = []
 
+    documents: Annotated[DocumentsConfig, Meta(description="What documents are made of, beside what parsers find.")] = (
+        DocumentsConfig()
+    )
+
+    fields: Annotated[
+        list[FieldRule],
+        Meta(
+            description="Fields that documents of some streams have; of the rules that fit a stream the first that "
+            "sets a field decides."
+        ),
+    ] = []
+
+    lookups: Annotated[
+        dict[str, LookupConfig],
+        Meta(description="Tables in files, by name, whose rows set fields of the streams they are about."),
+    ] = {}
+
+    worker: Annotated[WorkerConfig, Meta(description="Limits of the worker.")] = WorkerConfig()
+
     console: Annotated[ConsoleConfig, Meta(description="The console's port.")] = ConsoleConfig()
 
     consumers: Annotated[
@@ -297,3 +280,42 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         INTERNAL,
         Meta(description="Names of those whose cursors hold the journal's segments; the supervisor tells the intake."),
     ] = []
+
+    hash: Annotated[
+        str,
+        INTERNAL,
+        Meta(
+            description="Of the whole configuration; the supervisor tells the intake, which puts it into the journal."
+        ),
+    ] = ""
+
+    settings: Annotated[
+        str,
+        INTERNAL,
+        Meta(description="What documents are made under (`pipelines.configuration`), for the journal; empty: nothing."),
+    ] = ""
+
+
+def listening(config: Config) -> dict[str, ListeningInputConfig]:
+    """Return the inputs that senders reach: the intake's."""
+    return {name: options for name, options in config.inputs.items() if isinstance(options, ListeningInputConfig)}
+
+
+def audited(config: Config) -> dict[str, KubernetesAuditInputConfig]:
+    """Return the inputs that API servers post their audit events to."""
+    return {name: options for name, options in config.inputs.items() if isinstance(options, KubernetesAuditInputConfig)}
+
+
+def watched(config: Config) -> dict[str, WatchedInputConfig]:
+    """Return the inputs that ask somebody: the watcher's."""
+    return {name: options for name, options in config.inputs.items() if isinstance(options, WatchedInputConfig)}
+
+
+def engines(config: Config) -> dict[str, DockerEventsInputConfig]:
+    """Return the inputs that ask a Docker Engine."""
+    return {name: options for name, options in config.inputs.items() if isinstance(options, DockerEventsInputConfig)}
+
+
+def clusters(config: Config) -> dict[str, KubernetesInputConfig]:
+    """Return the inputs that ask a Kubernetes API server."""
+    return {name: options for name, options in config.inputs.items() if isinstance(options, KubernetesInputConfig)}

@@ -16,15 +16,23 @@ from collector.config import (
     PIPELINE_SOURCE,
     Config,
     ConsoleConfig,
-    ElasticsearchOutputConfig,
     ForwardInputConfig,
-    Secret,
-    SecretError,
+    clusters,
     default_inputs,
+    engines,
+    listening,
+    watched,
 )
+from collector.config_fields import check_fields, check_lookups
+from collector.config_http import HttpInputConfig, KubernetesAuditInputConfig, PostedInputConfig, exposures
+from collector.config_kubernetes import same_cluster
 from collector.config_nodes import Reader, is_null, members, unknown
-from collector.config_values import Address, address_of
+from collector.config_outputs import ElasticsearchOutputConfig
+from collector.config_secrets import Secret, SecretError
+from collector.config_values import UNIX, Address, address_of
+from collector.config_watchers import open_doors, out_of_reach, shared_peers
 from collector.errors import ConfigError, Problem
+from collector.watchers.kubernetes_access import absent
 from parsers.format import formats
 from pipelines.parse import NO_PARSER
 
@@ -82,6 +90,16 @@ def load(file: str | None = None, data_dir: str | None = None) -> Loaded:
     return Loaded(config, chosen or BUILT_IN, list(_warnings(config)), root)
 
 
+def folder_named(file: str | None = None, data_dir: str | None = None) -> str:
+    """Return the data folder that `load` would find, also of a file that is wrong elsewhere; raise ConfigError."""
+    folder = data_dir or os.environ.get("TIDEWAITER_DATA_DIR")
+    chosen = file or os.environ.get("TIDEWAITER_CONFIG") or next((str(path) for path in FILES if path.is_file()), None)
+    if folder is None and chosen is not None:
+        named = members(_compose(_read(chosen), chosen)).get("data_dir")
+        folder = named.value if isinstance(named, yaml.ScalarNode) else None
+    return str(Path(folder or Config().data_dir).expanduser().absolute())
+
+
 def parse(text: str, source: str) -> Config:
     """Make a configuration of YAML text; raise ConfigError with every problem."""
     return _parse(_compose(text, source), source)
@@ -95,8 +113,11 @@ def _parse(root: yaml.Node | None, source: str) -> Config:
     _check_inputs(reader, root)
     _check_outputs(reader, root)
     _check_parsers(reader, root)
+    check_fields(reader, root)
+    check_lookups(reader, root)
     if isinstance(config, Config):
         _check_journal(reader, root, config)
+        _check_watched(reader, root, config)
     if reader.problems or not isinstance(config, Config):
         raise ConfigError(source, sorted(reader.problems, key=lambda problem: problem.line or 0))
     return config
@@ -156,6 +177,14 @@ def _check_names(reader: Reader, root: yaml.Node | None) -> None:
                 reader.problem(options, f"{section}.{name}", f"{name} is a name of our own: take another")
 
 
+_DEFAULT_LISTEN: Final = {
+    "forward": ForwardInputConfig().listen,
+    "http": HttpInputConfig().listen,
+    "kubernetes_audit": KubernetesAuditInputConfig().listen,
+}
+"""Where inputs listen that senders reach, by type."""
+
+
 class _Listening(NamedTuple):
     """Something that listens, with the node to blame, none for what is built in."""
 
@@ -181,12 +210,13 @@ def _listening(root: yaml.Node | None) -> Iterator[_Listening]:
     sections = members(root)
     yield from _listens("the console", "console", sections.get("console"), ConsoleConfig().listen)
     if "inputs" not in sections:
-        for name, options in default_inputs().items():
-            yield from _listens(f"input {name}", f"inputs.{name}", None, options.listen)
+        for name in default_inputs():
+            yield from _listens(f"input {name}", f"inputs.{name}", None, ForwardInputConfig().listen)
     for name, node in members(sections.get("inputs")).items():
         kind = members(node).get("type")
-        if isinstance(kind, yaml.ScalarNode) and kind.value == "forward":
-            yield from _listens(f"input {name}", f"inputs.{name}", node, ForwardInputConfig().listen)
+        default = _DEFAULT_LISTEN.get(kind.value) if isinstance(kind, yaml.ScalarNode) else None
+        if default is not None:
+            yield from _listens(f"input {name}", f"inputs.{name}", node, default)
 
 
 def _listens(name: str, path: str, node: yaml.Node | None, default: str) -> Iterator[_Listening]:
@@ -202,7 +232,9 @@ def _listens(name: str, path: str, node: yaml.Node | None, default: str) -> Iter
 def _check_inputs(reader: Reader, root: yaml.Node | None) -> None:
     for name, options in members(members(root).get("inputs")).items():
         path, given = f"inputs.{name}", members(options)
-        if "users" in given and not ("shared_key" in given or "client_keys" in given):
+        kind = given.get("type")
+        is_forward = isinstance(kind, yaml.ScalarNode) and kind.value == "forward"
+        if is_forward and "users" in given and not ("shared_key" in given or "client_keys" in given):
             reader.problem(
                 given["users"], f"{path}.users", "needs shared_key or client_keys: without, no client is asked"
             )
@@ -214,6 +246,28 @@ def _check_inputs(reader: Reader, root: yaml.Node | None) -> None:
             reader.problem(tls["client_ca"], f"{path}.tls.client_ca", "must not be empty: it would demand nothing")
         if "client_optional" in tls and "client_ca" not in tls:
             reader.problem(tls["client_optional"], f"{path}.tls.client_optional", "needs client_ca")
+
+
+def _check_watched(reader: Reader, root: yaml.Node | None, config: Config) -> None:
+    inputs = members(members(root).get("inputs"))
+    for name, options in watched(config).items():
+        given = members(inputs.get(name))
+        for problem in list(shared_peers(name, watched(config), options))[:1]:
+            reader.problem(given.get("peers") or given.get("type"), f"inputs.{name}.peers", problem)
+    for name, engine in engines(config).items():
+        path, given = f"inputs.{name}", members(inputs.get(name))
+        if engine.tls is None:
+            continue
+        if engine.url.startswith(UNIX):
+            reader.problem(given["tls"], f"{path}.tls", "there is none on a Unix socket")
+        authority = members(given["tls"]).get("ca")
+        if authority is not None and is_null(authority):
+            reader.problem(authority, f"{path}.tls.ca", "must not be empty: it would trust the system's authorities")
+        if (engine.tls.certificate is None) != (engine.tls.key is None):
+            reader.problem(given["tls"], f"{path}.tls", "certificate and key go together")
+    for name, cluster in clusters(config).items():
+        for problem in same_cluster(name, clusters(config), cluster):
+            reader.problem(inputs.get(name), f"inputs.{name}.cluster", problem)
 
 
 def _check_outputs(reader: Reader, root: yaml.Node | None) -> None:
@@ -239,12 +293,14 @@ def _check_parsers(reader: Reader, root: yaml.Node | None) -> None:
     for place, rule in enumerate(rules.value if isinstance(rules, yaml.SequenceNode) else ()):
         given = members(rule).get("parser")
         known = [NO_PARSER, *formats()]
+        if given is None and "multiline" not in members(rule):
+            reader.problem(rule, f"parsers[{place}].parser", "is required where multiline is not given")
         if isinstance(given, yaml.ScalarNode) and given.value and given.value not in known:
             reader.problem(given, f"parsers[{place}].parser", unknown(given.value, known, what="parser"))
 
 
 def _check_journal(reader: Reader, root: yaml.Node | None, config: Config) -> None:
-    largest = max((options.message_limit for options in config.inputs.values()), default=0)
+    largest = max((options.message_limit for options in listening(config).values()), default=0)
     if config.journal.limit < MESSAGES_IN_JOURNAL * largest:
         sections = members(root)
         needed = -(-MESSAGES_IN_JOURNAL * largest // (1 << 20))
@@ -257,7 +313,12 @@ def _check_journal(reader: Reader, root: yaml.Node | None, config: Config) -> No
 
 
 def _warnings(config: Config) -> Iterator[str]:
-    for name, options in config.inputs.items():
+    for name, engine in engines(config).items():
+        yield from open_doors(name, engine)
+    for name, options in listening(config).items():
+        if isinstance(options, PostedInputConfig):
+            yield from exposures(name, options, options.listen)
+            continue
         if options.tls is not None or address_of(options.listen).is_private():
             continue
         listens = f"input {name} listens on {options.listen}, beyond loopback"
@@ -275,18 +336,33 @@ def _warnings(config: Config) -> Iterator[str]:
 
 
 def absences(config: Config) -> Iterator[str]:
-    """Yield what the configuration names and this user on this machine cannot read: secrets and authorities.
+    """Yield what the configuration names and this user on this machine cannot read: secrets, authorities, tables.
 
     No mistake of the file: it may be meant for another machine, or be handed its secrets by the service manager.
     """
-    for name, options in config.inputs.items():
-        yield from _unreadable(
-            f"input {name}", options.shared_key, *options.client_keys.values(), *options.users.values()
-        )
+    yield from unreached(config)
+    yield from unreadable(config)
+
+
+def unreached(config: Config) -> Iterator[str]:
+    """Yield which of those that are to be asked cannot be, from here and now."""
+    for name, engine in engines(config).items():
+        yield from out_of_reach(name, engine)
+    for name, cluster in clusters(config).items():
+        yield from (f"input {name}: from here, {problem}" for problem in absent(cluster))
+
+
+def unreadable(config: Config) -> Iterator[str]:
+    """Yield which secrets, certificates, authorities and tables cannot be read from here and now."""
+    for name, options in listening(config).items():
+        yield from _unreadable(f"input {name}", *options.secrets)
         tls = options.tls
         for file in (tls.certificate, tls.key, tls.client_ca) if tls is not None else ():
             if file is not None and not os.access(file, os.R_OK):
                 yield f"input {name}: from here, cannot read {file}"
+    for name, lookup in config.lookups.items():
+        if not os.access(lookup.file, os.R_OK):
+            yield f"lookup {name}: from here, cannot read {lookup.file}"
     for name, output in config.outputs.items():
         if not isinstance(output, ElasticsearchOutputConfig):
             continue

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from collector.config import INTERNAL, Secret
+from collector.config import INTERNAL
+from collector.config_secrets import Secret
 from collector.config_values import URL, Unit
 from collector.errors import Problem
 
@@ -24,7 +25,9 @@ SHOWN_LIMIT: Final = 60
 
 NAME_RULE: Final = "a name is 1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit"
 
-_name = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+NAME_PATTERN: Final = "[a-z0-9][a-z0-9_-]{0,39}"
+
+_name = re.compile(NAME_PATTERN)
 _whole_number = re.compile(r"0|[1-9][0-9]{0,14}")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _STANDARD_TAGS: Final = "tag:yaml.org,2002:"
@@ -59,22 +62,23 @@ class Reader:
         """Make a struct; unknown keys are refused with the nearest known one."""
         hints = typing.get_type_hints(kind, include_extras=True)
         options = [field for field in msgspec.structs.fields(kind) if INTERNAL not in _marks(hints[field.name])]
-        fields = {field.name: field for field in options}
+        fields = {field.encode_name: field for field in options}
         tag_field = kind.__struct_config__.tag_field
         given: dict[str, Any] = {}
         for name, key, value in self._pairs(node, path):
             if name == tag_field:
                 continue
             if name in fields:
-                given[name] = self.value(value, hints[name], _join(path, name))
+                attribute = fields[name].name
+                given[attribute] = self.value(value, hints[attribute], _join(path, name))
             elif kind is Secret:
                 given[name] = self.problem(key, path, _secret_key(name))
             else:
                 known = [*fields, *([tag_field] if tag_field else [])]
                 given[name] = self.problem(key, _join(path, name), unknown(name, known))
         for name, field in fields.items():
-            if field.required and name not in given:
-                given[name] = self.problem(node, _join(path, name), "is required")
+            if field.required and field.name not in given:
+                given[field.name] = self.problem(node, _join(path, name), "is required")
         if any(value is BAD for value in given.values()) or not isinstance(node, yaml.MappingNode):
             return BAD
         made = kind(**given)
@@ -92,9 +96,13 @@ class Reader:
         if typing.get_origin(hint) is typing.Annotated:
             return self.value(node, typing.get_args(hint)[0], path)
         origin, arms = typing.get_origin(hint), typing.get_args(hint)
-        if origin is types.UnionType and type(None) in arms:
+        if arms == (str, list[str]):
+            return self.value(node, list[str] if isinstance(node, yaml.SequenceNode) else str, path)
+        if origin in (types.UnionType, typing.Union) and type(None) in arms:
             (inner,) = (arm for arm in arms if arm is not type(None))
             return None if is_null(node) else self.value(node, inner, path)
+        if origin is typing.Literal:
+            return self._choice(node, arms, path)
         if origin is dict:
             return self._mapping(node, arms[0], arms[1], path)
         if origin is list:
@@ -132,7 +140,7 @@ class Reader:
         tagged = {kind.__struct_config__.tag: kind for kind in _structs(hint) if kind.__struct_config__.tag}
         for name, key, value in self._pairs(node, path):
             here = _join(path, name)
-            if tagged and not _name.fullmatch(name):
+            if tagged and not name_is_good(name):
                 self.problem(key, here, NAME_RULE)
             made_key = name if tagged else self.value(key, key_hint, here)
             made_value = self._tagged(value, tagged, here) if tagged else self.value(value, hint, here)
@@ -171,6 +179,15 @@ class Reader:
         names = {str: "text", bool: "true or false", int: "a whole number, more than 0"}
         return self.problem(node, path, f"must be {names[hint]}, not {_kind(node)}")
 
+    def _choice(self, node: yaml.Node, choices: tuple[str, ...], path: str) -> Any:
+        if not isinstance(node, yaml.ScalarNode) or is_null(node):
+            return self.problem(node, path, f"must be one of {', '.join(choices)}, not {_kind(node)}")
+        return (
+            node.value
+            if node.value in choices
+            else self.problem(node, path, unknown(node.value, list(choices), what="value"))
+        )
+
     def _text(self, node: yaml.ScalarNode, path: str) -> Any:
         if not node.value.strip():
             return self.problem(node, path, "must not be empty")
@@ -187,7 +204,7 @@ class Reader:
             return unit.read(node.value)
         except ValueError as error:
             # Before the @ of a URL may stand a password.
-            shown = "this" if unit is URL and "@" in node.value else _quoted(node.value)
+            shown = "this" if unit is URL and "@" in node.value else quoted(node.value)
             reason = f" ({error})" if str(error) else ""
             return self.problem(node, path, f"{shown} is no {unit.name}{reason}; write for example {unit.example}")
 
@@ -202,6 +219,11 @@ def members(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return found
 
 
+def name_is_good(name: str) -> bool:
+    """Tell whether a name keeps to NAME_RULE."""
+    return _name.fullmatch(name) is not None
+
+
 def is_null(node: yaml.Node) -> bool:
     """Tell whether nothing stands there."""
     return _is(node, "null")
@@ -211,7 +233,7 @@ def unknown(name: str, known: list[str], *, what: str = "key") -> str:
     """Say that a name is unknown, and which was probably meant."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"unknown {what} {_quoted(name)}; {hint}"
+    return f"unknown {what} {quoted(name)}; {hint}"
 
 
 def _secret_key(name: str) -> str:
@@ -239,16 +261,17 @@ def _printable(text: str) -> bool:
 
 
 def _shown(path: str) -> str:
-    return path if _printable(path) else _quoted(path)[1:-1]
+    return path if _printable(path) else quoted(path)[1:-1]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as messages show it: printable, and not too long."""
     return repr(text if len(text) <= SHOWN_LIMIT else text[:SHOWN_LIMIT] + "…")
 
 
 def _kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return "nothing" if is_null(node) else _quoted(node.value)
+        return "nothing" if is_null(node) else quoted(node.value)
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 

@@ -30,11 +30,22 @@ _EVERY_HOST: Final = ("", "::")
 
 
 class Unit(NamedTuple):
-    """One way of writing a value: its name and an example for messages, and what reads it."""
+    """One way of writing a value: its name and an example for messages, and what reads it.
+
+    `pattern` is what every text of it matches (empty: nothing is said), `write` what is read back as a value; None for
+    one that cannot be written.
+    """
 
     name: str
     example: str
     read: Callable[[str], Any]
+    pattern: str = ""
+    write: Callable[[Any], str | None] = str
+
+    @property
+    def examples(self) -> list[str]:
+        """The texts of the example, one by one."""
+        return [each.strip('"') for each in re.split(r", | or ", self.example)]
 
 
 class Address(NamedTuple):
@@ -138,6 +149,23 @@ def read_size(text: str) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
+def duration_written(seconds: float) -> str | None:
+    """Return seconds as the file has them, in the largest unit that says them exactly; None for none at all."""
+    for unit, factor in reversed(_SECONDS.items()):
+        count = round(seconds / factor, 6)
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return None
+
+
+def size_written(count: int) -> str | None:
+    """Return bytes as the file has them, in the largest unit that says them exactly; None for none at all."""
+    for unit, factor in reversed(_BYTES.items()):
+        if count and count % factor == 0:
+            return f"{count // factor}{unit}"
+    return None
+
+
 def size_text(count: float) -> str:
     """Return a number of bytes for people, with a unit that `read_size` knows."""
     for unit in ("B", "KiB", "MiB"):
@@ -179,9 +207,37 @@ def _read_peer(text: str) -> str:
     return address_text(_ip(text, ipaddress.ip_address))
 
 
-DURATION: Final = Unit("duration", "30s, 5m, 12h or 7d", read_duration)
-SIZE: Final = Unit("size", "64KiB, 512MiB or 10GiB", read_size)
-LISTEN: Final = Unit("listen address", '"127.0.0.1:24224", "[::1]:24224" or "unix:///run/forward.sock"', _read_listen)
-LISTEN_TCP: Final = Unit("listen address", '"127.0.0.1:8686" or "[::1]:8686"', _read_listen_tcp)
-URL: Final = Unit("URL", '"https://es.example:9200"', _read_url)
+def _read_peer_range(text: str) -> str:
+    if text == "unix" or _unix_peer.fullmatch(text):
+        return text
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(str(error).replace(repr(text), "it")) from None
+
+
+def _read_engine_url(text: str) -> str:
+    if text.startswith(UNIX):
+        _socket_path(text.removeprefix(UNIX))
+        return text
+    address = address_of(text.removeprefix("tcp://"))
+    if not text.startswith("tcp://") or address.path or address.port == 0 or "" in address.hosts:
+        raise ValueError
+    return text
+
+
+DURATION: Final = Unit("duration", "30s, 5m, 12h or 7d", read_duration, _duration.pattern, duration_written)
+SIZE: Final = Unit("size", "64KiB, 512MiB or 10GiB", read_size, _size.pattern, size_written)
+LISTEN: Final = Unit(
+    "listen address",
+    '"127.0.0.1:24224", "[::1]:24224" or "unix:///run/forward.sock"',
+    _read_listen,
+    ".*:[0-9]{1,5}|unix:///.+",
+)
+LISTEN_TCP: Final = Unit("listen address", '"127.0.0.1:8686" or "[::1]:8686"', _read_listen_tcp, ".*:[0-9]{1,5}")
+URL: Final = Unit("URL", '"https://es.example:9200"', _read_url, "https?://.+")
 PEER: Final = Unit("peer", '"192.0.2.7", "2001:db8::7" or "unix:uid=0"', _read_peer)
+PEER_RANGE: Final = Unit("peer", '"192.0.2.7", "192.0.2.0/24", "2001:db8::/64" or "unix"', _read_peer_range)
+ENGINE_URL: Final = Unit(
+    "URL", '"unix:///var/run/docker.sock" or "tcp://engine.example:2376"', _read_engine_url, "(?:unix|tcp)://.+"
+)

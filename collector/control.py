@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from collector.telemetry import Family
+from collector.samples import Family
 
 LINE_LIMIT_BYTES: Final = 16 << 20
 """A configuration with its rules, or the reports of all roles, on one line."""
@@ -23,9 +23,35 @@ PROCESS: Final = "process"
 
 
 class Configure(msgspec.Struct, tag="configure", frozen=True):
-    """First message to a child: its part of the configuration."""
+    """First message to a child: its part of the configuration, and whether it waits for `Go` until it begins."""
 
     config: dict[str, Any]
+    stands_by: bool = False
+
+
+class Go(msgspec.Struct, tag="go", frozen=True):
+    """To a child that stands by: begin, the one before is gone."""
+
+
+class Prepare(msgspec.Struct, tag="prepare", frozen=True):
+    """Get ready for another configuration and change nothing yet; answered by `Answer` with what is in its way."""
+
+    number: int
+    config: dict[str, Any]
+
+
+class Switch(msgspec.Struct, tag="switch", frozen=True):
+    """Change to what was prepared, or forget it; answered by `Answer`. With a problem all is as it was."""
+
+    number: int
+    go: bool
+
+
+class Answer(msgspec.Struct, tag="answer", frozen=True):
+    """From a child, to `Prepare` or `Switch`: problems as option and sentence."""
+
+    number: int
+    problems: list[tuple[str, str]]
 
 
 class Stop(msgspec.Struct, tag="stop", frozen=True):
@@ -54,7 +80,7 @@ class Reports(msgspec.Struct, tag="reports", frozen=True):
     degraded: dict[str, str] = {}
 
 
-Message = Configure | Stop | Reports | Report
+Message = Configure | Go | Prepare | Switch | Answer | Stop | Reports | Report
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

@@ -1,6 +1,7 @@
 """Making files durable: what the journal, the stores and the dead letters build their promises on."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -45,17 +46,40 @@ def write_all_at(descriptor: int, content: bytes, at: int) -> None:
         view, at = view[written:], at + written
 
 
-def replace_file(path: Path, content: bytes, *, owner: tuple[int, int] | None = None) -> None:
+def append_to_file(path: Path, content: bytes) -> None:
+    """Append to `path`, made readable by us only where it is missing, durably. Raises OSError.
+
+    Where that fails the file is left as it was, so that a later try begins at a line's start.
+    """
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            write_all(descriptor, content)
+            os.fdatasync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+    if is_new:
+        sync_directory(path.parent)
+
+
+def replace_file(path: Path, content: bytes | Iterator[bytes], *, owner: tuple[int, int] | None = None) -> None:
     """Replace `path`, readable by us only, durably: after a crash it holds old content or new. Raises OSError.
 
-    With `owner` (user, group) it is theirs from the first moment on.
+    Content that is large may come in parts, also ones made of the old. With `owner` (user, group) it is theirs from the
+    first moment on.
     """
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         if owner is not None and owner != (os.geteuid(), os.getegid()):
             os.fchown(descriptor, *owner)
-        write_all(descriptor, content)
+        for part in (content,) if isinstance(content, bytes) else content:
+            write_all(descriptor, part)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

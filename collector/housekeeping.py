@@ -11,7 +11,7 @@ from collector import telemetry
 from collector.audit import OwnRecords
 from collector.errors import TidewaiterError
 from collector.fullness import fullness
-from collector.inputs.input import Input
+from collector.inputs.input import Counts, Input
 from collector.journal.recogniser import Recogniser
 from collector.journal.seals import Anchor
 from collector.journal.state import VERIFICATION_FILE
@@ -88,11 +88,19 @@ class Housekeeping:
     def record(self, *, last: bool = False) -> None:
         """Put into the journal what inputs have to tell, for the `last` time everything."""
         for each in self._inputs:
-            for refusal in each.refusals.due(last=last):
-                self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
-            for block in each.refusals.blocked():
-                self._records.append("block", msgspec.structs.asdict(block), outcome="success")
+            self._record_of(each, last=last)
         self._records.flush()
+
+    def _record_of(self, each: Input, *, last: bool) -> None:
+        for refusal in each.refusals.due(last=last):
+            self._records.append("handshake", msgspec.structs.asdict(refusal), outcome="failure")
+        for block in each.refusals.blocked():
+            self._records.append("block", msgspec.structs.asdict(block), outcome="success")
+
+    def left(self, each: Input) -> None:
+        """Tell the last of an input that is no more."""
+        self._record_of(each, last=True)
+        telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(0)
 
     async def finish(self) -> None:
         """Put the last of that into the journal, before it is closed."""
@@ -142,10 +150,18 @@ class Housekeeping:
             logger.warning("resend_index_not_written", indexes=since, reason=self._recogniser.failure)
             self._index_failures_told = failures
 
-    def _count(self) -> None:
+    def _counts(self) -> dict[str, Counts]:
+        """Return what is counted under each name: an input may be leaving while another has its name already."""
+        found: dict[str, Counts] = {}
         for each in self._inputs:
-            counts = each.counts
-            telemetry.INPUT_CONNECTIONS.labels(input=each.name).set(counts.connections)
+            counts = found.setdefault(each.name, Counts())
+            counts.add(each.counts)
+            counts.connections += each.counts.connections
+        return found
+
+    def _count(self) -> None:
+        for name, counts in self._counts().items():
+            telemetry.INPUT_CONNECTIONS.labels(input=name).set(counts.connections)
             for counter, total in (
                 (telemetry.INPUT_CONNECTIONS_TOTAL, counts.connections_total),
                 (telemetry.INPUT_UNFINISHED, counts.unfinished),
@@ -160,13 +176,13 @@ class Housekeeping:
                 (telemetry.INPUT_STALLED, counts.stalled),
                 (telemetry.INPUT_IDLE, counts.idle),
             ):
-                telemetry.set_total(counter.labels(input=each.name), total)
+                telemetry.set_total(counter.labels(input=name), total)
             for metric, totals in (
                 (telemetry.INPUT_CONNECTIONS_REFUSED, counts.connections_refused),
                 (telemetry.INPUT_BROKEN, counts.broken),
             ):
                 for reason, total in totals.items():
-                    telemetry.set_total(metric.labels(input=each.name, reason=reason), total)
+                    telemetry.set_total(metric.labels(input=name, reason=reason), total)
         appended = self._journal.appended
         telemetry.set_total(telemetry.JOURNAL_FRAMES, appended.frames)
         telemetry.set_total(telemetry.JOURNAL_BYTES, appended.bytes)

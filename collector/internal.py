@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -68,6 +68,13 @@ class _Append(msgspec.Struct, tag="append", array_like=True):
     producer: Producer
     encoding: str
     payload: bytes
+    input: str = OWN_INPUT
+    peer: str = ""
+    urgent: bool = False
+
+
+class _AppendAll(msgspec.Struct, tag="append-all", array_like=True):
+    appends: list[_Append]
 
 
 class _Tick(msgspec.Struct, tag="tick", array_like=True):
@@ -86,8 +93,12 @@ class _Receipt(msgspec.Struct, tag="receipt", array_like=True):
     receipt: Receipt
 
 
-_Request = _Subscribe | _AskProduced | _Append | _Tick
-_Reply = _Durable | _Produced | _Receipt
+class _Receipts(msgspec.Struct, tag="receipts", array_like=True):
+    receipts: list[Receipt]
+
+
+_Request = _Subscribe | _AskProduced | _Append | _AppendAll | _Tick
+_Reply = _Durable | _Produced | _Receipt | _Receipts
 _encode = msgspec.msgpack.Encoder().encode
 _decode_request = msgspec.msgpack.Decoder(_Request).decode
 _decode_reply = msgspec.msgpack.Decoder(_Reply).decode
@@ -123,13 +134,7 @@ class InternalServer:
 
     async def start(self) -> None:
         """Listen; a socket file left by a killed intake is replaced (the data folder's lock says it is dead)."""
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _short_path(self._path) as path:
-            listening.bind(path)
-        self._path.chmod(0o600)
-        self._server = await asyncio.start_server(self._serve, sock=listening)
+        self._server = await asyncio.start_server(self._serve, sock=bound_socket(self._path))
 
     async def close(self) -> None:
         """Answer what was asked, tell every subscriber the last end, and hang up."""
@@ -175,10 +180,12 @@ class InternalServer:
             await _send(writer, _Produced(self._journal.last_produced(request.name)))
         elif isinstance(request, _Tick):
             await _send(writer, _Receipt(await self._tick()))
+        elif isinstance(request, _AppendAll):
+            # All are with the journal before it answers for one: behind one that is not kept, it keeps none.
+            answers = [self._journal.append(_entry_of(each)) for each in request.appends]
+            await _send(writer, _Receipts([await answer for answer in answers]))
         else:
-            origin = Origin(OWN_INPUT, "internal", request.producer.name)
-            entry = Entry(origin, request.encoding, (request.payload,), producer=request.producer)
-            await _send(writer, _Receipt(await self._journal.append(entry)))
+            await _send(writer, _Receipt(await self._journal.append(_entry_of(request))))
 
     async def _tick(self) -> Receipt:
         """Append a tick, unless one was appended just now."""
@@ -217,6 +224,11 @@ class InternalServer:
             self._news.discard(news)
 
 
+def _entry_of(request: _Append) -> Entry:
+    origin = Origin(request.input, "internal", request.peer or request.producer.name)
+    return Entry(origin, request.encoding, (request.payload,), producer=request.producer, urgent=request.urgent)
+
+
 async def _received_before(closing: asyncio.Task[bool], reader: asyncio.StreamReader) -> bytes | None:
     """Return the next request, None when the server closes and none is being read."""
     receiving = asyncio.create_task(_receive(reader))
@@ -238,7 +250,7 @@ class InternalClient:
     async def __aenter__(self) -> "InternalClient":
         """Connect."""
         try:
-            with _short_path(self._path) as path:
+            with short_path(self._path) as path:
                 self._reader, self._writer = await asyncio.open_unix_connection(path)
         except OSError as error:
             raise InternalClosed(str(error)) from error
@@ -255,17 +267,28 @@ class InternalClient:
         reply = await self._ask(_AskProduced(name))
         return reply.last if isinstance(reply, _Produced) else None
 
-    async def append(self, producer: Producer, encoding: str, payload: bytes) -> Receipt:
-        """Append one message of an internal producer."""
-        reply = await self._ask(_Append(producer, encoding, payload))
+    async def append(self, producer: Producer, encoding: str, payload: bytes, *, urgent: bool = False) -> Receipt:
+        """Append one message of an internal producer; one that is `urgent` to a full journal as well."""
+        reply = await self._ask(_Append(producer, encoding, payload, urgent=urgent))
         return reply.receipt if isinstance(reply, _Receipt) else Receipt.RETRY
+
+    async def append_all(
+        self, messages: Sequence[tuple[Producer, bytes]], encoding: str, *, input_name: str, peer: str
+    ) -> list[Receipt]:
+        """Append messages that rise in sequence; `peer` is whom the producer has them of. Returns a receipt of each.
+
+        Behind one that was not kept, none is: what is kept is always a beginning of them.
+        """
+        appends = [_Append(producer, encoding, payload, input_name, peer) for producer, payload in messages]
+        reply = await self._ask(_AppendAll(appends))
+        return reply.receipts if isinstance(reply, _Receipts) else [Receipt.RETRY] * len(appends)
 
     async def tick(self) -> bool:
         """Let journal time go on, for what waits for it; return whether a frame was appended for that."""
         reply = await self._ask(_Tick())
         return isinstance(reply, _Receipt) and reply.receipt is Receipt.DURABLE
 
-    async def durable_ends(self) -> AsyncIterator[DurableEnd]:
+    async def durable_ends(self) -> AsyncGenerator[DurableEnd, None]:
         """Yield the journal's durable end, now and whenever it moved; the connection serves nothing else then."""
         await _send(self._writer, _Subscribe())
         while True:
@@ -314,8 +337,22 @@ async def _receive(reader: asyncio.StreamReader) -> bytes:
         raise InternalClosed("the other end is gone") from error
 
 
+def bound_socket(path: Path) -> socket.socket:
+    """Return a Unix stream socket at `path` that only we may connect to. Raises OSError.
+
+    A file that is there was left by one who was killed: the data folder's lock says so.
+    """
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with short_path(path) as name:
+        bound.bind(name)
+    path.chmod(0o600)
+    return bound
+
+
 @contextlib.contextmanager
-def _short_path(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """Give a socket's path in a form that fits into sun_path: Linux can name the folder by a descriptor."""
     if len(os.fsencode(path)) <= UNIX_PATH_LIMIT_BYTES:
         yield str(path)

@@ -2,7 +2,9 @@
 
 A state is that behind every frame before a position, so a reader that begins somewhere restores the newest checkpoint
 before that, runs the frames between through the pipeline, and throws away what they give. Whichever reader first passes
-a segment's end, or much payload, hands on the state there as a checkpoint for all.
+a segment's end, or much payload, hands on the state there as a checkpoint for all. One that found none to begin with,
+as in an archive, does not know which configuration held: while the journal has checkpoints of others it hands on none
+before it met one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,17 +20,24 @@ from collector.journal.checkpoints import (
     INTERVAL_BYTES,
     Checkpoint,
     checkpoint_file,
+    has_checkpoint,
     newest_checkpoint,
+    oldest_position,
     replay_start,
 )
 from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
-from pipelines.batch import Batch
+from pipelines.batch import Account, Accounts, Batch, Counts
+from pipelines.configuration import recorded_in
 from pipelines.frame import Frame, Position
-from pipelines.state import State, StateError
+from pipelines.state import HOUR_NS, State, StateError
 
 REPLAY_STEP_BYTES: Final = 4 << 20
 """So much is read again in one go: all outputs wait meanwhile, some 30 ms."""
+
+
+UNREADABLE: Final = "(unreadable)"
+"""The source of frames whose header cannot be read: each counts as a record."""
 
 
 class Pipeline(Protocol):
@@ -53,18 +62,23 @@ class Listeners(NamedTuple):
 
 
 class Computed(msgspec.Struct):
-    """What was read at a position: its batches (none for a gap) and where the next frame begins."""
+    """What was read at a position: its batches and where the next frame begins.
+
+    Of a gap there is none, and `lost` says what stood there, at this `journal_time`.
+    """
 
     batches: Iterable[Batch]
     next: Position
     size_bytes: int
+    lost: Accounts | None = None
+    journal_time: int = 0
 
     def without_documents(self) -> "Computed | None":
         """Return the same with no documents, None where a batch has letters."""
         if any(batch.dead_letters for batch in self.batches):
             return None
         lean = tuple(msgspec.structs.replace(batch, documents=()) for batch in self.batches)
-        return Computed(lean, self.next, 0)
+        return msgspec.structs.replace(self, batches=lean, size_bytes=0)
 
 
 class Reader:
@@ -88,10 +102,14 @@ class Reader:
         self._unfinished: Iterator[Batch] = iter(())
         self._segment: str | None = None
         self._since_bytes = 0
+        self._is_unsure = False
         pipeline.state = state or State()
         if state is None:
-            restored = newest_checkpoint(journal, start, take=self._restore, passed_over=listeners.passed_over)
-            self._follower.seek(restored or replay_start(journal, start))
+            first = oldest_position(journal, start)
+            restored = newest_checkpoint(journal, first, take=self._restore, passed_over=listeners.passed_over)
+            # Where the journal begins behind the start, the follower says what is missing; the state is that of there.
+            self._is_unsure = restored is None and has_checkpoint(journal)
+            self._follower.seek(min(restored, start) if restored is not None else replay_start(journal, start))
         else:
             self._follower.seek(start)
 
@@ -114,7 +132,7 @@ class Reader:
             return None
         if isinstance(found, Gap):
             self._listeners.gap(found)
-            return Computed((), _behind(found), 0)
+            return Computed((), _behind(found), 0, *lost_in(found, self.pipeline.state.now_ns))
         batches = counted(self.pipeline(found), len(found.payload))
         first, after = next(batches), _behind(found)
         self._since_bytes += len(found.payload)
@@ -164,6 +182,8 @@ class Reader:
         self._segment = segment
         if has_rolled or self._since_bytes >= INTERVAL_BYTES:
             self._since_bytes = 0
+            if self._is_unsure and recorded_in(self.pipeline.state.configurations) is None:
+                return found
             position = end.position if found is None else found.first if isinstance(found, Gap) else found.position
             state = self.pipeline.state.encode()
             self._listeners.checkpoint(Checkpoint(position, self.pipeline.fingerprint, state))
@@ -190,6 +210,7 @@ def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
         telemetry.WORKER_CLAIMED.inc(tally.claimed)
         telemetry.WORKER_RECORDS.inc(tally.records)
         telemetry.WORKER_DOCUMENTS.inc(tally.documents)
+        telemetry.WORKER_DERIVED.inc(tally.derived)
         telemetry.WORKER_DEAD.inc(tally.dead)
         telemetry.WORKER_CONTROL.inc(tally.control)
         telemetry.WORKER_JOINED.inc(tally.joined)
@@ -203,6 +224,28 @@ def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
 def _exhaust(batches: Iterable[Batch]) -> None:
     for _ in batches:
         pass
+
+
+def lost_in(gap: Gap, before_ns: int) -> tuple[Accounts, int]:
+    """Return what is lost in a gap, and its journal time: what its frame's header says, or only how many frames.
+
+    These are of the hour of the frame before, whose journal time is given; of how many records they were is not known.
+    """
+    rows: dict[Account, Counts] = {}
+    hour = (gap.journal_time or before_ns) // HOUR_NS
+    for message in gap.messages:
+        origin = gap.origins[message.origin]
+        counts = rows.setdefault(Account(hour, origin.input, origin.peer), Counts())
+        lost = message.claimed if message.claimed >= 0 else 1
+        counts.messages += 1
+        counts.bytes += message.length
+        counts.claimed += max(message.claimed, 0)
+        counts.records += lost
+        counts.damaged += lost
+    if not gap.journal_time:
+        frames = gap.last.sequence - gap.first.sequence + 1 if gap.first.epoch == gap.last.epoch else 1
+        rows[Account(hour, UNREADABLE, "")] = Counts(records=frames, damaged=frames)
+    return Accounts(rows), gap.journal_time or before_ns
 
 
 def _behind(found: Frame | Gap) -> Position:

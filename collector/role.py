@@ -20,15 +20,29 @@ from typing import Final, Protocol
 import msgspec
 
 from collector.config import Config
-from collector.control import PROCESS, Channel, Configure, Message, Report, Reports, Stop
+from collector.control import (
+    PROCESS,
+    Answer,
+    Channel,
+    Configure,
+    Go,
+    Message,
+    Prepare,
+    Report,
+    Reports,
+    Stop,
+    Switch,
+)
 from collector.errors import sentence_of
 from collector.logs import configure, get_logger, log_uncaught, tell_left_out
-from collector.telemetry import Telemetry
+from collector.samples import Telemetry
 
 ROLES: Final = {
     "intake": "collector.intake",
     "worker": "collector.worker",
     "console": "collector.console.server",
+    "watcher": "collector.watchers.watcher",
+    "judge": "collector.isolation.judge",
 }
 """Role -> the module whose `main` it runs, in the event loop of its `new_event_loop` where it has one.
 
@@ -53,15 +67,19 @@ class Sender(Protocol):
 class Context:
     """What a role knows and may say. Belongs to the event loop's thread.
 
-    `config` is the role's part of the configuration: the intake knows outputs by name only, the worker no inputs.
-    `stopping` is set when the drain begins. `reports` is for the console: the newest of all roles.
+    `config` is the role's part of the configuration: the intake knows outputs by name only, the worker no input that
+    listens. `stopping` is set when the drain begins. `reports` is for the console: the newest of all roles. `changes`
+    are what a reload asks of the role, each to be answered. One that `stands_by` waits for its `turn`.
     """
 
-    def __init__(self, role: str, config: Config, channel: Sender) -> None:
+    def __init__(self, role: str, config: Config, channel: Sender, *, stands_by: bool = False) -> None:
         self.role = role
         self.config = config
         self.telemetry = Telemetry(role)
         self.stopping = asyncio.Event()
+        self.stands_by = stands_by
+        self.turn = asyncio.Event()
+        self.changes: asyncio.Queue[Prepare | Switch] = asyncio.Queue()
         self.reports: Reports | None = None
         self._channel = channel
         self._health: dict[str, str] = {}
@@ -78,6 +96,11 @@ class Context:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()
 
+    def stop(self) -> None:
+        """Begin to drain; who stands by waits no longer."""
+        self.stopping.set()
+        self.turn.set()
+
     def healthy(self, component: str) -> None:
         """Say that nothing is wrong with a component."""
         self._set(component, "")
@@ -86,10 +109,23 @@ class Context:
         """Say what is wrong with a component, for an operator to read."""
         self._set(component, reason or "unhealthy")
 
+    def forget(self, component: str) -> None:
+        """Say nothing of a component any more: there is none."""
+        if self._health.pop(component, None) is not None:
+            self._report_soon()
+
+    def answer(self, number: int, problems: Sequence[tuple[str, str]]) -> None:
+        """Answer what a reload asked; what was said of health before is told before."""
+        self.report()
+        self._channel.send(Answer(number, list(problems)))
+
     def _set(self, component: str, reason: str) -> None:
         if self._health.get(component) == reason:
             return
         self._health[component] = reason
+        self._report_soon()
+
+    def _report_soon(self) -> None:
         if not self._report_due:
             # What changes in one turn of the loop is one report.
             self._report_due = True
@@ -121,8 +157,8 @@ async def run(role: str, end: socket.socket, main: RoleMain) -> int:
     first = await channel.receive()
     if not isinstance(first, Configure):
         return 1
-    context = Context(role, msgspec.convert(first.config, Config), channel)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, context.stopping.set)
+    context = Context(role, msgspec.convert(first.config, Config), channel, stands_by=first.stands_by)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, context.stop)
     background = (asyncio.create_task(_listen(channel, context)), asyncio.create_task(_report(context)))
     code = 1
     try:
@@ -152,7 +188,11 @@ async def _listen(channel: Channel, context: Context) -> None:
             # At once, as if killed: another supervisor may be starting another intake on the same journal.
             os._exit(1)
         if isinstance(message, Stop):
-            context.stopping.set()
+            context.stop()
+        elif isinstance(message, Go):
+            context.turn.set()
+        elif isinstance(message, Prepare | Switch):
+            context.changes.put_nowait(message)
         elif isinstance(message, Reports):
             context.reports = message
 

@@ -8,14 +8,9 @@ never per record. Label values are names from the configuration or from a fixed 
 A role reports its samples to the supervisor once a second; the console makes one page of all reports.
 """
 
-import os
-import resource
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Final
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
@@ -42,7 +37,16 @@ _worker: Final = _Role("worker")
 _console: Final = _Role("console")
 _supervisor: Final = _Role("supervisor")
 _process: Final = _Role("process")
-_ROLES: Final = {"intake": _intake, "worker": _worker, "console": _console, "supervisor": _supervisor}
+_watcher: Final = _Role("watcher")
+_judge: Final = _Role("judge")
+_ROLES: Final = {
+    "intake": _intake,
+    "worker": _worker,
+    "console": _console,
+    "supervisor": _supervisor,
+    "watcher": _watcher,
+    "judge": _judge,
+}
 
 INPUT_CONNECTIONS: Final = _intake.gauge(
     "connections_open",
@@ -159,20 +163,23 @@ WORKER_CLAIMED: Final = _worker.counter(
     "claimed_records", "Records that the processed messages claim. Differs from records: a sender miscounts."
 )
 WORKER_RECORDS: Final = _worker.counter("records", "Records that decoding found.")
-WORKER_DOCUMENTS: Final = _worker.counter("documents", "Documents made.")
+WORKER_DOCUMENTS: Final = _worker.counter("documents", "Documents made of records.")
+WORKER_DERIVED: Final = _worker.counter(
+    "derived_documents", "Documents beside those of records: the findings of reports, one each."
+)
 WORKER_DEAD: Final = _worker.counter(
     "dead_records",
-    "Records that could not be processed; kept with their bytes in `dead-letters/pipeline.ndjson` of the data folder.",
+    "Records that could not be processed; kept with their bytes: see `tidewaiter dead-letters list`.",
 )
 WORKER_CONTROL: Final = _worker.counter("control_records", "Records that steer the collector and become no document.")
 WORKER_JOINED: Final = _worker.counter(
     "joined_records", "Pieces of lines that settled with the document of their line, all but the first of each."
 )
 WORKER_PARKED: Final = _worker.counter(
-    "parked_records", "Pieces of lines that were put aside until the rest of their line came."
+    "parked_records", "Records put aside until the rest of their line came, or what their container is."
 )
 WORKER_TAKEN_UP: Final = _worker.counter(
-    "taken_up_records", "Pieces of lines that had been put aside, and settled. What parked_records is ahead, waits."
+    "taken_up_records", "Records that had been put aside, and settled. What parked_records is ahead, waits."
 )
 WORKER_LINES: Final = _worker.counter(
     "lines",
@@ -192,8 +199,11 @@ JOURNAL_GAPS: Final = _worker.counter(
 )
 OUTPUT_DOCUMENTS: Final = _worker.counter(
     "output_documents",
-    "Documents by outcome: delivered, duplicate (ours, already there), diverted (to the failure store), retried, dead. "
-    "Dead rising: see `dead-letters/` in the data folder; retried rising: the output is overloaded or down.",
+    "Documents by outcome: delivered, duplicate (ours, already there), diverted (to the failure store), moved (stored "
+    "without a field that conflicts with the mapping), retried, dead, uncertain (delivered, but perhaps twice; see "
+    "`uncertain/` in the data folder), skipped (an optional output held up the journal). Dead rising: see `tidewaiter "
+    "dead-letters list`; diverted or moved rising: mend the stream's mapping; retried rising: the output is overloaded "
+    "or down.",
     "output",
     "outcome",
 )
@@ -207,8 +217,22 @@ OUTPUT_REQUESTS: Final = _worker.counter(
 OUTPUT_BYTES: Final = _worker.counter(
     "output_sent_bytes", "Bytes of documents sent or written, before compression.", "output"
 )
+OUTPUT_BODY_LIMIT: Final = _worker.gauge(
+    "output_request_limit_bytes",
+    "Largest request body at the moment. Below the output's request_limit: Elasticsearch is busy or slow.",
+    "output",
+)
+OUTPUT_REQUESTS_LIMIT: Final = _worker.gauge(
+    "output_requests_limit", "Most requests at once at the moment; 1: Elasticsearch is busy or slow.", "output"
+)
 OUTPUT_FAILURES: Final = _worker.counter(
     "output_failures", "Times an output failed and was started again. The log names the reason.", "output"
+)
+BALANCE_MISMATCHES: Final = _worker.counter(
+    "balance_mismatches",
+    "Times an output's book did not balance: a record settled twice, or not at all. Never expected: report it with "
+    "what the log says, and keep the journal.",
+    "output",
 )
 OUTPUT_LAG_FRAMES: Final = _worker.gauge(
     "lag_frames", "Frames between an output's cursor and the journal's durable end, both of one epoch.", "output"
@@ -218,14 +242,96 @@ OUTPUT_LAG_SECONDS: Final = _worker.gauge(
     "Age of the oldest frame that an output has not settled; 0: none waits. Rising: the output is down or too slow.",
     "output",
 )
+DEAD_LETTER_BYTES: Final = _worker.gauge(
+    "dead_letter_bytes",
+    "Bytes of the dead letters of an output, or of the pipeline. At the limit that output waits: see `tidewaiter "
+    "dead-letters list`.",
+    "source",
+)
+LETTERS_REPLAYED: Final = _worker.counter(
+    "replayed_letters",
+    "Dead letters that were offered again by outcome: stored, refused. They count as dead all the same.",
+    "source",
+    "outcome",
+)
 STORE_BYTES: Final = _worker.gauge(
     "store_bytes", "Bytes of a local store on disk. At its limit the oldest files go.", "output"
 )
 STORE_FILES: Final = _worker.gauge("store_files", "Files of a local store.", "output")
 STORE_DOCUMENTS: Final = _worker.gauge("store_documents", "Documents in a local store.", "output")
+STORE_REMOVED: Final = _worker.counter(
+    "store_removed_documents",
+    "Documents deleted from a local store, for their age or for its size. Rising by size: what `retention` asks for"
+    " does not fit into `limit`.",
+    "output",
+    "reason",
+)
+STORE_UNSEALED: Final = _worker.gauge(
+    "store_unsealed_files", "Closed files of a local store that are not Parquet yet. Rising: sealing fails.", "output"
+)
+STORE_SEALED: Final = _worker.counter(
+    "store_sealed_files", "Closed files of a local store by what became of them: sealed, failed.", "output", "outcome"
+)
+STORE_SEALED_DOCUMENTS: Final = _worker.counter(
+    "store_sealed_documents", "Documents that were put into Parquet.", "output"
+)
+STORE_SEALING_SECONDS: Final = _worker.counter(
+    "store_sealing_cpu_seconds", "Processor time that sealing took, in processes of their own.", "output"
+)
 
 CONSOLE_REQUESTS: Final = _console.counter(
     "requests", "Requests to the console's port by path (`other`: there is none) and status.", "path", "status"
+)
+
+WATCHER_CONNECTED: Final = _watcher.gauge(
+    "connected", "1 while whom an input asks answers. 0: /health/ready names the reason; documents go without.", "input"
+)
+WATCHER_OBJECTS: Final = _watcher.gauge("objects", "Containers (of Kubernetes: objects) that are known.", "input")
+WATCHER_LEFT_OUT: Final = _watcher.gauge(
+    "objects_left_out", "Containers beyond the input's limit, of which only the id is known. Raise the limit.", "input"
+)
+WATCHER_EVENTS: Final = _watcher.counter("events", "Events read.", "input")
+WATCHER_EVENTS_LOST: Final = _watcher.counter(
+    "events_lost",
+    "Events that could not be read (reason `malformed`, `oversized`), or came faster than they were taken up "
+    "(`overflow`). All is listed again then; only what lived too short for that is missed.",
+    "input",
+    "reason",
+)
+WATCHER_MESSAGES: Final = _watcher.counter("messages", "Messages appended to the journal.", "input")
+WATCHER_INCOMPLETE: Final = _watcher.counter(
+    "incomplete_objects",
+    "Containers of which only an event or the list told: `gone` before they were asked for; `failed`: the Engine's "
+    "answer was an error, malformed or too long.",
+    "input",
+    "reason",
+)
+WATCHER_RECONNECTS: Final = _watcher.counter(
+    "reconnects", "Times a connection ended or was not to be had. Rising: the log says why.", "input"
+)
+
+WATCHER_TRAIL_CONNECTED: Final = _watcher.gauge(
+    "trail_connected", "1 while an Engine tells its events to the trail. 0: /health/ready names the reason.", "input"
+)
+WATCHER_TRAIL_EVENTS: Final = _watcher.counter("trail_events", "Events of the trail that are in the journal.", "input")
+WATCHER_TRAIL_GAPS: Final = _watcher.counter(
+    "trail_gaps",
+    "Gaps in the trail, each told by a document: `engine_restarted`, `memory_exceeded` (the Engine remembers 256 "
+    "events), `overflow` (the journal took nothing for long), `unreadable`, `rejected` (the journal "
+    "never takes it).",
+    "input",
+    "reason",
+)
+WATCHER_TRAIL_WAITING: Final = _watcher.gauge(
+    "trail_waiting", "Events of the trail that are read and not yet in the journal.", "input"
+)
+WATCHER_TRAIL_LAG: Final = _watcher.gauge(
+    "trail_lag_seconds", "How long the oldest of these has waited. Rising: the journal takes nothing.", "input"
+)
+WATCHER_EXECS_UNANSWERED: Final = _watcher.counter(
+    "execs_unanswered",
+    "Events of execs told without what the Engine knows of them at that moment: it was refused, late, or already gone.",
+    "input",
 )
 
 BUILD: Final = _supervisor.gauge("build_info", "Always 1; the label is the running version.", "version")
@@ -236,6 +342,24 @@ READY: Final = _supervisor.gauge(
 ROLE_UP: Final = _supervisor.gauge("role_up", "1 while a role's process runs and reports.", "role")
 RESTARTS: Final = _supervisor.counter(
     "restarts", "Times a role's process ended by itself and was started again. Any: read the log before it.", "role"
+)
+WORKER_CRASHES: Final = _supervisor.counter(
+    "worker_crashes",
+    "Times the worker ended of itself: crash, hang, memory (its own limit). Any: report it with the log before it.",
+    "cause",
+)
+CONDEMNED: Final = _supervisor.counter(
+    "condemned_frames",
+    "Frames of which something went into the dead letters unread, since the worker ends with it. Report it with the "
+    "letter's bytes; the audit records `condemn` say what and whose.",
+    "cause",
+)
+
+RELOADS: Final = _supervisor.counter(
+    "reloads", "Reloads of the configuration by how they went. Refused: the log says each problem.", "outcome"
+)
+RELOAD_REFUSED: Final = _supervisor.gauge(
+    "reload_refused", "1 while the last reload was refused: what runs is not what the file says. See the log."
 )
 
 CPU_SECONDS: Final = _process.counter("cpu_seconds", "CPU time of a role's process, user and system.", "role")
@@ -260,60 +384,7 @@ def set_total(counter: Counter, total: float) -> None:
     counter.inc(total)
 
 
-class Sample(msgspec.Struct, frozen=True, array_like=True):
-    """One number of a metric; `name` is the exposition's (`…_total`, `…_bucket`)."""
-
-    name: str
-    labels: dict[str, str]
-    value: float
-
-
-class Family(msgspec.Struct, frozen=True, array_like=True):
-    """The samples of one declared metric in one process."""
-
-    name: str
-    samples: list[Sample]
-
-
-class Telemetry:
-    """What one process reports: the metrics of its role, and its own use of the machine."""
-
-    def __init__(self, role: str) -> None:
-        self._role = role
-        self._before: list[Callable[[], None]] = []
-        START_SECONDS.labels(role=role).set(time.time())
-
-    def before_report(self, callback: Callable[[], None]) -> None:
-        """Call `callback` before each report, to bring metrics up to date that are not counted as things happen.
-
-        It runs in the event loop once a second and must be quick.
-        """
-        self._before.append(callback)
-
-    def families(self) -> list[Family]:
-        """Return all samples as they are now."""
-        for callback in self._before:
-            callback()
-        self._measure_process()
-        found = []
-        for role in (_ROLES[self._role], _process):
-            for metric in role.registry.collect():
-                samples = [
-                    Sample(sample.name, dict(sample.labels), float(sample.value))
-                    for sample in metric.samples
-                    if not sample.name.endswith("_created")
-                ]
-                if samples:
-                    found.append(Family(metric.name, samples))
-        return found
-
-    def _measure_process(self) -> None:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        set_total(CPU_SECONDS.labels(role=self._role), usage.ru_utime + usage.ru_stime)
-        try:
-            pages = int(Path("/proc/self/statm").read_bytes().split()[1])
-            files = len(os.listdir("/proc/self/fd"))
-        except OSError:
-            return
-        RESIDENT_BYTES.labels(role=self._role).set(pages * resource.getpagesize())
-        OPEN_FILES.labels(role=self._role).set(files)
+def of_role(role: str) -> Iterator[Metric]:
+    """What a role's process reports: the metrics of the role, and its own use of the machine."""
+    for each in (_ROLES[role], _process):
+        yield from each.registry.collect()

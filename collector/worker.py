@@ -11,27 +11,41 @@ import os
 import random
 import time
 from collections.abc import Callable, Set
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 import uvloop
 
 from collector import telemetry
+from collector.balance.keeper import Books
+from collector.balance.teller import tell_balance
 from collector.batches import START, Source, Window
 from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS
 from collector.errors import DataDirError, sentence_of
 from collector.internal import InternalClient, InternalClosed
+from collector.isolation.in_hand import InHand
+from collector.isolation.marked import MarkedPipeline
+from collector.isolation.memory import limit_memory, own_limit
+from collector.isolation.verdicts import PRODUCER, verdicts_of
 from collector.journal.checkpoints import Checkpoint, delete_checkpoints, write_checkpoint
-from collector.journal.cursors import needed_position, read_cursor, write_cursor
+from collector.journal.cursors import needed_position, read_cursor
 from collector.journal.follow import Gap
+from collector.letter_teller import tell_letters
 from collector.logs import get_logger
+from collector.lookup_files import read_table
+from collector.lookups import keep_lookups
 from collector.outputs import make_output
 from collector.outputs.dead_letters import DeadLettersOutput
 from collector.outputs.output import Output
 from collector.pipeline_settings import pipeline_settings
 from collector.reader import Listeners
+from collector.reader import Pipeline as ReaderPipeline
+from collector.relief import Skips, relieve
+from collector.replayer import serve_replays
 from collector.role import Context
+from pipelines.condemned import Verdict
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
 
@@ -76,38 +90,52 @@ class Cursors:
     """Keeps the cursors of all outputs durable, off the event loop.
 
     One that cannot be written is tried again and stops nothing: a stale cursor only repeats what outputs recognise.
+    The book of a consumer is written before its cursor.
     """
 
-    def __init__(self, journal: Path, health: Health) -> None:
+    def __init__(self, journal: Path, health: Health, books: Books) -> None:
         self._journal = journal
+        self._books = books
         self._health = health
-        self._moved: dict[str, Position] = {}
+        self._moved: set[str] = set()
         self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
 
-    def move(self, name: str, position: Position) -> None:
-        """Note that everything before `position` is settled for this output."""
-        self._moved[name] = position
+    def move(self, name: str) -> None:
+        """Note that everything before its book's position is settled for this output."""
+        self._moved.add(name)
         self._wake.set()
 
     async def keep(self) -> None:
-        """Write moved cursors until cancelled."""
-        while True:
+        """Write moved cursors until `stop`.
+
+        Cancelled it would leave a write behind that nobody waits for, and `save` would write the same files beside it.
+        """
+        while not self._stopping.is_set():
             await self._wake.wait()
             self._wake.clear()
             await self.save()
-            await asyncio.sleep(CURSOR_INTERVAL_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CURSOR_INTERVAL_S):
+                    await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Let `keep` end, with the writes that it has in hand; what moves from now on is for a last `save`."""
+        self._stopping.set()
+        self._wake.set()
 
     async def save(self) -> None:
-        """Write every moved cursor now; those that cannot be written stay moved."""
-        moved, self._moved = self._moved, {}
+        """Write every moved cursor now; those that cannot be written stay moved. One at a time may do so."""
         problem = ""
-        for name, position in moved.items():
+        for name in sorted(self._moved):
+            self._moved.discard(name)
+            taken = self._books.take(name)
             try:
-                await asyncio.to_thread(write_cursor, self._journal, name, position)
+                await asyncio.to_thread(self._books.write, self._journal, name, taken)
             except OSError as error:
                 problem = f"that of output {name} cannot be written: {error.strerror}"
-                self._moved.setdefault(name, position)
-                self._wake.set()
+                self._books.put_back(name, taken)
+                self.move(name)
         if problem:
             logger.error("cursor_not_written", reason=problem)
             self._health.unhealthy("cursors", problem)
@@ -166,6 +194,52 @@ class Checkpoints:
 
 async def main(context: Context) -> None:
     """Run the role until `context.stopping`, then let every output finish what it has in hand."""
+    _give_way()
+    config: Config = context.config
+    journal = context.data_dir / "journal"
+    socket = context.data_dir / "run" / "intake.sock"
+    settings = pipeline_settings(config)
+    outputs: dict[str, Output] = {name: make_output(name, options, context) for name, options in config.outputs.items()}
+    outputs[DEAD_LETTERS] = DeadLettersOutput(context.data_dir, context, limit_bytes=config.dead_letters.limit)
+    if context.stands_by and not await stood_by(context, socket):
+        return
+    books = Books(context.data_dir)
+    cursors = Cursors(journal, context, books)
+    verdicts: dict[Position, Verdict] = {}
+    mark = _marking(context)
+    checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
+    listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)
+    window = Window(journal, lambda: mark(Pipeline(settings, _report_failure, verdicts)), listeners)
+    sources: dict[str, Source] = {}
+    context.telemetry.before_report(lambda: _report_lag(sources))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(cursors.keep())
+        background = [
+            tasks.create_task(_follow(socket, window, context, verdicts)),
+            tasks.create_task(checkpoints.write()),
+            tasks.create_task(_tick(socket, window)),
+            tasks.create_task(_stop_when_told(context, window)),
+            tasks.create_task(keep_lookups(config.lookups, socket, context)),
+            tasks.create_task(serve_replays(context)),
+            tasks.create_task(tell_balance(context)),
+            *([tasks.create_task(tell_letters(context))] if config.dead_letters.stream else []),
+        ]
+        await window.opened.wait()
+        await _begin(books, window, context)
+        skips = Skips()
+        background.append(tasks.create_task(relieve(journal, skips, context)))
+        run = partial(
+            _run_output, window=window, books=books, cursors=cursors, skips=skips, sources=sources, context=context
+        )
+        await asyncio.gather(*(tasks.create_task(run(name, output)) for name, output in outputs.items()))
+        cursors.stop()
+        for task in background:
+            task.cancel()
+    await cursors.save()
+
+
+def _give_way() -> None:
+    """Take a core only where the intake leaves one, and walk garbage seldom."""
     os.nice(NICENESS)
     # A batch task takes the core from nobody when it wakes (measured: a quarter off the p99 of 200 waiting senders).
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -173,36 +247,33 @@ async def main(context: Context) -> None:
     # A chunk makes tens of thousands of short-lived tuples that hold no cycles; at the default threshold the collector
     # walks them again and again (measured: 0.35 us per event).
     gc.set_threshold(100_000, 20, 20)
-    config: Config = context.config
-    journal = context.data_dir / "journal"
-    settings = pipeline_settings(config)
-    cursors = Cursors(journal, context)
-    checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
-    listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)
-    window = Window(journal, lambda: Pipeline(settings, _report_failure), listeners)
-    outputs: dict[str, Output] = {name: make_output(name, options, context) for name, options in config.outputs.items()}
-    outputs[DEAD_LETTERS] = DeadLettersOutput(context.data_dir)
-    sources: dict[str, Source] = {}
-    context.telemetry.before_report(lambda: _report_lag(sources))
-    async with asyncio.TaskGroup() as tasks:
-        background = [
-            tasks.create_task(_follow(context.data_dir / "run" / "intake.sock", window, context)),
-            tasks.create_task(cursors.keep()),
-            tasks.create_task(checkpoints.write()),
-            tasks.create_task(_tick(context.data_dir / "run" / "intake.sock", window)),
-            tasks.create_task(_stop_when_told(context, window)),
-        ]
-        await window.opened.wait()
-        running = [
-            tasks.create_task(
-                _run_output(name, output, window=window, cursors=cursors, sources=sources, context=context)
-            )
-            for name, output in outputs.items()
-        ]
-        await asyncio.gather(*running)
-        for task in background:
-            task.cancel()
-    await cursors.save()
+
+
+async def stood_by(context: Context, socket: Path) -> bool:
+    """Get as far as is possible beside the worker before us, say so, and wait for our turn; False for a stop.
+
+    Nothing that it owns is touched: neither outputs' files nor cursors, nor is anything appended.
+    """
+    for name, options in context.config.lookups.items():
+        await asyncio.to_thread(read_table, name, options)
+        context.healthy(f"lookup {name}")
+    async with InternalClient(socket):
+        context.healthy("journal")
+    await context.turn.wait()
+    return not context.stopping.is_set()
+
+
+async def _begin(books: Books, window: Window, context: Context) -> None:
+    """Write down where outputs begin that are new, before anything is delivered; tried again until it can be."""
+    oldest = {name: options.start == "oldest" for name, options in context.config.outputs.items()}
+    while not window.stopped and window.end is not None:
+        try:
+            await asyncio.to_thread(books.begin, window.journal, oldest, window.end)
+        except OSError as error:
+            context.unhealthy("cursors", f"new ones cannot be written: {error.strerror}")
+            await context.pause(CURSOR_INTERVAL_S)
+        else:
+            return
 
 
 async def _stop_when_told(context: Context, window: Window) -> None:
@@ -210,11 +281,23 @@ async def _stop_when_told(context: Context, window: Window) -> None:
     window.stop()
 
 
-async def _follow(socket: Path, window: Window, context: Context) -> None:
-    """Keep `window.end` at what the intake says is durable, across its restarts."""
+def _marking(context: Context) -> Callable[[Pipeline], ReaderPipeline]:
+    """Return what makes a pipeline say what it has in hand; without a disk's few bytes for that it goes without."""
+    limit_memory(own_limit(context.config.worker.memory_limit))
+    try:
+        in_hand = InHand(context.data_dir, os.getpid())
+    except OSError as error:
+        logger.warning("not_isolated", reason=error.strerror)
+        return lambda pipeline: pipeline
+    return lambda pipeline: MarkedPipeline(pipeline, in_hand)
+
+
+async def _follow(socket: Path, window: Window, context: Context, verdicts: dict[Position, Verdict]) -> None:
+    """Keep `window.end` at what the intake says is durable, across its restarts; all verdicts are known before it."""
     while True:
         try:
             async with InternalClient(socket) as client:
+                verdicts.update(verdicts_of(await client.last_produced(PRODUCER)))
                 context.healthy("journal")
                 async for end in client.durable_ends():
                     window.grow(end)
@@ -243,19 +326,31 @@ def _report_lag(sources: dict[str, Source]) -> None:
 
 
 async def _run_output(
-    name: str, output: Output, *, window: Window, cursors: Cursors, sources: dict[str, Source], context: Context
+    name: str,
+    output: Output,
+    *,
+    window: Window,
+    books: Books,
+    cursors: Cursors,
+    skips: Skips,
+    sources: dict[str, Source],
+    context: Context,
 ) -> None:
     """Run one output from its cursor; a failure stops only it, and not for long."""
     pause_s = 0.5
     while not window.stopped:
         try:
-            cursor = await asyncio.to_thread(output.resume, read_cursor(window.journal, name))
+            cursor = read_cursor(window.journal, name)
+            book = await asyncio.to_thread(books.open, name, cursor)
+            counted = book.position if book.position > START else None
+            reached = start_of(await asyncio.to_thread(output.resume, counted), window.end)
             leads = name != DEAD_LETTERS or not context.config.outputs
-            source = Source(window, start_of(cursor, window.end), _mover(cursors, name), leads=leads)
+            moved, skip_to = partial(cursors.move, name), skips.target(name)
+            source = Source(window, book, moved, hand_from=reached, skip_to=skip_to, leads=leads)
             sources[name] = source
             context.healthy(f"output {name}")
             with contextlib.closing(source):
-                await output.run(source)
+                await skips.interrupt(name, output.run(source))
         except Exception as error:  # the boundary of an output
             context.unhealthy(f"output {name}", _told(name, error, pause_s))
             telemetry.OUTPUT_FAILURES.labels(output=name).inc()
@@ -280,13 +375,6 @@ def _told(name: str, error: Exception, pause_s: float) -> str:
         return sentence
     logger.error("output_failed", output=name, again_in_s=pause_s, exc_info=error)
     return f"{type(error).__name__}: {error}"
-
-
-def _mover(cursors: Cursors, name: str) -> Callable[[Position], None]:
-    def move(position: Position) -> None:
-        cursors.move(name, position)
-
-    return move
 
 
 def _report_failure(path: str, frame: Frame, error: Exception) -> None:

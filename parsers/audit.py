@@ -13,13 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
+from parsers.audit_about import ACCEPTED, PEER, UNSET, audit_fields, peer_fields
 from parsers.audit_kinds import SYSCALL_NAMES, SYSCALLS, TYPE_NAMES, TYPES, Kind
 from parsers.values import to_address, to_domain, to_integer
 
 ABSENT: Final = frozenset({"", "?", "(null)", "(none)", "(nil)"})
-UNSET: Final = frozenset({"4294967295", "-1", "unset"})
-"""Ids that say that there is none."""
-
 ESCAPED: Final = "#035"
 """What rsyslog makes of the byte 0x1D; it counts where nothing but resolved names follows it."""
 
@@ -113,12 +111,14 @@ def decoded(kind: str, key: str, raw: str) -> str | None:
 
 
 def fields_of(records: Iterable[Record]) -> dict[str, Any]:
-    """Return the ECS fields of records that are of one event, by name; what an earlier record says stays."""
+    """Return the fields of records that are of one event, by name; what an earlier record says stays."""
     found: dict[str, Any] = {}
     for record in records:
         for name, value in _fields(record):
             if value is not None and value != []:
                 found.setdefault(name, value)
+    if PEER in found:
+        found |= peer_fields(found.pop(PEER), accepted=found.get("event.action") == ACCEPTED)
     return found
 
 
@@ -137,6 +137,7 @@ def _fields(record: Record) -> Iterable[tuple[str, Any]]:
     }.items()
     yield from _users(record).items()
     yield from _source(record).items()
+    yield from audit_fields(record.said, record.payload, record.names).items()
     if record.type in _OF_TYPE:
         yield from _OF_TYPE[record.type](record).items()
 
@@ -301,6 +302,7 @@ _OF_TYPE: Final[dict[str, Callable[[Record], dict[str, Any]]]] = {
     "PATH": _path,
     "USER_CMD": _command,
     "AVC": _avc,
+    "SOCKADDR": lambda record: {PEER: record.said.get("saddr")},
     "CWD": lambda record: {"process.working_directory": record.said.get("cwd")},
     "PROCTITLE": lambda record: {"process.title": (record.said.get("proctitle") or "").replace("\0", " ") or None},
     "SERVICE_START": lambda record: {"service.name": record.payload.get("unit")},

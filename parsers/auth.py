@@ -22,6 +22,9 @@ SYSLOG: Final = "system.syslog"
 ABSENT: Final = frozenset({"", "-", "?", "UNKNOWN", "(unknown)", "(null)"})
 """How these programs write that there is no user or host."""
 
+NO_TERMINAL: Final = ABSENT | {"none", "unknown"}
+"""The same of terminals."""
+
 OTHER_TEXT: Final = r"(?!(?:message repeated \d{1,9} times: \[ )?(?:pam_|PAM \d))"
 """Before what a program says besides; what PAM says within it is PAM's."""
 
@@ -52,10 +55,37 @@ def auth_table(
     )
 
 
+def other_table(programs: Iterable[str], *, dataset: str = AUTH) -> Table:
+    """Return the table of what these programs say besides: its head alone."""
+    return auth_table(programs, OTHER_TEXT + ".*", dataset=dataset)
+
+
+def named(*groups: str) -> Value:
+    """The first of these groups that tells something; these programs have several ways to write that there is none."""
+    return text(*groups, absent=ABSENT)
+
+
+USER_NAME: Final = {"user.name": named("user")}
+BECAME: Final = {**USER_NAME, "user.effective.name": named("target")}
+"""Who asked, and whom they became or wanted to."""
+
+REASON: Final = {"event.reason": named("reason")}
+
+
+def to_terminal(name: str) -> str:
+    """Return a terminal's name as all programs write it in the end: without `/dev/`."""
+    return name.removeprefix("/dev/")
+
+
+TERMINAL: Final = {
+    "tidewaiter.auth.terminal": made(lambda name: None if name in NO_TERMINAL else to_terminal(name), "terminal")
+}
+
+
 def host_fields() -> dict[str, Value]:
     """Fields of the group `address`: whom it came from, by address or by name."""
     return {
-        "source.address": text("address", absent=ABSENT),
+        "source.address": named("address"),
         "source.ip": address("address"),
         "source.domain": made(lambda name: None if name in ABSENT else to_domain(name), "address"),
     }

@@ -1,46 +1,76 @@
-"""The chunk path of formats: many lines at once, by flat code made from each table's tree of fields.
+"""The chunk path of formats: many lines at once, a table's groups as columns.
 
-For a table with a pattern, code is generated once: it matches a line, looks up what was made of each group's text
-before, and fills in templates. Only what `parsers.canonical` encoded is put into them. A value that is `sure` is
-encoded anew each time; all others are encoded once per text and kept, by the very functions that the plain way calls,
-so the two cannot differ. For keyed tables see `parsers.shapes`. Held equal to the plain way by
-`tests/property/test_formats_agree.py`.
+All lines are matched, then each conversion goes over its column (`parsers.cells`), and the table's tree of fields says
+how the encoded columns stand in a document (`parsers.slabs`). For keyed tables see `parsers.shapes`. Held equal to the
+plain way by `tests/property/test_formats_agree.py`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from itertools import groupby
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
+from itertools import compress, groupby
 from typing import Any
 
-from parsers.canonical import encode, encode_text
-from parsers.format import formats
+from parsers.cells import Times, converter, instants
+from parsers.format import Format, formats, is_object
+from parsers.literals import required_texts
 from parsers.shapes import Shapes
-from parsers.splice import Memory, Spliced, spliced
-from parsers.table import TEXT_LIMIT, Branch, Leaf, Payload, Table, first_of, read_time, unique
-from parsers.times import Instant
+from parsers.slabs import Layout, Lists, Slab, without
+from parsers.table import PATTERN_FLAGS, TEXT_LIMIT, Table, first_of
 from parsers.values import Value
-from parsers.written import compiled
+from parsers.ways import Ways
 
-Run = Callable[[Sequence[str], int], list[Spliced | None]]
+Run = Callable[[Sequence[str], Sequence[int], int], tuple[list[Slab], Sequence[int]]]
+"""Parses the lines at some places of a column; returns slabs and the places of lines that it does not take."""
 
 
-def parse_lines(name: str, lines: Sequence[str], near_s: int, *, objects: bool) -> list[Spliced | None]:
-    """Parse lines by a format's tables, in their order; None for each that is of none of them.
+def parse_lines(
+    name: str, lines: Sequence[str], places: Sequence[int], near_s: int, *, objects: bool, asked: bool = False
+) -> tuple[list[Slab], Sequence[int]]:
+    """Parse lines at these places by a format's tables, in their order; return slabs and the places that are left.
 
-    `objects`: all begin with a brace; else none does.
+    `objects`: all of them begin with a brace; else none does. `asked`: as of `Format.parse`.
     """
-    made: list[Spliced | None] = [None] * len(lines)
-    runs = _runs(name, objects)
-    if not runs:
-        return made
-    left = [at for at, sniffed in enumerate(map(formats()[name].sniff, lines)) if sniffed]
-    for run in runs:
+    fmt = formats()[name]
+    if not (fmt.of_objects if objects else fmt.of_texts):
+        return [], places
+    likely = places if asked else _likely(fmt, lines, places, objects=objects)
+    if not likely:
+        return [], places
+    found, left = list[Slab](), likely
+    for run in _runs(name, objects):
+        made, left = run(lines, left, near_s)
+        found += made
         if not left:
             break
-        for at, found in zip(left, run([lines[at] for at in left], near_s), strict=True):
-            made[at] = found
-        left = [at for at in left if made[at] is None]
-    return made
+    for slab in found:
+        slab.parser = name
+    if len(likely) == len(places):
+        return found, left
+    return found, without(places, [at for slab in found for at in slab.places]) if found else places
+
+
+def _likely(fmt: Format, lines: Sequence[str], places: Sequence[int], *, objects: bool) -> Sequence[int]:
+    """Return the places of lines that may be of a format."""
+    if objects and fmt.sniff is is_object:
+        return places
+    likely = places
+    if marks := fmt.marks_of(objects=objects):
+        likely = holding(marks, lines, places)
+    sniffed = list(map(fmt.sniff, map(lines.__getitem__, likely)))
+    return likely if all(sniffed) else list(compress(likely, sniffed))
+
+
+def holding(texts: Sequence[str], lines: Sequence[str], places: Sequence[int]) -> Sequence[int]:
+    """Return the places of lines that hold one of a few texts."""
+    match texts:
+        case [only]:
+            return [at for at in places if only in lines[at]]
+        case [first, second]:
+            return [at for at in places if first in (line := lines[at]) or second in line]
+        case [first, second, third]:
+            return [at for at in places if first in (line := lines[at]) or second in line or third in line]
+    return places
 
 
 @cache
@@ -50,226 +80,103 @@ def _runs(name: str, objects: bool) -> tuple[Run, ...]:
     tables = [table for table in formats()[name].tables if table.of_objects == objects]
     for (keyed, _), grouped in groupby(tables, key=lambda table: (table.pattern is None, table.pairs)):
         group = list(grouped)
-        runs += [Shapes(group)] if keyed else map(_generated, group)
+        runs += [Shapes(group)] if keyed else map(Pattern, group)
     return tuple(runs)
 
 
-class _Code:
-    """The parts of one table's function while it is written: names of its memories, and what it needs of each match."""
+class Pattern:
+    """A table with a pattern, over many lines."""
 
     def __init__(self, table: Table) -> None:
-        self.names: dict[str, Any] = {"match": table.match, "accept": table.accept, "limit": TEXT_LIMIT}
-        self.groups: dict[str, str] = {}
-        self.sure: dict[str, None] = {}
+        """Find the groups that the table uses."""
+        self._table = table
+        self._texts = required_texts(table.pattern or "", PATTERN_FLAGS)
+        values = [table.message, *(leaf.value for leaf in table.leaves)]
+        sources = [source for value in values if value for source in value.sources]
+        self._groups = tuple(dict.fromkeys([*sources, *(table.time.sources if table.time else ())]))
+        self._ways = Ways()
+        for value in values:
+            if value is not None:
+                self._ways.add(value, [(source, converter(convert, str)) for source, convert in value.tries])
+        self._event, self._fields, self._own = Layout(table.event), Layout(table.roots), Layout(table.own)
+        self._related = Lists(table.related)
 
-    def group(self, source: str) -> str:
-        """Name the variable that holds a group's text."""
-        return self.groups.setdefault(source, f"g{len(self.groups)}")
+    @cached_property
+    def _numbers(self) -> list[tuple[str, int]]:
+        """The groups with their places; a pattern is compiled for the first line that may match, not before."""
+        numbers = self._table.compiled.groupindex
+        return [(name, numbers[name] - 1) for name in self._groups]
 
-    def key(self, sources: Iterable[str]) -> str:
-        """Say what a memory of these groups is asked with."""
-        variables = [self.group(source) for source in dict.fromkeys(sources)]
-        return ", ".join(variables)
+    def __call__(self, lines: Sequence[str], places: Sequence[int], near_s: int) -> tuple[list[Slab], Sequence[int]]:
+        """Parse lines."""
+        likely = holding(self._texts, lines, places)
+        if not likely:
+            return [], places
+        match = self._table.match
+        texts = list(map(lines.__getitem__, likely))
+        if max(map(len, texts)) > TEXT_LIMIT:
+            matches = [match(text) if len(text) <= TEXT_LIMIT else None for text in texts]
+        else:
+            matches = list(map(match, texts))
+        accept = self._table.accept
+        if accept is not None:
+            matches = [each if each is not None and accept(each.groupdict()) else None for each in matches]
+        if None in matches:
+            likely = [at for at, each in zip(likely, matches, strict=True) if each is not None]
+            if not likely:
+                return [], places
+            matches = [each for each in matches if each is not None]
+            texts = list(map(lines.__getitem__, likely))
+        slab = self._slab(likely, texts, matches, near_s)
+        return [slab], () if len(likely) == len(places) else without(places, likely)
 
-    def looked_up(self, sources: Iterable[str], make: Callable[[Mapping[str, Any]], Any]) -> str:
-        """Say how the function gets what `make` makes of these groups."""
-        wanted = tuple(dict.fromkeys(sources))
-        return f"{self.named(Memory(lambda key: make(_groups(wanted, key))))}[{self.key(wanted)}]"
-
-    def members(self, branch: Branch, *, led: bool) -> tuple[bytes, list[str]]:
-        """Return a template of a branch's members and what fills it; `led`: a comma stands before each."""
-        template, filling = b"", list[str]()
-        for name, member in branch.members.items():
-            comma = b"," if led or template else b""
-            key = comma + encode(name) + b":"
-            if not member.sure:
-                filling.append(self.fragment(name, member))
-                template += b"%b"
-            elif isinstance(member, Branch):
-                inside, more = self.members(member, led=False)
-                template += key.replace(b"%", b"%%") + b"{" + inside + b"}"
-                filling += more
-            elif member.value is None:
-                template += (key + encode(member.constant)).replace(b"%", b"%%")
-            else:
-                (source,) = member.value.sources
-                self.sure[self.group(source)] = None
-                template += key.replace(b"%", b"%%") + b"%b"
-                filling.append(f"text({self.group(source)})")
-        return template, filling
-
-    def fragment(self, name: str, member: Leaf | Branch) -> str:
-        """Say how a member is made that may be missing: with a comma before it, or nothing."""
-        key = b"," + encode(name) + b":"
-        if isinstance(member, Branch):
-            inside = " + ".join(self.fragment(inner, each) for inner, each in member.members.items())
-            return f"wrapped({self.named(key)}, {inside})"
-        if member.value is None:
-            return self.named(key + encode(member.constant))
-        if len(member.value.sources) == 1:
-            (source,) = member.value.sources
-            return f"{self.named(Memory(_of_text(key, member.value)))}[{self.group(source)}]"
-        return self.looked_up(member.value.sources, _of_groups(key, member.value))
-
-    def listed(self, kind: str, values: list[Value]) -> str:
-        """Say how a list of `related` is made: with a comma behind it, or nothing."""
-        key = encode(kind) + b":"
-        if len(values) == 1 and len(values[0].sources) == 1:
-            return f"{self.named(Memory(_one_listed(key, values[0])))}[{self.group(values[0].sources[0])}]"
-        return self.looked_up(_all_sources([values]), _listed(key, values))
-
-    def named(self, value: Any) -> str:
-        """Give the function a value, under a name of its own."""
-        name = f"m{len(self.names)}"
-        self.names[name] = value
-        return name
-
-    def filled(self, branch: Branch) -> str:
-        """Say how the function makes a branch's members."""
-        template, filling = self.members(branch, led=True)
-        name = f"t{len(self.names)}"
-        if not filling:
-            self.names[name] = template.replace(b"%%", b"%")
-            return name
-        self.names[name] = template
-        return f"{name} % ({', '.join(filling)},)"
+    def _slab(self, places: Sequence[int], texts: Sequence[str], matches: Sequence[Any], near_s: int) -> Slab:
+        table = self._table
+        # All groups by one call of C: to ask for those that are used costs more.
+        columns = list(zip(*map(re.Match.groups, matches), strict=True))
+        raws = {name: columns[number] for name, number in self._numbers}
+        find = self._ways.over(raws, len(texts)).find
+        return Slab(
+            "",
+            places,
+            table.dataset,
+            self._event.filled(find),
+            _times(table, raws, near_s),
+            _messages(table.message, raws, texts),
+            self._fields.filled(find),
+            self._related.filled(find),
+            self._related.hosts(find),
+            own=self._own.filled(find),
+        )
 
 
-def _generated(table: Table) -> Run:
-    """Write and compile a table's function: one match, some look-ups and at most two templates a line."""
-    code = _Code(table)
-    related = {kind: values for kind, values in table.related.items() if kind != "hosts"}
-    hosts = table.related.get("hosts", [])
-    parts = [
-        "dataset",
-        code.filled(table.event),
-        f"times[{code.key(table.time.sources)}]" if table.time else "None",
-        _message(code, table.message),
-        code.filled(table.roots),
-        " + ".join(code.listed(kind, values) for kind, values in related.items()) or "b''",
-        code.looked_up(_all_sources([hosts]), _hosts(hosts)) if hosts else "()",
-        "b''",
-    ]
-    names = ", ".join(code.groups)
-    lines = [
-        "def run(lines, near_s):",
-        "    times = clock(near_s)",
-        "    made = []",
-        "    add = made.append",
-        "    for line in lines:",
-        "        found = match(line) if len(line) <= limit else None",
-        "        if found is None" + (" or not accept(found.groupdict()):" if table.accept else ":"),
-        "            add(None)",
-        "            continue",
-    ]
-    if code.groups:
-        lines.append(f"        {', '.join(code.groups.values())} = found.group({', '.join(map(repr, code.groups))})")
-    if code.sure:
-        lines += [
-            f"        if not ({' and '.join(code.sure)}):",
-            "            add(plain(line, near_s))",
-            "            continue",
-        ]
-    lines += [f"        add(new(Spliced, ({', '.join(parts)})))", "    return made"]
-    names_known = {
-        **code.names,
-        "dataset": table.dataset,
-        "clock": _clock(table),
-        "plain": lambda line, near_s: _spliced_by(table, line, near_s),
-        "text": encode_text,
-        "wrapped": _wrapped,
-        "new": tuple.__new__,
-        "Spliced": Spliced,
-    }
-    run: Run = compiled(lines, f"table {table.dataset} {names}", names_known, "run")
-    return run
+def _times(table: Table, raws: Mapping[str, Sequence[str | None]], near_s: int) -> Times | None:
+    """Return the column of a table's time: of each line that of the first source that can be read."""
+    found: Times | None = None
+    for source in table.time.sources if table.time else ():
+        each = instants(table.time.read, raws[source], near_s, str)  # type: ignore[union-attr]
+        if found is not None:
+            kept = [second > 0 for second in found[0]]
+            each = tuple(
+                [own if good else more for good, own, more in zip(kept, mine, others, strict=True)]
+                for mine, others in zip(found, each, strict=True)
+            )  # type: ignore[assignment]
+        found = each
+        if 0 not in found[0]:
+            break
+    return found
 
 
-def _clock(table: Table) -> Callable[[int], Mapping[Any, Instant | None]]:
-    """Return what gives the memory of times near a second: forms without a year depend on it."""
-    time = table.time
-    if time is None:
-        return lambda near_s: {}
-    sources = tuple(dict.fromkeys(time.sources))
-    near: dict[int, Memory] = {}
-
-    def at(near_s: int) -> Memory:
-        if near_s not in near:
-            near.clear()
-            near[near_s] = Memory(lambda key: read_time(time, _groups(sources, key), near_s))
-        return near[near_s]
-
-    return at
-
-
-def _spliced_by(table: Table, line: str, near_s: int) -> Spliced | None:
-    parsed = table.parse(Payload(line), near_s)
-    return None if parsed is None else spliced(parsed)
-
-
-def _groups(sources: Sequence[str], key: Any) -> Mapping[str, Any]:
-    return {sources[0]: key} if len(sources) == 1 else dict(zip(sources, key, strict=True))
-
-
-def _of_text(key: bytes, value: Value) -> Callable[[Any], bytes]:
-    """Return what makes a leaf with its name of its one group's text, or nothing."""
-    ((_, convert),) = value.tries
-    without = b"" if value.default is None else key + encode(value.default)
-
-    def make(raw: str | None) -> bytes:
-        found = None if raw is None else convert(raw)
-        return without if found is None else key + encode(found)
-
-    return make
-
-
-def _of_groups(key: bytes, value: Value) -> Callable[[Mapping[str, Any]], bytes]:
-    """Return what makes a leaf with its name of several groups' texts, or nothing."""
-
-    def make(groups: Mapping[str, Any]) -> bytes:
-        found = first_of(value, groups)
-        return b"" if found is None else key + encode(found)
-
-    return make
-
-
-def _wrapped(key: bytes, inside: bytes) -> bytes:
-    """Return an object with its name of members that each stand behind a comma, or nothing."""
-    return b"%b{%b}" % (key, inside[1:]) if inside else b""
-
-
-def _one_listed(key: bytes, value: Value) -> Callable[[Any], bytes]:
-    """Return what makes a list of one group's value, or nothing."""
-    make = _of_text(b"", value)
-
-    def listed(raw: str | None) -> bytes:
-        made = make(raw)
-        return b"%b[%b]," % (key, made) if made else b""
-
-    return listed
-
-
-def _listed(key: bytes, values: list[Value]) -> Callable[[Mapping[str, Any]], bytes]:
-    """Return what makes a list of several groups' values, or nothing."""
-
-    def make(groups: Mapping[str, Any]) -> bytes:
-        found = unique([first_of(value, groups) for value in values])
-        return b"%b%b," % (key, encode(found)) if found else b""
-
-    return make
-
-
-def _hosts(hosts: list[Value]) -> Callable[[Mapping[str, Any]], tuple[str, ...]]:
-    return lambda groups: tuple(unique([first_of(value, groups) for value in hosts]))
-
-
-def _message(code: "_Code", message: Value | None) -> str:
+def _messages(
+    message: Value | None, raws: Mapping[str, Sequence[str | None]], texts: Sequence[str]
+) -> Sequence[str] | None:
+    """Return the column of a table's message, a line as it came where it has none."""
     if message is None:
-        return "line"
+        return None
     if message.sure:
-        return f"{code.group(message.sources[0])} or line"
-    return f"{code.looked_up(message.sources, lambda groups: first_of(message, groups))} or line"
-
-
-def _all_sources(lists: Iterable[list[Value]]) -> list[str]:
-    return [source for values in lists for value in values for source in value.sources]
+        column = raws[message.sources[0]]
+        return column if all(column) else [own or text for own, text in zip(column, texts, strict=True)]  # type: ignore[return-value]
+    sources = list(dict.fromkeys(message.sources))
+    rows = zip(*(raws[source] for source in sources), strict=True)
+    found = (first_of(message, dict(zip(sources, row, strict=True))) for row in rows)
+    return [own or text for own, text in zip(found, texts, strict=True)]

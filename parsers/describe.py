@@ -98,7 +98,12 @@ def _fields(fmt: Format) -> list[FieldFacts]:
                 about.constants = _unique([*about.constants, leaf.value.default])
         for kind in table.related:
             found[f"related.{kind}"] = FieldFacts(f"related.{kind}", "ip" if kind == "ip" else "keyword")
-        if table.pattern is None:
+        for name in table.produces:
+            known = field_named(name)
+            found.setdefault(name, FieldFacts(name, known.type if known else "keyword"))
+        if table.whole is not None:
+            found[table.whole] = FieldFacts(table.whole, "flattened")
+        elif table.pattern is None:
             found["tidewaiter.app"] = FieldFacts("tidewaiter.app", "flattened")
     return sorted(found.values(), key=lambda each: each.name)
 

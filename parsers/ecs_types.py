@@ -15,14 +15,32 @@ from typing import Any, Final
 
 import msgspec
 
-OWN_OBJECT: Final = "tidewaiter"
-"""Below it every leaf is a keyword."""
+from parsers.own_fields import OWN_FIELDS
 
-LABELS: Final = ("container.labels", "labels")
+OWN_OBJECT: Final = "tidewaiter"
+"""Below it every leaf is a keyword that `parsers.own_fields` does not name."""
+
+LABELS: Final = (
+    "container.labels",
+    "labels",
+    *(name for name, field in OWN_FIELDS.items() if field.type == "labels"),
+)
 """Objects whose keys are free, hold no dots, and have keywords as values."""
 
-OWN_FLATTENED: Final = ("tidewaiter.app", "tidewaiter.fields", "tidewaiter.metadata", "tidewaiter.claimed")
+AUDIT_FLATTENED: Final = tuple(name for name, field in OWN_FIELDS.items() if field.type == "flattened")
+"""The same, of Kubernetes audit events."""
+
+OWN_FLATTENED: Final = (
+    "tidewaiter.app",
+    "tidewaiter.fields",
+    "tidewaiter.metadata",
+    "tidewaiter.claimed",
+    "tidewaiter.invalid",
+)
 """Objects that may hold anything; every leaf is a keyword, and a key may hold dots."""
+
+PRODUCT_OBJECTS: Final = ("falco", "tetragon", "hubble", "trivy", "grype")
+"""Root objects in which what a security product said is kept whole, under its own names; flattened like those above."""
 
 _SEARCHED_AS: Final = {
     "constant_keyword": "keyword",
@@ -69,8 +87,9 @@ class _Known(msgspec.Struct, frozen=True):
 def _known() -> _Known:
     content = json.loads(files("parsers").joinpath("data/ecs_types.json").read_text(encoding="utf-8"))
     types = {name: _SEARCHED_AS.get(kind, kind) for kind, names in content["types"].items() for name in names}
+    types |= {name: field.type for name, field in OWN_FIELDS.items() if field.type not in ("labels", "flattened")}
     objects = {name[:at] for name in types for at, character in enumerate(name) if character == "."}
-    flattened = (*OWN_FLATTENED, *content["types"]["flattened"])
+    flattened = (*OWN_FLATTENED, *AUDIT_FLATTENED, *PRODUCT_OBJECTS, *content["types"]["flattened"])
     return _Known(types, frozenset(content["texts"]), frozenset({*objects, *LABELS, OWN_OBJECT}), flattened)
 
 

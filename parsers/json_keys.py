@@ -5,6 +5,7 @@ takes only what fits the field: `error` may be a text or an object, `method` an 
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from parsers.table import Table
@@ -23,6 +24,7 @@ from parsers.values import (
     text,
     to_address,
     to_integer,
+    to_known_level,
     to_nanoseconds,
     to_port,
     url_path,
@@ -102,6 +104,17 @@ def spoken_duration(value: Any) -> int | None:
     return to_nanoseconds(value, 1) if isinstance(value, str) and value[-1:].isalpha() else None
 
 
+_SAID: Final = ("msg", "@message", "short_message", "formattedMessage", "Message")
+_LEVELS: Final = (
+    "level", "log.level", "severity", "levelname", "level_name", "lvl", "loglevel", "log_level", "Level", "@level",
+)  # fmt: skip
+
+
+def is_logged(found: Mapping[str, Any]) -> bool:
+    """Tell whether an object has a text under one of the keys by which loggers name a message or a level."""
+    return any(isinstance(found.get(key), str) for key in (*_SAID, *_LEVELS))
+
+
 _BASE: Final[dict[str, Value]] = {
     "event.duration": either(
         duration(
@@ -112,13 +125,15 @@ _BASE: Final[dict[str, Value]] = {
         duration("duration_ns", "duration_nanos", "elapsed_ns", "event.duration", unit="ns"),
         duration("duration_us", "elapsed_us", "latency_us", unit="us"),
         made(
-            spoken_duration, "duration", "latency", "elapsed", "took", "response_time", "httpRequest.latency",
+            spoken_duration, "duration", "latency", "elapsed", "took", "response_time", "latency_human",
+            "httpRequest.latency",
             kind="long",
         ),
     ),
     "event.code": identifier("event.code", "event_id", "EventId"),
-    "log.level": level(
-        "level", "log.level", "severity", "levelname", "level_name", "lvl", "loglevel", "log_level", "Level", "@level"
+    "log.level": either(
+        level(*_LEVELS, "@fields.level"),
+        made(to_known_level, "at"),
     ),
     "log.logger": text("log.logger", "logger", "logger_name", "loggerName", "channel", "@module"),
     "log.origin.file.name": either(
@@ -219,7 +234,7 @@ def _http(status: tuple[str, ...], target: tuple[str, ...], size: tuple[str, ...
 
 
 _SIZE: Final = (
-    "http.response.body.bytes", "bytes_sent", "body_bytes_sent", "response_size", "responseSize",
+    "http.response.body.bytes", "bytes_sent", "body_bytes_sent", "bytes_out", "response_size", "responseSize",
     "res.headers.content-length", "httpRequest.responseSize",
 )  # fmt: skip
 _ACCESS_STATUS: Final = (*_STATUS, "status", "code")

@@ -10,11 +10,11 @@ PAIRS_LIMIT: Final = 1024
 """Pairs of a line; one with more is no log line of an application."""
 
 _PAIR: Final = re.compile(r'([^\s="]{1,128})=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s"]*))(?:[ \t]{1,64}|\Z)', re.DOTALL)
-_ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
-_SHORT: Final = {
-    "n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v",
-    '"': '"', "\\": "\\", "/": "/", "'": "'",
-}  # fmt: skip
+ESCAPES_LIMIT: Final = 8_192
+"""Backslashes of a value; in one with more they stay: nobody's text, and it takes time to resolve them."""
+
+_ESCAPES: Final = re.compile(r"(?:\\[nrtabfv\"\\/'])+|\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})")
+_LETTERS: Final = str.maketrans("nrtabfv", "\n\r\t\a\b\f\v")
 
 
 def logfmt_pairs(line: str) -> dict[str, Any] | None:
@@ -40,12 +40,12 @@ def logfmt_pairs(line: str) -> dict[str, Any] | None:
 
 def unquoted(text: str) -> str:
     """Resolve the escapes of a quoted value; one that names no character stays as it is."""
-    return _ESCAPE.sub(_character, text) if "\\" in text else text
+    return _ESCAPES.sub(_characters, text) if 0 < text.count("\\") <= ESCAPES_LIMIT else text
 
 
-def _character(found: "re.Match[str]") -> str:
-    byte, short, long, letter = found.groups()
-    if letter is not None:
-        return _SHORT.get(letter, found[0])
-    code = int(byte or short or long, 16)
-    return chr(code) if code < 0xD800 or 0xDFFF < code <= 0x10FFFF else found[0]
+def _characters(found: "re.Match[str]") -> str:
+    escapes = found[0]
+    if escapes[1] not in "xuU":
+        return escapes[1::2].translate(_LETTERS)  # several at once
+    code = int(escapes[2:], 16)
+    return chr(code) if code < 0xD800 or 0xDFFF < code <= 0x10FFFF else escapes

@@ -75,6 +75,7 @@ def _outcome(word: Any) -> str | None:
 def _table(outcome: str, kind: str) -> Table:
     return Table(
         requires=(),
+        needs=("user.name",),
         accept=lambda found: sign_in(found) == outcome,
         time=TIME,
         message=MESSAGE,

@@ -21,17 +21,36 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from parsers.field_tree import Branch, Leaf, branch_of
+from parsers.flattened import flattened
 from parsers.logfmt import logfmt_pairs
 from parsers.times import Instant, Time
-from parsers.values import Value
+from parsers.values import OfObject, Value
 
 KEPT: Final = frozenset(
-    {"agent", "container", "data_stream", "ecs", "host", "observer", "orchestrator", "related", "tags", "tidewaiter"}
+    {
+        "agent",
+        "container",
+        "data_stream",
+        "ecs",
+        "host",
+        "kubernetes",
+        "observer",
+        "orchestrator",
+        "related",
+        "tags",
+        "tidewaiter",
+    }
 )
 """Objects that no parser may write: identity is the connection's and the Engine's word (P5), `related` is derived."""
 
+OWN: Final = "tidewaiter"
+"""The object of our own fields."""
+
 TEXT_LIMIT: Final = 1 << 16
 """Characters of a line that patterns are tried on; a longer one is of no text format."""
+
+PATTERN_FLAGS: Final = re.DOTALL | re.ASCII
 
 JSON_LIMIT: Final = 1 << 20
 """Characters of a line that is read as JSON."""
@@ -40,14 +59,15 @@ JSON_LIMIT: Final = 1 << 20
 class Payload:
     """One line, and what several tables want to know of it, found once."""
 
-    def __init__(self, text: str) -> None:
-        """Keep the text; nothing is looked for yet."""
+    def __init__(self, text: str, *, limit: int = JSON_LIMIT) -> None:
+        """Keep the text; nothing is looked for yet. Of more characters than the limit it is not read as JSON."""
         self.text = text
+        self._limit = limit
 
     @cached_property
     def object(self) -> dict[str, Any] | None:
         """The JSON object that the whole line is, else None."""
-        return json_object(self.text)
+        return json_object(self.text, self._limit)
 
     @cached_property
     def pairs(self) -> dict[str, Any] | None:
@@ -55,9 +75,9 @@ class Payload:
         return logfmt_pairs(self.text) if len(self.text) <= TEXT_LIMIT else None
 
 
-def json_object(text: str) -> dict[str, Any] | None:
+def json_object(text: str, limit: int = JSON_LIMIT) -> dict[str, Any] | None:
     """Decode a line that is one JSON object (RFC 8259), else None; of equal keys the last wins."""
-    if not text.startswith("{") or len(text) > JSON_LIMIT:
+    if not text.startswith("{") or len(text) > limit:
         return None
     try:
         found = orjson.loads(text)
@@ -66,12 +86,25 @@ def json_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """One of the things that a report tells of: a document of its own, beside that of the report.
+
+    `event` and `fields` are nested, as those of `Parsed`; `own` stands under `tidewaiter.finding`.
+    """
+
+    message: str
+    event: dict[str, Any]
+    fields: dict[str, Any]
+    own: dict[str, Any]
+
+
 class Parsed(msgspec.Struct):
     """What a parser found in one payload.
 
     `dataset` is where its documents go, None: where the stream's plain lines go. `event` and `fields` are nested, in
     canonical order; `message` is the document's. `time` is the line's own. `rest` holds an object's other keys.
-    `related` lists addresses, users, hosts and hashes by the names of ECS.
+    `related` lists addresses, users, hosts and hashes by the names of ECS; `own` are members of `tidewaiter`. Of a
+    report, `report` is what stands under `tidewaiter.report`, and `findings` become documents of their own.
     """
 
     dataset: str | None
@@ -81,43 +114,9 @@ class Parsed(msgspec.Struct):
     time: Instant | None = None
     related: dict[str, list[str]] = {}
     rest: dict[str, Any] = {}
-
-
-class Leaf(msgspec.Struct, frozen=True):
-    """One field at the end of a path: its name there, and its value or its constant."""
-
-    field: str
-    value: Value | None
-    constant: Any = None
-
-    @property
-    def sure(self) -> bool:
-        """Whether every match gives it."""
-        return self.value is None or self.value.sure
-
-
-class Branch(msgspec.Struct, frozen=True):
-    """An object of a document: its members in canonical order, the sure ones first."""
-
-    members: dict[str, "Leaf | Branch"]
-
-    @property
-    def sure(self) -> bool:
-        """Whether every match gives it."""
-        return any(member.sure for member in self.members.values())
-
-    def leaves(self) -> list[Leaf]:
-        """All leaves below, in canonical order."""
-        return [leaf for member in self.members.values() for leaf in _leaves(member)]
-
-    def build(self, take: Callable[[Value], Any]) -> dict[str, Any]:
-        """Make the object of one payload; what gives no value is left out."""
-        made: dict[str, Any] = {}
-        for name, member in self.members.items():
-            found = _member(member, take)
-            if found is not None and found != {}:
-                made[name] = found
-        return made
+    own: dict[str, Any] = {}
+    report: dict[str, Any] = {}
+    findings: list[Finding] = []
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -127,10 +126,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `pattern` must match the whole line; its named groups are the sources of `fields`. `requires` names the keys (dots
     go into objects) that an object must have to be this table's; the sources of `fields` are keys, in order of
-    preference, and keys that no field took stay together under `tidewaiter.app`. `message` names the group or keys of
-    the document's `message` (none: the line as it came). `needs` names fields without whose values an object is not
-    this table's, `accept` is a further condition on the groups or the object. `constants` and `fields` map ECS names to
-    values; `event.kind`, `event.module` and `event.dataset` come by themselves.
+    preference, and keys that no field took stay together under `tidewaiter.app`. With `whole`, the name of a product's
+    own object, all keys stand together under that instead, taken or not. With `finish`, a function completes what was
+    found of an object, where a table cannot say it; `produces` names the fields that it may add. `message` names the
+    group or keys of the document's `message` (none: the line as it came). `needs` names fields without whose values an
+    object is not this table's, `accept` is a further condition on the groups or the object. `constants` and `fields`
+    map ECS names to values; `event.kind`, `event.module` and `event.dataset` come by themselves. What ECS has no name
+    for is one of `parsers.own_fields.AUTH_FIELDS`.
     """
 
     fields: Mapping[str, Value]
@@ -139,6 +141,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     requires: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     pairs: bool = False
+    whole: str | None = None
+    finish: Callable[[Mapping[str, Any], Parsed], None] | None = None
+    produces: tuple[str, ...] = ()
     accept: Callable[[Mapping[str, Any]], bool] | None = None
     constants: Mapping[str, Any] = {}
     message: Value | None = None
@@ -156,9 +161,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self._parse_text(payload, near_s) if self.pattern is not None else self._parse_object(payload, near_s)
 
     @cached_property
-    def match(self) -> Callable[[str], "re.Match[str] | None"]:
+    def compiled(self) -> "re.Pattern[str]":
         """The compiled pattern."""
-        return re.compile(self.pattern or "", re.DOTALL | re.ASCII).fullmatch
+        return re.compile(self.pattern or "", PATTERN_FLAGS)
+
+    @cached_property
+    def match(self) -> Callable[[str], "re.Match[str] | None"]:
+        """What matches a whole line."""
+        return self.compiled.fullmatch
 
     @cached_property
     def event(self) -> Branch:
@@ -168,7 +178,17 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def roots(self) -> Branch:
         """All other fields."""
-        return Branch({name: member for name, member in self._tree.members.items() if name != "event"})
+        return Branch({name: member for name, member in self._tree.members.items() if name not in ("event", OWN)})
+
+    @cached_property
+    def own(self) -> Branch:
+        """Fields under `tidewaiter`."""
+        return self._tree.members.get(OWN, Branch({}))  # type: ignore[return-value]
+
+    @cached_property
+    def leaves(self) -> list[Leaf]:
+        """All fields: of `event`, of the document's own, and those under `tidewaiter`."""
+        return [leaf for branch in (self.event, self.roots, self.own) for leaf in branch.leaves()]
 
     @cached_property
     def related(self) -> dict[str, list[Value]]:
@@ -194,7 +214,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _tree(self) -> Branch:
         leaves = {name: Leaf(name, None, constant) for name, constant in self.constants.items()}
         leaves |= {name: Leaf(name, value) for name, value in self.fields.items()}
-        return _branch({tuple(name.split(".")): leaf for name, leaf in leaves.items()})
+        return branch_of({tuple(name.split(".")): leaf for name, leaf in leaves.items()})
 
     def _parse_text(self, payload: Payload, near_s: int) -> Parsed | None:
         found = self.match(payload.text) if len(payload.text) <= TEXT_LIMIT else None
@@ -222,7 +242,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         def take(value: Value) -> Any:
             for source, convert in value.tries:
-                raw = scalar_at(found, source) if source in there else None
+                at = at_path if isinstance(convert, OfObject) else scalar_at
+                raw = at(found, source) if source in there else None
                 if raw is not None and (made := convert(raw)) is not None:
                     taken.add(source)
                     return made
@@ -238,7 +259,12 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 break
         message = payload.text if self.message is None else take(self.message) or payload.text
         parsed = self._parsed(take, message, time)
-        parsed.rest = without(found, taken)
+        if self.finish is not None:
+            self.finish(found, parsed)
+        elif self.whole is None:
+            parsed.rest = without(found, taken)
+        else:
+            parsed.fields[self.whole] = flattened(found)
         return parsed
 
     def _parsed(self, take: Callable[[Value], Any], message: str, time: Instant | None) -> Parsed:
@@ -251,6 +277,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             fields=fields,
             time=time,
             related={kind: values for kind, values in related.items() if values},
+            own=self.own.build(take),
         )
 
 
@@ -338,25 +365,6 @@ def _drop(found: dict[str, Any], path: str) -> None:
             return
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"
-
-
-def _leaves(member: Leaf | Branch) -> list[Leaf]:
-    return [member] if isinstance(member, Leaf) else member.leaves()
-
-
-def _member(member: Leaf | Branch, take: Callable[[Value], Any]) -> Any:
-    if isinstance(member, Branch):
-        return member.build(take)
-    return member.constant if member.value is None else take(member.value)
-
-
-def _branch(leaves: Mapping[tuple[str, ...], Leaf]) -> Branch:
-    """Make a tree of paths; members keep their order, the sure ones first."""
-    below: dict[str, dict[tuple[str, ...], Leaf]] = {}
-    for path, leaf in leaves.items():
-        below.setdefault(path[0], {})[path[1:]] = leaf
-    members = {name: paths[()] if () in paths else _branch(paths) for name, paths in below.items()}
-    return Branch(dict(sorted(members.items(), key=lambda item: not item[1].sure)))
 
 
 def unique(values: list[Any]) -> list[Any]:

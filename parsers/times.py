@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from parsers.timestamps import LAST_SECOND, SECONDS_KEPT
+from parsers.timestamps import LAST_SECOND
 
 Instant = tuple[int, int]
 """(second, nanosecond) since the Unix epoch."""
@@ -40,6 +40,7 @@ _ISO = re.compile(
     r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?:[T ]|, ?)(\d\d| \d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
     r" ?(Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?: [A-Z]{3,4})?(?: m=[+-][\d.]+)?"
 )
+_SHORT_DATE = re.compile(r"(\d\d)(\d\d)(\d\d) (\d\d| \d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?")
 _CLF = re.compile(r"(\d{1,2})[/ -]([A-Za-z]{3})[/ -](\d{4})[: ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([+-]\d{4}))?")
 _CTIME = re.compile(
     r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ([A-Z]{3,4}))? (\d{4})"
@@ -54,6 +55,11 @@ _KLOG = re.compile(r"(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?")
 def iso(*sources: str) -> Time:
     """RFC 3339 and its kin: `T` or blank, point or comma, `Z`, `+01:00`, `+0100`, `UTC` or nothing."""
     return Time(sources, _read_iso, "2026-11-29T02:00:00.123Z")
+
+
+def short_date(*sources: str) -> Time:
+    """A year of this century by two digits, `261129  2:00:00` (MySQL's old form); also RFC 3339 in its place."""
+    return Time(sources, _read_short_date, "261129 02:00:00 or 2026-11-29T02:00:00.123Z")
 
 
 def clf(*sources: str) -> Time:
@@ -101,27 +107,8 @@ def read_any(value: Any, near_s: int) -> Instant | None:
     return _read_epoch(value, near_s)
 
 
-class _Seconds(dict[str, int]):
-    """Unix second by the first 19 characters of an RFC 3339 time in UTC, 0 where that is none."""
-
-    def __missing__(self, text: str) -> int:
-        found = _ISO.fullmatch(text)
-        instant = _fields_of(found) if found and len(text) == len("2026-11-29T02:00:00") else None
-        if len(self) >= SECONDS_KEPT:
-            self.clear()
-        second = self[text] = instant[0] if instant else 0
-        return second
-
-
-_seconds: Final = _Seconds()
-
-
 def _read_iso(text: Any, near_s: int) -> Instant | None:
-    # What nearly every logger writes, by a third of the cost: the second is that of the line before.
-    if isinstance(text, str) and text[-1:] == "Z" and text[19:20] == "." and (fraction := text[20:-1]).isdecimal():
-        second = _seconds[text[:19]] if fraction.isascii() and len(fraction) <= NANOSECOND_DIGITS else 0
-        if second:
-            return second, int(fraction.ljust(NANOSECOND_DIGITS, "0"))
+    """Read RFC 3339 and its kin."""
     found = _ISO.fullmatch(text) if isinstance(text, str) else None
     return _fields_of(found) if found else None
 
@@ -129,6 +116,14 @@ def _read_iso(text: Any, near_s: int) -> Instant | None:
 def _fields_of(found: "re.Match[str]") -> Instant | None:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     return _instant((int(year), int(month), int(day)), (hour, minute, second or "0"), fraction, zone)
+
+
+def _read_short_date(text: Any, near_s: int) -> Instant | None:
+    found = _SHORT_DATE.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return _read_iso(text, near_s)
+    year, month, day, hour, minute, second, fraction = found.groups()
+    return _instant((2000 + int(year), int(month), int(day)), (hour, minute, second), fraction, None)
 
 
 def _read_clf(text: Any, near_s: int) -> Instant | None:
@@ -216,3 +211,10 @@ def _offset_s(zone: str | None) -> int:
     digits = zone[1:].replace(":", "").ljust(4, "0")
     offset = int(digits[:2]) * 3600 + int(digits[2:]) * 60
     return -offset if zone[0] == "-" else offset
+
+
+FRACTIONS: Final[dict[Callable[[Any, int], Instant | None], str]] = {
+    _read_iso: ".,", _read_short_date: ".,", read_any: ".,",
+    _read_clf: ".", _read_ctime: ".", _read_bsd: ".", _read_klog: ".",
+}  # fmt: skip
+"""Readers of forms in which a fraction of up to nine digits behind `:MM:SS` changes nothing else, by its points."""

@@ -12,6 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from parsers.colours import without_colours
+
+ADDRESS_LIMIT: Final = 128
+"""Characters of an address with its zone; what is longer is none, and is not read to its end."""
+
 LONG_LIMIT: Final = 1 << 63
 """Elasticsearch's `long` and ours: values from -LONG_LIMIT up to, not including, LONG_LIMIT."""
 
@@ -41,7 +46,7 @@ class Value(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def verbatim(self) -> bool:
-        """Whether the value is the text as it stands, where that is not empty (the chunk path splices it)."""
+        """Whether the value is the text as it stands, where that is not empty (the chunk path takes it as it is)."""
         return self.convert is to_text and not self.converts
 
     @property
@@ -52,11 +57,7 @@ class Value(msgspec.Struct, frozen=True, dict=True):
 
 def text(*sources: str, absent: frozenset[str] | set[str] | None = None) -> Value:
     """Text as it stands. With `absent` (such as NOTHING), these texts mean that there is none."""
-    if absent is None:
-        return Value(sources, to_text, "keyword")
-    return Value(
-        sources, lambda value: value if isinstance(value, str) and value and value not in absent else None, "keyword"
-    )
+    return Value(sources, to_text if absent is None else TextBut(frozenset({"", *absent})), "keyword")
 
 
 def otherwise(value: Value, default: Any) -> Value:
@@ -78,7 +79,7 @@ def lowered(*sources: str) -> Value:
 
 def identifier(*sources: str) -> Value:
     """Text, or an integer as text: ids of users, processes, sessions."""
-    return Value(sources, _identifier, "keyword")
+    return Value(sources, to_identifier, "keyword")
 
 
 def integer(*sources: str) -> Value:
@@ -138,15 +139,9 @@ def http_version(*sources: str) -> Value:
     return Value(sources, to_http_version, "keyword")
 
 
-def uncoloured(*sources: str) -> Value:
-    """Text without a terminal's colours (`ESC [ 31 m`)."""
-    return Value(sources, lambda value: _COLOUR.sub("", value) or None if isinstance(value, str) else None, "keyword")
-
-
 def duration(*sources: str, unit: str = "s") -> Value:
     """Nanoseconds, from a number of this unit (s, ms, us, ns) or from Go's text (`1.5ms`, `2m3s`)."""
-    scale = _UNITS_NS[unit]
-    return Value(sources, lambda value: to_nanoseconds(value, scale), "long")
+    return Value(sources, Nanoseconds(_UNITS_NS[unit]), "long")
 
 
 def level(*sources: str) -> Value:
@@ -164,6 +159,11 @@ def made(convert: Convert, *sources: str, kind: str = "keyword") -> Value:
     return Value(sources, convert, kind)
 
 
+def of_object(convert: Convert, *sources: str, kind: str = "keyword") -> Value:
+    """What a function of the format makes of a whole object: several of its keys make one value."""
+    return Value(sources, OfObject(convert), kind)
+
+
 def url_path(*sources: str) -> Value:
     """The path of a request target."""
     return Value(sources, to_path, "keyword")
@@ -171,7 +171,7 @@ def url_path(*sources: str) -> Value:
 
 def url_query(*sources: str) -> Value:
     """The query of a request target, without its question mark."""
-    return Value(sources, lambda value: _target(value)[1], "keyword")
+    return Value(sources, to_query, "keyword")
 
 
 def http_outcome(*sources: str) -> Value:
@@ -187,6 +187,41 @@ def to_text(value: Any) -> str | None:
 def to_path(value: Any) -> str | None:
     """Return the path of a request target (`/a?b`, `http://host/a`) or None."""
     return _target(value)[0]
+
+
+def to_query(value: Any) -> str | None:
+    """Return the query of a request target or None."""
+    return _target(value)[1]
+
+
+class TextBut(msgspec.Struct, frozen=True):
+    """Conversion to a text that is none of those by which a format says that there is none."""
+
+    absent: frozenset[str]
+
+    def __call__(self, value: Any) -> str | None:
+        """Return the text or None."""
+        return value if isinstance(value, str) and value not in self.absent else None
+
+
+class OfObject(msgspec.Struct, frozen=True):
+    """Conversion of an object, the one kind that takes any; whatever else stands at its place gives None."""
+
+    convert: Convert
+
+    def __call__(self, value: Any) -> Any:
+        """Return what the function makes of an object, or None."""
+        return self.convert(value) if isinstance(value, dict) else None
+
+
+class Nanoseconds(msgspec.Struct, frozen=True):
+    """Conversion to a duration; `scale` is the unit of a bare number in nanoseconds."""
+
+    scale: int
+
+    def __call__(self, value: Any) -> int | None:
+        """Return nanoseconds or None."""
+        return to_nanoseconds(value, self.scale)
 
 
 def to_integer(value: Any) -> int | None:
@@ -219,7 +254,7 @@ def to_address(value: Any) -> str | None:
     if isinstance(value, str) and _IPV4.fullmatch(value):
         return value
     name = _split(value)[0]
-    if not name or not (name[0].isdigit() or ":" in name or name[0] in _HEX):
+    if not name or len(name) > ADDRESS_LIMIT or not (name[0].isdigit() or ":" in name or name[0] in _HEX):
         return None
     try:
         found = ipaddress.ip_address(name.partition("%")[0])
@@ -273,22 +308,29 @@ def to_nanoseconds(value: Any, scale: int) -> int | None:
 def to_level(value: Any) -> str | None:
     """Return a level's one name; numbers are those of pino, bunyan and their kin (10 to 60).
 
-    Steps between levels (slog's `DEBUG-2`, `INFO+4`) are left out.
+    Steps between levels (slog's `DEBUG-2`, `INFO+4`) are left out, and colours (winston's `colorize`).
     """
     if isinstance(value, str):
-        name = _STEP.sub("", value.strip().lower())
+        name = _STEP.sub("", without_colours(value).strip().lower())
         return _LEVELS.get(name, name) if 0 < len(name) <= LEVEL_CHARACTERS else None
     return _NUMBERED_LEVELS.get(value) if type(value) is int else None
+
+
+def to_known_level(value: Any) -> str | None:
+    """Return the one name of a text that is a level of a common logger; any other is none."""
+    name = to_level(value) if isinstance(value, str) else None
+    return name if name in _LEVELS or name in _LEVELS.values() else None
 
 
 LEVEL_CHARACTERS: Final = 32
 """A longer text is no level."""
 
-_COLOUR: Final = re.compile("\x1b" + r"\[[0-9;]{0,16}m")
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?")
 _STEP: Final = re.compile(r"(?<=[a-z])[+-][0-9]{1,3}\Z")
-_IPV4: Final = re.compile(r"\.".join([r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"] * 4))
+IPV4: Final = r"\.".join([r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"] * 4)
 """An IPv4 address in canonical form."""
+
+_IPV4: Final = re.compile(IPV4)
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][+-]?[0-9]{1,3})?")
@@ -304,8 +346,8 @@ _BOOLEANS: Final = {"true": True, "false": False, "yes": True, "no": False}
 _LEVELS: Final = {
     alias: name
     for name, aliases in {
-        "trace": "trc trce t finest verbose v all",
-        "debug": "dbg d fine finer dbug",
+        "trace": "trc trac trce t finest verbose v all",
+        "debug": "dbg debu d fine finer dbug",
         "info": "inf i information informational config log",
         "notice": "note n",
         "warn": "warning wrn w warni",
@@ -313,14 +355,15 @@ _LEVELS: Final = {
         "critical": "crit c",
         "alert": "a",
         "emergency": "emerg",
-        "fatal": "ftl f panic",
+        "fatal": "ftl fata f panic pani pnc dpanic",
     }.items()
     for alias in aliases.split()
 }
 _NUMBERED_LEVELS: Final = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 
 
-def _identifier(value: Any) -> str | None:
+def to_identifier(value: Any) -> str | None:
+    """Return a text, or an integer as text, or None."""
     if type(value) is int:
         return str(value)
     return value if isinstance(value, str) and value not in NOTHING else None

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from pipelines.batch import Batch, DeadLetter, Documents, Outcomes, Tally
+from pipelines.batch import NO_ACCOUNTS, Accounts, Batch, DeadLetter, Documents, Outcomes, Tally
 from pipelines.frame import INDEX_LIMIT, Frame
 
 RECORDS_LIMIT: Final = 16384
@@ -16,12 +16,16 @@ T = TypeVar("T")
 
 
 class Refused(msgspec.Struct):
-    """A record that gives no document: why, its bytes, and `input/peer` of its sender."""
+    """A record that gives no document: why, its bytes, and `input/peer` of its sender.
+
+    Behind its own index so many are `skipped`, which are no record's: it ends a batch then, which they belong to.
+    """
 
     code: str
     reason: str
     payload: bytes
     origin: str
+    skipped: int = 0
 
 
 class Control(msgspec.Struct):
@@ -54,12 +58,17 @@ def close_batch(
     documents: tuple[Documents, ...],
     refused: list[tuple[int, Refused]],
     *,
+    derived: tuple[Documents, ...] = (),
     records: range,
     last: bool,
     pieces: Pieces = NO_PIECES,
     lines: Outcomes | None = None,
+    accounts: Accounts = NO_ACCOUNTS,
 ) -> Batch:
-    """Make the batch of the records with these indexes. `refused` holds (index, Refused) in order."""
+    """Make the batch of the records with these indexes. `refused` holds (index, Refused) in order.
+
+    Documents that are `derived` from others settle no record, and are counted apart.
+    """
     if records.stop > INDEX_LIMIT:
         raise OverflowError(f"more than {INDEX_LIMIT} records in one frame")
     made = sum(len(part.ids) for part in documents)
@@ -72,18 +81,21 @@ def close_batch(
         joined=pieces.joined,
         parked=pieces.parked,
         taken_up=pieces.taken_up,
+        derived=sum(len(part.ids) for part in derived),
         lines=lines or {},
     )
     here = frame.position
-    after = here._replace(sequence=frame.sequence + 1) if last else here._replace(record=records.stop)
+    skipped = refused[-1][1].skipped if refused and refused[-1][0] == records.stop - 1 else 0
+    after = here._replace(sequence=frame.sequence + 1) if last else here._replace(record=records.stop + skipped)
     return Batch(
         here._replace(record=records.start),
         after,
         frame.journal_time,
-        tuple(sorted(documents, key=lambda part: part.stream)),
+        tuple(sorted((*documents, *derived), key=lambda part: part.stream)),
         tuple(_dead_letters(frame, refused)),
         tally,
         len(frame.payload) if last else 0,
+        accounts,
     )
 
 

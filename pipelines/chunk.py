@@ -15,24 +15,36 @@ from typing import Any, Final
 
 import msgspec
 
-from parsers.canonical import encode
-from parsers.splice import Spliced
-from parsers.table import unique
 from pipelines import reference
+from pipelines.accounts import Ledger
 from pipelines.batch import Batch, DataStream, Documents, Outcomes
 from pipelines.books import Refused, close_batch, with_lookahead
 from pipelines.decode.columns import Decoded, are_objects, decode_columns, key_bytes
 from pipelines.decode.forward import EntryError, Record
 from pipelines.decode.groups import WHOLE_MESSAGE_LIMIT, entries, groups, has_cut_lines, parted
+from pipelines.encode import derived_documents, encode_document, joined_documents
+from pipelines.enrich import lookups
+from pipelines.enrich.dependents import Dependents
+from pipelines.enrich.describe import describe
+from pipelines.enrich.metadata import Changes, Metadata
 from pipelines.frame import Frame, Message, Origin, document_ids, event_sequences
+from pipelines.gather import stream_key
+from pipelines.gather_columns import Concerned, Trial, begins_among, has_open
+from pipelines.held import Held
 from pipelines.join import UNMARKED, mark_of, may_go_on
-from pipelines.layout import NO_FIELDS, Lines, Part, Span, render, singly, slices
-from pipelines.normalize.container import Line, normalise
-from pipelines.normalize.parsed import FAR_S, Document, event_of, failed_tail, far_tail
-from pipelines.parse import near_second
-from pipelines.parse_columns import Held, parse_columns
+from pipelines.layout import Lines, Part, Span, heads, render, singly, slices
+from pipelines.login_columns import put_logins
+from pipelines.middles import Sent
+from pipelines.normalize.container import normalise
+from pipelines.normalize.daemons import may_be_daemons
+from pipelines.normalize.parsed import Document
+from pipelines.parse import Choices, near_second
+from pipelines.parse_columns import ParsedColumns, parse_columns
+from pipelines.report_lines import are_of_reports, places_of_reports
 from pipelines.settings import Settings
+from pipelines.settled import Joined, Piece, Settled, skipped_behind
 from pipelines.state import State
+from pipelines.streams import NO_STREAM, KnownStream, Streams
 
 STREAMS_KEPT_BYTES: Final = 16 << 20
 """Bound of what is kept of streams, one for each (origin, tag, container, stream); about 1.5 KB each."""
@@ -46,36 +58,13 @@ FEW_STREAMS: Final = 64
 ENCODINGS: Final = ("forward", "forward-message")
 
 
-class _Stream(msgspec.Struct, eq=False):
-    """What is known of a stream: a line of it with the tail that all share, and that encoded by parser's dataset."""
-
-    line: Line
-    held: Held | None
-    plain: "_Tail"
-    tails: dict[str | None, "_Tail"]
-
-
-class _Tail(msgspec.Struct):
-    """A tail in the pieces between which a parser's findings come: the stream's hosts, `tidewaiter`, the rest."""
-
-    own_hosts: list[str]
-    hosts: bytes
-    opened: bytes
-    rest: bytes
-    whole: bytes
-
-
-NO_STREAM: Final = _Stream(Line("", None, {}, None), None, _Tail([], b"", b"", b"", b""), {})
-"""Stands for the stream of a piece, which is cut out before anything looks at it."""
-
-
 class _Read(msgspec.Struct):
     """Records decoded by one call, as columns; `pieces` are the places of those that are pieces of lines."""
 
     seconds: Sequence[int]
     nanoseconds: Sequence[int]
     lines: list[str]
-    streams: list[_Stream]
+    streams: list[KnownStream]
     pieces: Sequence[int] = ()
 
     def cut(self, start: int, end: int) -> "_Read":
@@ -90,30 +79,46 @@ class ChunkPath:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._streams: dict[tuple[Origin, bytes, bool], dict[Any, _Stream]] = {}
+        self._streams: dict[tuple[Origin, bytes, bool], dict[Any, KnownStream]] = {}
+        self._dependents: Dependents[tuple[dict[Any, KnownStream], Any]] = Dependents()
         self._held: dict[tuple[str, ...], Held] = {}
-        self._events: dict[str | None, bytes] = {}
+        self._lines = Streams(settings)
         self._writer: object = None
-        self._kept_bytes = 0
+        self._tables: list[lookups.Table | None] = []
 
     def process(self, frame: Frame, state: State) -> Iterator[Batch]:
-        """Make the batches of a frame: one, or slices of RECORDS_LIMIT records."""
+        """Make the batches of a frame: one, or slices of RECORDS_LIMIT records with what derives from them."""
         writer = (frame.journal, frame.epoch)
-        if writer != self._writer or self._kept_bytes > STREAMS_KEPT_BYTES:
-            self._streams.clear()
-            self._held.clear()
-            self._writer, self._kept_bytes = writer, 0
+        if writer != self._writer or self._lines.kept_bytes > STREAMS_KEPT_BYTES:
+            self._writer = writer
+            self._forget_streams()
         waited = reference.waited_enough(frame, self._settings, state)
+        ledger = Ledger(frame)
         first = 0
-        for (spans, count), last in with_lookahead(slices(self._spans(frame, state))):
+        for (spans, count), last in with_lookahead(slices(self._spans(frame, state, ledger))):
             lines = state.take_outcomes() if last else None
-            yield self._assemble(frame, spans, range(first, first + count), waited, last=last, lines=lines)
-            first += count
+            yield self._assemble(frame, spans, range(first, first + count), waited, ledger, last=last, lines=lines)
+            first += count + skipped_behind(spans[-1])
             waited = []
         if not first:
-            yield reference.assemble(frame, [], 0, waited, last=True, lines=state.take_outcomes())
+            yield reference.assemble(frame, [], 0, waited, ledger, last=True, lines=state.take_outcomes())
 
-    def _spans(self, frame: Frame, state: State) -> Iterator[Span]:
+    def _forget_streams(self) -> None:
+        self._streams.clear()
+        self._held.clear()
+        self._dependents.clear()
+        self._lines.forget()
+
+    def _forget_changed(self, changes: Changes) -> None:
+        """Forget the streams of containers of which something else is known now."""
+        if self._dependents.may_all_be_stale(changes):
+            self._forget_streams()
+        for known, key in self._dependents.stale(changes):
+            stream = known.pop(key, None)
+            if stream is not None and stream.held is not None:
+                self._held.pop(stream.held.stream.key, None)
+
+    def _spans(self, frame: Frame, state: State, ledger: Ledger) -> Iterator[Span]:
         index = 0
         for group, encoding, payload in groups(frame):
             read = self._read(frame, group, encoding, payload, state)
@@ -125,9 +130,13 @@ class ChunkPath:
                     for message, own in parted(group, payload)
                 )
             for part, own, made in parts:
-                for span in self._settled(frame, part, encoding, own, made, state=state, first=index):
+                first, skipped = index, 0
+                ledger.begin(first, part[0])
+                for span in self._settled(frame, part, encoding, own, made, state=state, first=first):
                     yield span
-                    index += span.size if isinstance(span, Lines) else 1
+                    skipped += skipped_behind(span)
+                    index += span.size if isinstance(span, Lines) else 1 + skipped_behind(span)
+                ledger.compare(part, encoding, index - first - skipped)
 
     def _settled(
         self,
@@ -140,24 +149,38 @@ class ChunkPath:
         state: State,
         first: int,
     ) -> Iterator[Span]:
-        """Yield what was decoded by one call, and one by one what was not, or is a piece of a line."""
+        """Yield what was decoded by one call, and one by one what was not, is a piece of a line or one of several."""
         if read is None:
             yield from reference.settle(
                 frame, group[0], encoding, payload, settings=self._settings, state=state, first=first
             )
             return
+        begin: set[int] | None = None
+        if not read.pieces and not has_open(read.streams, state):
+            trial = Trial(state)
+            parsed = self._parsed(frame, read, trial, trial.outcomes)
+            begin = begins_among(read.lines, read.streams, parsed.slabs, parsed.plain)
+            if not begin:
+                trial.keep()
+                yield self._laid_out(read, state, parsed)
+                return
         start = 0
-        apart = entries(group, payload) if read.pieces else []
-        for at in read.pieces:
+        concerned = Concerned(read.lines, read.streams, state, begin)
+        pieces = set(read.pieces)
+        apart: list[tuple[Message, memoryview]] = []
+        for at in sorted(pieces.union(concerned.places)):
+            if at not in pieces and not concerned.takes(at):
+                continue
+            apart = apart or entries(group, payload)
             if start < at:
-                yield self._laid_out(frame, read.cut(start, at), state)
+                yield self._parsed_and_laid_out(frame, read.cut(start, at), state)
             message, entry = apart[at]
             yield reference.settle_entry(
                 frame, message, entry, encoding, settings=self._settings, state=state, index=first + at
             )
             start = at + 1
         if start < len(read.lines):
-            yield self._laid_out(frame, read.cut(start, len(read.lines)) if start else read, state)
+            yield self._parsed_and_laid_out(frame, read.cut(start, len(read.lines)) if start else read, state)
 
     def _read(
         self, frame: Frame, group: Sequence[Message], encoding: str, payload: memoryview, state: State
@@ -173,14 +196,25 @@ class ChunkPath:
         decoded = decode_columns(encoding, payload, count)
         if decoded is None or has_cut_lines(decoded, len(payload)):
             return None
+        reports = places_of_reports(decoded.lines)
+        if (tables := lookups.tables_in_use(self._settings.lookups, state.lookups)) != self._tables:
+            self._tables = tables
+            self._forget_streams()
         try:
-            streams, pieces = self._streams_of(frame, message, decoded)
+            streams, pieces = self._streams_of(frame, message, decoded, state.metadata)
         except EntryError:
             return None
+        pieces = sorted({*pieces, *reports}) if reports else pieces
         return _Read(decoded.seconds, decoded.nanoseconds, decoded.lines, streams, pieces) if streams else None
 
-    def _streams_of(self, frame: Frame, message: Message, decoded: Decoded) -> tuple[list["_Stream"], list[int]]:
-        """Return each record's stream, and the places of pieces; nothing where nearly every record has its own."""
+    def _streams_of(
+        self, frame: Frame, message: Message, decoded: Decoded, metadata: Metadata
+    ) -> tuple[list[KnownStream], list[int]]:
+        """Return each record's stream, and the places of pieces; nothing where nearly every record has its own.
+
+        A record that waits for what is known of its container is like a piece.
+        """
+        self._forget_changed(metadata.changes)
         origin, tags = frame.origins[message.origin], decoded.tags
         place = (origin, message.tag, tags is None)
         known = self._streams.get(place, {})
@@ -202,126 +236,79 @@ class ChunkPath:
                 if mark is not None:
                     pieces.add(key)
                     continue
-                stream = self._stream(frame, origin, tag.encode() or message.tag, fields)
+                stream = self._stream(frame, origin, tag.encode() or message.tag, fields, metadata)
                 if stream is None:
                     return [], []
+                if stream is NO_STREAM:
+                    pieces.add(key)
+                    continue
                 known[key] = stream
-                kept = 2 * len(stream.plain.whole) + key_bytes(record)
-                self._kept_bytes += STREAM_BYTES + len(message.tag) + len(tag) + kept
+                self._dependents.add((known, key), stream.keys)
+                self._lines.kept_bytes += STREAM_BYTES + len(message.tag) + len(tag) + key_bytes(record)
         found = [known.get(key, NO_STREAM) for key in keys]
         return found, [at for at, key in enumerate(keys) if key in pieces] if pieces else []
 
-    def _stream(self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any]) -> _Stream | None:
-        """Make what all lines of a stream share, by the reference's own function.
+    def _stream(
+        self, frame: Frame, origin: Origin, tag: bytes, fields: dict[str, Any], metadata: Metadata
+    ) -> KnownStream | None:
+        """Make what all lines of a stream share, by the reference's own functions.
 
-        None where the sender said another image of the same container before: the choice, which is one, could begin
-        with either, and the order of the lines decides.
+        NO_STREAM where they wait for what is known of their container. None where the sender said another image of the
+        same container before: the choice, which is one, could begin with either, and the order of the lines decides;
+        and where a logging daemon says more of each line.
         """
-        line = normalise(Record((1, 0), fields), frame=frame, origin=origin, tag=tag, settings=self._settings)
-        plain = self._encoded(line.tail, None)
-        held = Held(line.stream, self._settings.parsers) if line.stream else None
+        settings = self._settings
+        if may_be_daemons(fields):
+            return None
+        group = stream_key(origin, tag, fields)
+        line = normalise(Record((1, 0), fields), frame=frame, origin=origin, tag=tag, settings=settings)
+        described = describe(line, origin, settings, metadata)
+        if described.awaited is not None:
+            return NO_STREAM
+        line = described.line
+        lookups.add_fields(line.tail, origin, settings.fields, settings.lookups.values(), self._tables)
+        held = Held(line.stream, settings.parsers) if line.stream else None
+        if held is not None and held.asked is not None and are_of_reports(held.asked.formats):
+            return NO_STREAM
         if held is not None and held.asked is None:
             own, held = held, self._held.setdefault(held.stream.key, held)
             if own.stream.image != held.stream.image:
                 return None
-        return _Stream(line, held, plain, {None: plain})
+        return self._lines.known(line, held, group, described.keys)
 
-    def _tail(self, stream: _Stream, dataset: str | None) -> _Tail:
-        """Return a stream's tail for a parser's dataset."""
-        made = stream.tails.get(dataset)
-        if made is None:
-            made = stream.tails[dataset] = self._encoded(stream.line.tail, dataset)
-            self._kept_bytes += 2 * len(made.whole)
-        return made
+    def _parsed(self, frame: Frame, read: "_Read", choices: Choices, outcomes: Outcomes) -> ParsedColumns:
+        """Parse the lines of a message."""
+        held = [stream.held for stream in read.streams]
+        return parse_columns(held, read.lines, near_second(frame.journal_time), choices=choices, outcomes=outcomes)
 
-    def _encoded(self, tail: dict[str, Any], dataset: str | None) -> _Tail:
-        rest = {name: value for name, value in tail.items() if name not in ("related", "tidewaiter")}
-        rest["data_stream"] = {**rest["data_stream"], "dataset": self._settings.stream_of(dataset).dataset}
-        hosts, opened = encode(tail["related"])[1:-1], b'},"tidewaiter":{'
-        end = encode(tail["tidewaiter"])[1:] + b",%b\n" % encode(rest)[1:]
-        return _Tail(tail["related"]["hosts"], hosts, opened, end, hosts + opened + end)
+    def _parsed_and_laid_out(self, frame: Frame, read: "_Read", state: State) -> Lines:
+        return self._laid_out(read, state, self._parsed(frame, read, state.choices, state.outcomes))
 
-    def _event(self, dataset: str | None) -> bytes:
-        """Return what `event` holds behind its id before what a parser found."""
-        made = self._events.get(dataset)
-        if made is None:
-            made = self._events[dataset] = encode(event_of(self._settings.stream_of(dataset), dataset))[1:-1]
-        return made
-
-    def _laid_out(self, frame: Frame, read: "_Read", state: State) -> Lines:
-        """Parse the lines of a message and lay out their documents, in parts by parser's dataset."""
-        streams, near_s = read.streams, near_second(frame.journal_time)
-        size = len(streams)
-        held = [stream.held for stream in streams]
+    def _laid_out(self, read: "_Read", state: State, parsed: ParsedColumns) -> Lines:
+        """Lay out the documents of the lines of a message, in parts by parser's dataset."""
+        streams = read.streams
         if state.seen is not None:
+            held = [stream.held for stream in streams]
             state.seen |= {each.stream.key: each.stream for each in held if each is not None}
-        found, failed, texts = parse_columns(held, read.lines, near_s, choices=state.choices, outcomes=state.outcomes)
-        part = Part(
-            None,
-            range(size),
-            read.seconds,
-            read.nanoseconds,
-            read.lines,
-            [self._event(None)] * size,
-            [NO_FIELDS] * size,
-            [stream.plain.whole for stream in streams],
-        )
-        for at in failed:
-            part.tails[at] = self._encoded(failed_tail(streams[at].line.tail), None).whole
-        if found.count(None) == size:
-            return Lines(size, [part])
-        self._put(part, found, streams, texts)
-        by_dataset: dict[str | None, list[int]] = {}
-        for at, each in enumerate(found):
-            by_dataset.setdefault(None if each is None else each[0], []).append(at)
-        if len(by_dataset) == 1:
-            (part.dataset,) = by_dataset
-            return Lines(size, [part])
-        return Lines(size, [part.picked(dataset, offsets) for dataset, offsets in by_dataset.items()])
-
-    def _put(self, part: Part, found: list[Spliced | None], streams: list[_Stream], texts: Sequence[str]) -> None:
-        """Put what parsers found into the columns of a message, and make those lists that were not."""
-        part.seconds, part.nanoseconds = seconds, nanoseconds = list(part.seconds), list(part.nanoseconds)
-        events, messages, fields, tails = part.events, part.messages, part.fields, part.tails
-        begun: dict[str | None, bytes] = {}
-        for at, each in enumerate(found):
-            if each is None:
-                continue
-            dataset, event, time, message, own, related, hosts, rest = each
-            stream = streams[at]
-            tail = stream.tails.get(dataset) or self._tail(stream, dataset)
-            if time is not None:
-                if not -FAR_S <= time[0] - seconds[at] <= FAR_S:
-                    tail = self._encoded(far_tail(stream.line.tail, time), dataset)
-                else:
-                    seconds[at], nanoseconds[at] = time
-            events[at] = (begun.get(dataset) or begun.setdefault(dataset, self._event(dataset))) + event
-            if hosts:
-                together = unique([list(hosts), tail.own_hosts])
-                fields[at] = b'%b%b%b"hosts":%b' % (own, NO_FIELDS, related, encode(together))
-                tails[at] = b'%b"app":{%b},%b' % (tail.opened, rest, tail.rest) if rest else tail.opened + tail.rest
-            else:
-                fields[at] = b"%b%b%b" % (own, NO_FIELDS, related)
-                if rest:
-                    tails[at] = b'%b%b"app":{%b},%b' % (tail.hosts, tail.opened, rest, tail.rest)
-                else:
-                    tails[at] = tail.whole
-            if message != texts[at]:
-                messages[at] = message
+        silent = self._settings.silent_facts
+        put_logins(parsed.slabs, streams, parsed.texts, logins=state.logins, now_ns=state.now_ns, silent=silent)
+        sent = Sent(read.seconds, read.nanoseconds, read.lines, parsed.texts)
+        return self._lines.lay_out(sent, streams, parsed)
 
     def _assemble(
         self,
         frame: Frame,
         spans: list[Span],
         records: range,
-        waited: list[reference.Joined],
+        waited: list[Joined],
+        ledger: Ledger,
         *,
         last: bool,
         lines: Outcomes | None,
     ) -> Batch:
         """Join the columns of all messages, keeping each record's index; see to the rest one by one."""
         gathered: dict[str | None, list[tuple[int, Part]]] = {}
-        others: list[tuple[int, reference.Settled]] = []
+        others: list[tuple[int, Settled]] = []
         index = records.start
         for span in spans:
             if isinstance(span, Lines):
@@ -331,22 +318,32 @@ class ChunkPath:
             else:
                 others.append((index, span))
                 index += 1
-        singles, documents = _singles(others), []
+        singles, documents, head = _singles(others), [], heads(frame, records)
         for dataset, parts in gathered.items():
             mine = singles.pop(self._settings.stream_of(dataset), [])
             parts += [(at - records.start, singly(each, dataset, frame.journal_time)) for at, each in mine]
             parts.sort(key=itemgetter(0))
-            documents.append(render(frame, parts, records, self._settings))
+            documents.append(render(head, parts, self._settings))
         documents += [_rendered_singly(frame, stream, each) for stream, each in singles.items()]
         refused = [(at, item) for at, item in others if isinstance(item, Refused)]
-        pieces = [item for _, item in others if isinstance(item, reference.Piece)]
-        joined, counts = reference.joined_documents(waited, pieces)
+        pieces = [item for _, item in others if isinstance(item, Piece)]
+        joined, counts = joined_documents(waited, pieces)
+        derived = derived_documents(frame, others, waited)
+        made = (*documents, *joined)
         return close_batch(
-            frame, (*documents, *joined), refused, records=records, last=last, pieces=counts, lines=lines
+            frame,
+            made,
+            refused,
+            derived=derived,
+            records=records,
+            last=last,
+            pieces=counts,
+            lines=lines,
+            accounts=ledger.close(records, others, waited, last=last),
         )
 
 
-def _singles(others: list[tuple[int, reference.Settled]]) -> dict[DataStream, list[tuple[int, Document]]]:
+def _singles(others: list[tuple[int, Settled]]) -> dict[DataStream, list[tuple[int, Document]]]:
     """Return the documents that the reference made, with their indexes, by data stream."""
     made: dict[DataStream, list[tuple[int, Document]]] = {}
     for index, item in others:
@@ -357,10 +354,11 @@ def _singles(others: list[tuple[int, reference.Settled]]) -> dict[DataStream, li
 
 def _rendered_singly(frame: Frame, stream: DataStream, items: list[tuple[int, Document]]) -> Documents:
     """Encode the documents of a data stream by the reference's encoder, where no others are."""
-    lines = []
-    for index, item in items:
-        (identifier,) = document_ids(frame, index, 1)
-        shared, (digits,) = event_sequences(frame, index, 1)
-        lines.append(reference.encode_document(frame, item, identifier=identifier, sequence=int(shared + digits)))
-    ids = document_ids(frame, 0, items[-1][0] + 1).picked([index for index, _ in items])
-    return Documents.of_lines(stream, lines, ids)
+    first, places = items[0][0], [index - items[0][0] for index, _ in items]
+    ids = document_ids(frame, first, places[-1] + 1)
+    shared, digits = event_sequences(frame, first, places[-1] + 1)
+    lines = [
+        encode_document(frame, item, identifier=ids[at], sequence=int(shared + digits[at]))
+        for at, (_, item) in zip(places, items, strict=True)
+    ]
+    return Documents.of_lines(stream, lines, ids.picked(places))

@@ -16,6 +16,10 @@ ALPHABET: Final = b"0123456789abcdefghijklmnopqrstuv"
 """The base32hex alphabet (RFC 4648 section 7) in lower case: ids sort as text the way their positions sort."""
 
 
+INTERNAL: Final = "internal"
+"""The transport of what our own processes append."""
+
+
 class Position(NamedTuple):
     """Where a record lies in the journal; tuples compare in journal order within a partition."""
 
@@ -31,7 +35,7 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     `input` is the input's configured name; `transport` is `tcp`, `unix` or `internal`; `peer` is the address as text
     without the port (`192.0.2.7`, `2001:db8::7`), `unix:uid=0` for a Unix socket, or an internal producer's name;
     `auth` names what was proven (empty: nothing): `certificate:NAME`, `key:NAME` or `shared-key`, `user:NAME`, joined
-    by `+` (`auth_text`, `proven_name`).
+    by `+` (`auth_text`, `proven_name`); `token:NAME` is a bearer token of that name.
     """
 
     input: str
@@ -146,6 +150,9 @@ def id_prefix(frame: Frame) -> bytes:
     return _base32(number, 19)
 
 
+ID_CHARACTERS: Final = 24
+"""Of the id of a document that derives from no other: those, and five for the index."""
+
 INDEXES_KEPT: Final = 1 << 17
 """How many indexes have their texts kept (about 12 MB); rarer, larger frames render theirs anew."""
 
@@ -199,14 +206,34 @@ class Ids(Sequence[bytes]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    @property
+    def size_bytes(self) -> int:
+        """The length of all ids."""
+        return len(self.prefix) * len(self.suffixes) + sum(map(len, self.suffixes))
+
     def picked(self, places: Iterable[int]) -> "Ids":
         """Return the ids at these places."""
-        return Ids(self.prefix, [self.suffixes[at] for at in places])
+        return Ids(self.prefix, list(map(self.suffixes.__getitem__, places)))
 
 
 def document_ids(frame: Frame, first: int, count: int) -> Ids:
     """`_id` and `event.id` of `count` records from index `first` on: 24 characters of base32hex each."""
     return Ids(id_prefix(frame), _id_suffixes.slice(first, count))
+
+
+def position_of(identifier: bytes) -> Position:
+    """Return the position of the record that a document is of, or derives from, by its id."""
+    number = int(identifier[:ID_CHARACTERS], 32)
+    return Position(number >> 60 & 15, number >> 88, number >> 25 & (1 << 35) - 1, number & INDEX_LIMIT - 1)
+
+
+DERIVED_CHARACTERS: Final = 3
+"""What the id of a document has more that derives from another: up to 32,768 derive from one."""
+
+
+def derived_ids(identifier: bytes, count: int) -> list[bytes]:
+    """Ids of documents that derive from one: they begin with its id and sort between it and the next record's."""
+    return [identifier + _base32(number, DERIVED_CHARACTERS) for number in range(count)]
 
 
 def event_sequences(frame: Frame, first: int, count: int) -> tuple[bytes, list[bytes]]:

@@ -99,8 +99,8 @@ def ending_mark(state: State, origin: Origin, fields: dict[str, Any], tag: bytes
 
 def may_go_on(state: State, origin: Origin) -> bool:
     """Tell whether the next record of some stream of this sender goes on with a line."""
-    sender = _sender(origin)
-    return len(state.streams) > 0 and any(key[: len(sender)] == sender for key, _ in state.streams.items())
+    own = sender(origin)
+    return len(state.streams) > 0 and any(key[: len(own)] == own for key, _ in state.streams.items())
 
 
 def _goes_on(fields: dict[str, Any]) -> bool:
@@ -113,7 +113,7 @@ def _goes_on(fields: dict[str, Any]) -> bool:
     line = _line_of(fields)
     if not isinstance(line, str | bytes) or not PIECE_BYTES // 4 <= len(line) <= PIECE_BYTES:
         return False
-    line = _line_bytes(line)
+    line = line_bytes(line)
     return len(line) == PIECE_BYTES and not line.endswith(b"\n")
 
 
@@ -147,52 +147,68 @@ def take(
     state: State, frame: Frame, index: int, origin: Origin, mark: Mark, piece: tuple[Record, str, memoryview]
 ) -> Taken:
     """Put a piece to its line. `piece` is its record with its tag, its encoding, and its bytes as they came."""
-    record, encoding, entry = piece
+    record, _, _ = piece
     key, section = _key(origin, record.tag, mark), _section(state, mark)
-    line = _line_bytes(_line_of(record.fields))
+    line = line_bytes(_line_of(record.fields))
     whole: list[Whole] = []
-    open_line = section.get(key)
+    found = section.get(key)
     ordinal = mark.ordinal
     if mark.line == UNMARKED:
-        ordinal = open_line.ordinal + 1 if open_line is not None else 1
+        ordinal = found.ordinal + 1 if found is not None else 1
     tags: tuple[str, ...] = () if ordinal == 1 else (INCOMPLETE,)
-    if open_line is not None and ordinal != open_line.ordinal + 1:
-        whole.append(_ended(section, key, open_line, INCOMPLETE))
-        open_line = None
-    elif open_line is not None and _is_full(open_line, len(line)):
-        whole.append(_ended(section, key, open_line, TOO_LONG))
-        open_line, tags = None, (TOO_LONG,)
+    if found is not None and ordinal != found.ordinal + 1:
+        whole.append(_ended(section, key, found, INCOMPLETE))
+        found = None
+    elif found is not None and _is_full(found, len(line)):
+        whole.append(_ended(section, key, found, TOO_LONG))
+        found, tags = None, (TOO_LONG,)
     waited = 0
-    if open_line is None:
-        open_line = OpenLine(
-            journal=frame.journal,
-            position=frame.position._replace(record=index),
-            journal_time=frame.journal_time,
-            origin=origin,
-            tag=record.tag,
-            encoding=encoding,
-            entry=bytes(entry),
-            more=(),
-            line_bytes=len(line),
-            ordinal=mark.ordinal,
-            touched_ns=state.waited_ns,
-            tags=tags,
-        )
+    if found is None:
+        opened = open_line(state, frame, index, origin, piece, line)
+        found = msgspec.structs.replace(opened, ordinal=mark.ordinal, tags=tags)
     else:
-        waited = open_line.pieces
-        open_line = msgspec.structs.replace(
-            open_line,
-            more=(*open_line.more, line),
-            line_bytes=open_line.line_bytes + len(line),
+        waited = found.pieces
+        found = msgspec.structs.replace(
+            found,
+            more=(*found.more, line),
+            line_bytes=found.line_bytes + len(line),
             ordinal=mark.ordinal,
             touched_ns=state.waited_ns,
+            later=found.with_later([(state.hour, 1)]),
         )
     if mark.last:
         section.take(key)
-        return Taken(False, [*whole, Whole(open_line, waited)])
-    for _, outdone in section.put(key, open_line):
+        return Taken(False, [*whole, Whole(found, waited)])
+    for _, outdone in section.put(key, found):
         whole.append(_tagged(outdone, INCOMPLETE))
     return Taken(True, whole)
+
+
+def line_of_one(
+    state: State, frame: Frame, index: int, origin: Origin, whole: tuple[Record, str, memoryview]
+) -> OpenLine:
+    """Return a line that came whole, as one that can wait. `whole` is its record with its tag, as `take` has it."""
+    return msgspec.structs.replace(open_line(state, frame, index, origin, whole, b""), in_pieces=False)
+
+
+def open_line(
+    state: State, frame: Frame, index: int, origin: Origin, piece: tuple[Record, str, memoryview], line: bytes
+) -> OpenLine:
+    """Return what a record begins, of which `line` is the line: a line in pieces, or several lines."""
+    record, encoding, entry = piece
+    return OpenLine(
+        journal=frame.journal,
+        position=frame.position._replace(record=index),
+        journal_time=frame.journal_time,
+        origin=origin,
+        tag=record.tag,
+        encoding=encoding,
+        entry=bytes(entry),
+        more=(),
+        line_bytes=len(line),
+        ordinal=1,
+        touched_ns=state.waited_ns,
+    )
 
 
 def due(state: State) -> list[Whole]:
@@ -211,8 +227,10 @@ def joined_record(line: OpenLine) -> Record:
     """Return the record that the line would have been in one piece."""
     record = decode_entry(line.entry) if line.encoding == "forward" else decode_message(line.entry)
     record.tag = line.tag
+    if not line.in_pieces:
+        return record
     key = next(key for key in LINE_KEYS if key in record.fields)
-    text = _line_bytes(record.fields[key]) + b"".join(line.more)
+    text = line_bytes(record.fields[key]) + b"".join(line.more)
     record.fields[key] = text.decode("utf-8", "surrogateescape")
     for mark in (*PARTIAL_KEYS, CRI_KEY):
         record.fields.pop(mark, None)
@@ -224,7 +242,7 @@ def _line_of(fields: dict[str, Any]) -> Any:
     return next((fields[key] for key in LINE_KEYS if key in fields), None)
 
 
-def _line_bytes(line: str | bytes) -> bytes:
+def line_bytes(line: str | bytes) -> bytes:
     """Return the bytes that came: a piece may end inside a character."""
     return line if isinstance(line, bytes) else line.encode("utf-8", "surrogateescape")
 
@@ -233,13 +251,14 @@ def _section(state: State, mark: Mark) -> Section[OpenLine]:
     return state.streams if mark.line == UNMARKED else state.lines
 
 
-def _sender(origin: Origin) -> tuple[str, ...]:
+def sender(origin: Origin) -> tuple[str, ...]:
+    """Return what tells senders apart."""
     return (origin.input, origin.transport, origin.peer, origin.auth)
 
 
 def _key(origin: Origin, tag: bytes, mark: Mark) -> Key:
     """Return what tells lines apart; the tag is the Engine's word, whatever id a container claims with a label."""
-    return (*_sender(origin), text_of(tag)[0], mark.container, mark.stream, mark.line)
+    return (*sender(origin), text_of(tag)[0], mark.container, mark.stream, mark.line)
 
 
 def _is_full(line: OpenLine, more_bytes: int) -> bool:

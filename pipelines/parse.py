@@ -13,15 +13,15 @@ grouped into chunks does not matter.
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
 
+from parsers.colours import ESCAPE, without_colours
 from parsers.format import GENERAL_RANK, formats
 from parsers.table import Parsed, Payload
 from pipelines.batch import Outcomes
-from pipelines.sections import Section
 
 HELD: Final = 12
 """Formats with marks of their own that a stream may hold; lines of further ones are parsed, each found anew."""
@@ -31,10 +31,18 @@ MISSES_TRIED: Final = 64
 
 RETRIED_EVERY: Final = 16
 
+RETRIED_OFTEN: Final = 1024
+"""Of lines behind so many misses each RARELY-th is sniffed."""
+
+RARELY: Final = 1024
+
 DAY_S: Final = 86400
 
 NO_PARSER: Final = "none"
 """What a label or a rule says where lines are to stay as they are."""
+
+MULTILINE_OFF: Final = "off"
+"""What the label `tidewaiter.multiline` says where each line is to be a document of its own."""
 
 StreamKey = tuple[str, ...]
 """Input, peer, container (its id, else the tag) and stream (`stdout`, `stderr` or empty)."""
@@ -52,11 +60,18 @@ class Choice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ParserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An operator's rule: streams whose image, container name and namespace match these globs have this parser."""
+    """An operator's rule: streams whose image, container name and namespace match these globs have this parser.
+
+    With `multiline` alone it says only that: the rules behind it decide about the parser.
+    """
 
     parser: Annotated[
-        str, Meta(description="Name of a parser (`tidewaiter parsers list`), or `none`: lines stay as they are.")
-    ]
+        str,
+        Meta(
+            description="Name of a parser (`tidewaiter parsers list`), or `none`: lines stay as they are. Empty: the "
+            "rule says nothing of the parser."
+        ),
+    ] = ""
 
     image: Annotated[
         str, Meta(description="Glob of the image's name as `container.image.name` has it: with its registry, no tag.")
@@ -66,15 +81,56 @@ class ParserRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     namespace: Annotated[str, Meta(description="Glob of the namespace, `orchestrator.namespace`.")] = "*"
 
+    multiline: Annotated[
+        bool | None,
+        Meta(description="Whether stack traces and audit events become one document each; they do if no rule says no."),
+    ] = None
+
+    def fits(self, stream: "Stream") -> bool:
+        """Whether it is about this stream."""
+        found = ((stream.image, self.image), (stream.name, self.name), (stream.namespace, self.namespace))
+        return all(fnmatchcase(value, pattern) for value, pattern in found)
+
 
 class Stream(msgspec.Struct, frozen=True):
-    """What decides about a stream before its lines do."""
+    """What decides about a stream before its lines do; `contained`: a container writes it."""
 
     key: StreamKey
     label: str = ""
     image: str = ""
     name: str = ""
     namespace: str = ""
+    multiline: str = ""
+    contained: bool = False
+
+
+class Choices(Protocol):
+    """Where the choices of streams are kept, or only looked up."""
+
+    def get(self, key: StreamKey) -> Choice | None:
+        """Return a stream's choice, None where its lines made none yet."""
+
+    def put(self, key: StreamKey, value: Choice) -> object:
+        """Keep a stream's choice; that of a new one only while there is `room`."""
+
+    @property
+    def room(self) -> int:
+        """Of how many more new streams the choice is kept."""
+
+
+class NothingKept:
+    """The choices of streams of which none is kept: each line is as if it were its stream's first."""
+
+    room: Final = 0
+
+    def get(self, key: StreamKey) -> Choice | None:
+        """Return none."""
+
+    def put(self, key: StreamKey, value: Choice) -> None:
+        """Forget it."""
+
+
+NOTHING_KEPT: Final = NothingKept()
 
 
 class Step(NamedTuple):
@@ -100,22 +156,49 @@ def near_second(journal_time: int) -> int:
 
 
 def text_to_parse(line: str) -> str:
-    """Return a line without its end: some senders keep it, and terminals write a carriage return."""
-    return line.rstrip("\r\n")
+    """Return what of a line is parsed: without its end, which some senders keep, and without a terminal's colours."""
+    return without_colours(line.rstrip("\r\n"))
+
+
+def texts_to_parse(lines: Sequence[str]) -> Sequence[str]:
+    """The same of many: most hold nothing of the kind, and that all do not is found at once."""
+    together = "".join(lines)
+    if "\n" in together or "\r" in together or ESCAPE in together:
+        return list(map(text_to_parse, lines))
+    return lines
 
 
 def asked_choice(stream: Stream, rules: Sequence[ParserRule]) -> Choice | None:
     """Return what the container's label or an operator's rule asks for; a name that is no format keeps lines plain."""
-    if stream.label:
+    if stream.label and not is_testimony(stream.label):
         return Choice(_named(stream.label), "label")
     for rule in rules:
-        found = ((stream.image, rule.image), (stream.name, rule.name), (stream.namespace, rule.namespace))
-        if all(fnmatchcase(value, pattern) for value, pattern in found):
+        if rule.parser and rule.fits(stream):
             return Choice(_named(rule.parser), "rule")
     return None
 
 
-def kept_choice(stream: Stream, choices: Section[Choice]) -> Choice:
+def is_testimony(name: str) -> bool:
+    """Tell whether a format says what others did."""
+    return name in formats() and formats()[name].testimony
+
+
+def is_gathered(stream: Stream, rules: Sequence[ParserRule]) -> bool:
+    """Tell whether lines of a stream that belong together become one document: label, else rule, else yes."""
+    if stream.multiline:
+        return stream.multiline != MULTILINE_OFF
+    return next((rule.multiline for rule in rules if rule.multiline is not None and rule.fits(stream)), True)
+
+
+def must_fit(stream: Stream, asked: Choice) -> bool:
+    """Tell whether a line is tagged that what was asked for does not take: not where that is NO_PARSER.
+
+    A label that names no parser was meant to ask for one.
+    """
+    return asked.formats != () or (asked.reason == "label" and stream.label != NO_PARSER)
+
+
+def kept_choice(stream: Stream, choices: Choices) -> Choice:
     """Return the choice that a stream's lines made, at first what its image's name says."""
     kept = choices.get(stream.key)
     if kept is not None:
@@ -125,24 +208,27 @@ def kept_choice(stream: Stream, choices: Section[Choice]) -> Choice:
     return Choice(known, "image" if known else "lines")
 
 
-def parse_line(
-    stream: Stream, line: str, near_s: int, *, rules: Sequence[ParserRule], choices: Section[Choice]
-) -> Step:
+def parse_line(stream: Stream, line: str, near_s: int, *, rules: Sequence[ParserRule], choices: Choices) -> Step:
     """Parse a line of a stream by its choice, and keep what the line changed of that."""
     payload = Payload(text_to_parse(line))
     asked = asked_choice(stream, rules)
     if asked is not None:
-        name, parsed = first_of(asked.formats, payload, near_s)
-        return Step(parsed, parsed is None and asked.formats != (), name or "".join(asked.formats))
+        name, parsed = first_of(asked.formats, payload, near_s, asked=True)
+        return Step(parsed, parsed is None and must_fit(stream, asked), name or "".join(asked.formats))
+    return parse_unasked(stream, payload, near_s, choices)
+
+
+def parse_unasked(stream: Stream, payload: Payload, near_s: int, choices: Choices) -> Step:
+    """Parse a line of a stream that nobody said anything of."""
     choice = kept_choice(stream, choices)
     narrow, general = parted(choice.formats)
-    name, parsed = first_of(narrow, payload, near_s)
+    name, parsed = first_of(believed(narrow, contained=stream.contained), payload, near_s)
     if parsed is not None:
         return Step(parsed, False, name)
     choice = msgspec.structs.replace(choice, misses=choice.misses + 1)
     tried = is_tried(choice.misses)
     if tried:
-        name, parsed, choice = sniffed_narrow(choice, payload, near_s)
+        name, parsed, choice = sniffed_narrow(choice, payload, near_s, contained=stream.contained)
     if parsed is None:
         name, parsed = first_of(general, payload, near_s)
     if parsed is None and tried:
@@ -151,11 +237,11 @@ def parse_line(
     return Step(parsed, False, name)
 
 
-def first_of(names: Iterable[str], payload: Payload, near_s: int) -> tuple[str, Parsed | None]:
+def first_of(names: Iterable[str], payload: Payload, near_s: int, *, asked: bool = False) -> tuple[str, Parsed | None]:
     """Parse a line by the first of these formats that takes it: its name, and what it found."""
     known = formats()
     for name in names:
-        parsed = known[name].parse(payload, near_s)
+        parsed = known[name].parse(payload, near_s, asked=asked)
         if parsed is not None:
             return name, parsed
     return "", None
@@ -168,24 +254,44 @@ def parted(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return narrow, tuple(name for name in names if name not in narrow)
 
 
-def sniffed_narrow(choice: Choice, payload: Payload, near_s: int) -> tuple[str, Parsed | None, Choice]:
-    """Look for a format with marks of its own that takes a line which those held do not take, and hold it."""
+@cache
+def believed(names: tuple[str, ...], *, contained: bool) -> tuple[str, ...]:
+    """Return the formats that a line may be found to be of: a container's of none that says what others did.
+
+    Asked of formats held too: what is held by a tag may have been found in lines that no container wrote.
+    """
+    return tuple(name for name in names if not (contained and formats()[name].testimony))
+
+
+def sniffed_narrow(
+    choice: Choice, payload: Payload, near_s: int, *, contained: bool
+) -> tuple[str, Parsed | None, Choice]:
+    """Look for a format with marks of its own that takes a line which those held do not take, and hold it.
+
+    In a line that is `contained`, a container's, nothing is looked for that says what others did.
+    """
     held, _ = parted(choice.formats)
-    others = (name for name in parted(tuple(formats()))[0] if name not in held)
-    name, parsed = first_of(others, payload, near_s)
-    if parsed is None:
-        return name, None, choice
-    return name, parsed, Choice(_with(choice.formats, name) if len(held) < HELD else choice.formats, choice.reason)
+    looked_for = believed(parted(tuple(formats()))[0], contained=contained)
+    name, parsed = first_of((each for each in looked_for if each not in held), payload, near_s)
+    return name, parsed, choice if parsed is None else with_narrow(choice, name)
+
+
+def with_narrow(choice: Choice, name: str) -> Choice:
+    """Return the choice that holds a format with marks of its own too, as far as it may hold any more."""
+    held, _ = parted(choice.formats)
+    return Choice(_with(choice.formats, name) if len(held) < HELD else choice.formats, choice.reason)
 
 
 def sniffed_general(choice: Choice, payload: Payload, near_s: int) -> tuple[str, Parsed | None, Choice]:
     """The same among the general formats. Misses go on: the next line may be of a format with marks of its own."""
     _, held = parted(choice.formats)
-    others = (name for name in parted(tuple(formats()))[1] if name not in held)
-    name, parsed = first_of(others, payload, near_s)
-    if parsed is None:
-        return name, None, choice
-    return name, parsed, msgspec.structs.replace(choice, formats=_with(choice.formats, name))
+    name, parsed = first_of((each for each in parted(tuple(formats()))[1] if each not in held), payload, near_s)
+    return name, parsed, choice if parsed is None else with_general(choice, name)
+
+
+def with_general(choice: Choice, name: str) -> Choice:
+    """Return the choice that holds a general format too."""
+    return msgspec.structs.replace(choice, formats=_with(choice.formats, name))
 
 
 def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -195,7 +301,17 @@ def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def is_tried(misses: int) -> bool:
     """Tell whether a line is sniffed that is the `misses`-th of no format."""
-    return misses <= MISSES_TRIED or misses % RETRIED_EVERY == 0
+    return misses <= MISSES_TRIED or misses % (RETRIED_EVERY if misses <= RETRIED_OFTEN else RARELY) == 0
+
+
+def any_tried(misses: int, count: int) -> bool:
+    """Tell whether any of `count` lines behind the `misses`-th is sniffed."""
+    last = misses + count
+    if misses < MISSES_TRIED:
+        return count > 0
+    if last <= RETRIED_OFTEN:
+        return last // RETRIED_EVERY > misses // RETRIED_EVERY
+    return last // RARELY > misses // RARELY or misses < RETRIED_OFTEN
 
 
 def _named(name: str) -> tuple[str, ...]:

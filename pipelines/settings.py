@@ -5,22 +5,48 @@ from typing import Final
 import msgspec
 
 from parsers.format import formats
+from parsers.probes import ProbeRule
 from pipelines.batch import DataStream
+from pipelines.enrich.engines import Engine
+from pipelines.enrich.lookups import Lookup
+from pipelines.enrich.static import FieldRule
+from pipelines.normalize.original import Original
 from pipelines.parse import ParserRule
 
 ECS_VERSION: Final = "9.4.0"
 
 
+class Audit(msgspec.Struct, frozen=True):
+    """What the operator says of an input of Kubernetes audit events.
+
+    `cluster` is the cluster's name, empty where a `kubernetes` input says it; `proxies` are addresses and networks.
+    """
+
+    cluster: str = ""
+    proxies: tuple[str, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True):
     """`hosts` maps a peer as `Origin.peer` shows it to its host name; `version` is the collector's own.
 
-    `parsers` are the operator's rules, of which the first that fits a stream decides.
+    `parsers` are the operator's rules, of which the first that fits a stream decides; `original` says which documents
+    keep their line as it came; `engines` are those who are asked what containers are, and for whose senders; `fields`
+    are rules that set fields, and `lookups` say how the operator's tables are asked, by name. `silent_facts` are those
+    that no document has, `probes` the commands that the operator knows as such. `audits` say how the events of API
+    servers are read, by the input they are posted to.
     """
 
     version: str
     namespace: str = "default"
     hosts: dict[str, str] = {}
     parsers: tuple[ParserRule, ...] = ()
+    original: Original = "needed"
+    engines: tuple[Engine, ...] = ()
+    fields: tuple[FieldRule, ...] = ()
+    lookups: dict[str, Lookup] = {}
+    silent_facts: tuple[str, ...] = ()
+    audits: dict[str, Audit] = {}
+    probes: tuple[ProbeRule, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -43,3 +69,22 @@ class Settings(msgspec.Struct, frozen=True):
     def audit_stream(self) -> DataStream:
         """Where the collector's own audit records go; outside the default search."""
         return DataStream("logs", "tidewaiter.audit", self.namespace)
+
+    @property
+    def balance_stream(self) -> DataStream:
+        """Where rows of the books go; outside the default search."""
+        return DataStream("logs", "tidewaiter.balance", self.namespace)
+
+    @property
+    def own_streams(self) -> dict[str, DataStream]:
+        """Where the collector's own records go, by their encoding."""
+        return {
+            "audit": self.audit_stream,
+            "dead-letter": self.dead_letters_stream,
+            "balance": self.balance_stream,
+        }
+
+    @property
+    def dead_letters_stream(self) -> DataStream:
+        """Where documents of dead letters go, if they are wanted."""
+        return DataStream("logs", "tidewaiter.dead_letters", self.namespace)

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from collector.testing.running import RunningCollector
+from tests.kit.running import RunningCollector
 
 
 @pytest.fixture
@@ -34,6 +36,38 @@ def start_collector(tmp_path: Path) -> Iterator[Callable[..., RunningCollector]]
         collector.kill_all()
 
 
+COLLECTED: Final = pytest.StashKey[int]()
+"""How many tests each of several processes found."""
+
+
+WHOLE: Final = ("tests/e2e/", "tests/fault/")
+"""Where tests start whole collectors, and real engines, each kind once for all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of whole collectors: they take longest, and wait more than they compute."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WHOLE))
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # that has no types
+    """Where several processes share the tests, a file's stay together, and all of those of whole collectors."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "whole" if nodeid.startswith(WHOLE) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Share them so."""
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Note how many tests there are, for the process that counts them at the end has none of its own."""
+    node.config.stash[COLLECTED] = len(ids)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a test that was skipped, deselected or lost is a failure: there everything it needs is installed."""
     if os.environ.get("CI") != "true" or session.config.option.collectonly:
@@ -42,9 +76,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if reporter is None:
         return
     counts = {kind: len(reporter.stats.get(kind, ())) for kind in ("skipped", "deselected", "passed", "failed")}
-    lost = session.testscollected - counts["passed"] - counts["failed"]
+    collected = session.config.stash.get(COLLECTED, session.testscollected)
+    lost = collected - counts["passed"] - counts["failed"]
     if counts["skipped"] or counts["deselected"] or lost > 0:
-        reporter.write_line(f"CI runs every test: {counts}, collected {session.testscollected}", red=True)
+        reporter.write_line(f"CI runs every test: {counts}, collected {collected}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

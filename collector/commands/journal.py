@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from collector.audit import leave_record
+from collector.balance.files import forget_book
 from collector.commands.terminal import instant_text
 from collector.config import DEAD_LETTERS_OUTPUT, Config
 from collector.config_values import size_text
@@ -69,7 +70,7 @@ def forget(ctx: click.Context, *, name: str, yes: bool) -> None:
     if holder is not None:
         click.echo(
             f"warning: a collector runs here (pid {holder}): if it still has output {name}, it goes on with it; "
-            "restart it first",
+            "tidewaiter reload first",
             err=True,
         )
     if not yes:
@@ -80,6 +81,7 @@ def forget(ctx: click.Context, *, name: str, yes: bool) -> None:
     if left is not None:
         details |= {"records": left.records, "frames": left.frames, "bytes": left.bytes}
     leave_record(Path(config.data_dir), "forget", details)
+    forget_book(Path(config.data_dir), name)
     forget_cursor(directory, name)
     click.echo(f"forgotten: {name}")
 

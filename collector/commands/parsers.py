@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from collector.commands import terminal
+from collector.commands.parsers_new import new
 from collector.commands.parsers_streams import streams
 from collector.commands.parsers_try import try_lines
 from collector.config_nodes import unknown
@@ -21,6 +22,7 @@ def parsers() -> None:
 
 parsers.add_command(try_lines)
 parsers.add_command(streams)
+parsers.add_command(new)
 
 
 @parsers.command(name="list", short_help="List all parsers.")

@@ -12,6 +12,7 @@ import msgspec
 
 from collector.commands import terminal
 from collector.errors import UnreachableError
+from collector.isolation.verdicts import verdicts_in_files
 from collector.journal.survey import end_of_files
 from collector.pipeline_settings import pipeline_settings
 from collector.reader import Listeners, Reader
@@ -82,7 +83,7 @@ def found_streams(journal: Path, settings: Settings, *, shown: bool = False) -> 
         ) from error
     if end is None:
         return []
-    pipeline = Pipeline(settings, lambda path, frame, error: None)
+    pipeline = Pipeline(settings, lambda path, frame, error: None, verdicts_in_files(journal))
     listeners = Listeners(lambda gap: None, lambda checkpoint: None, _tell)
     reader = Reader(journal, end.position, pipeline, listeners)
     seen: dict[StreamKey, Stream] = {}

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import click
@@ -13,12 +13,14 @@ import orjson
 from collector.commands import terminal
 from collector.config_nodes import unknown
 from collector.logs import escaped
+from collector.lookup_files import LookupFileError, read_table
 from collector.pipeline_settings import pipeline_settings
 from parsers.format import formats
 from parsers.times import iso
 from pipelines import reference
 from pipelines.batch import Batch, Tally
 from pipelines.decode.forward import decode_entry
+from pipelines.enrich.lookups import take_message
 from pipelines.frame import Frame, JournalIdentity, Message, Origin, Run
 from pipelines.normalize.container import normalise
 from pipelines.parse import NO_PARSER, Choice, Stream, asked_choice, kept_choice
@@ -46,6 +48,8 @@ tidewaiter parsers try postgresql --json < postgresql.log"""
 
 SHOWN_LIMIT: Final = 2_000
 """Characters of a value that people are shown."""
+
+OUTCOME_STYLES: Final = {"parsed": "green", "plain": "yellow"}
 
 REASONS: Final = {
     "label": "asked for by the label",
@@ -103,27 +107,25 @@ class Trial:
     """One stream of lines through the pipeline's reference path, with the state that a worker would hold of it."""
 
     def __init__(self, settings: Settings, sender: Sender, received_ns: int) -> None:
-        self._settings = settings
+        # Nobody is asked here what a container is, so no line may wait for that.
+        self._settings = msgspec.structs.replace(settings, engines=())
         self._sender = sender
         self._state = State()
         self._time_ns = received_ns
         self._frames = 0
-        self._at_first = self.choice
         self.lines = 0
+        self.stream = self._stream()
+        self._asked = asked_choice(self.stream, settings.parsers)
+        self._at_first = self.choice
 
-    @property
-    def stream(self) -> Stream:
-        """What decides about the stream before its lines do."""
-        record = decode_entry(self._sender.entry(b"", self._time_ns))
-        frame = self._frame(b"")
-        line = normalise(record, frame=frame, origin=ORIGIN, tag=self._sender.tag, settings=self._settings)
-        return line.stream or Stream(())
+    def know(self, table: bytes) -> None:
+        """Take a table of a lookup, as the journal has it."""
+        take_message(memoryview(table), self._state.lookups)
 
     @property
     def choice(self) -> Choice:
         """What its next line would be tried on."""
-        stream = self.stream
-        return asked_choice(stream, self._settings.parsers) or kept_choice(stream, self._state.choices)
+        return self._asked or kept_choice(self.stream, self._state.choices)
 
     def line(self, text: bytes) -> Iterator[Shown]:
         """Give it a line; yield what that settles."""
@@ -155,6 +157,12 @@ class Trial:
         for letter in batch.dead_letters:
             yield Shown(self.lines, "refused", "", letter.reason, b"null")
 
+    def _stream(self) -> Stream:
+        """Return what decides about the stream before its lines do."""
+        record = decode_entry(self._sender.entry(b"", self._time_ns))
+        line = normalise(record, frame=self._frame(b""), origin=ORIGIN, tag=self._sender.tag, settings=self._settings)
+        return line.stream or Stream(())
+
     def _frame(self, payload: bytes) -> Frame:
         self._frames += 1
         message = Message(0, len(payload), self._sender.tag, claimed=1)
@@ -183,7 +191,9 @@ class Trial:
 @click.option("--stream", type=click.Choice(["stdout", "stderr"]), default="stdout", help="Where it writes the lines.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the container.")
 @click.option("--at", metavar="TIME", help="When the lines are received, 2026-11-29T02:00:00Z; else now.")
-@click.option("--json", "as_json", is_flag=True, help="An object a line: line, outcome, parser, reason, document.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="An object a line: its number, outcome, parser, reason, document."
+)
 @click.pass_context
 def try_lines(
     ctx: click.Context,
@@ -211,18 +221,21 @@ def try_lines(
             raise click.UsageError(unknown(name, [NO_PARSER, *formats()], what="parser"))
         given[LABEL] = name
     sender = Sender(image, container, namespace, stream, given)
-    trial = Trial(pipeline_settings(ctx.obj.load().config), sender, _instant_ns(at))
+    config = ctx.obj.load().config
+    trial = Trial(pipeline_settings(config), sender, _instant_ns(at))
+    for lookup, options in config.lookups.items():
+        try:
+            trial.know(read_table(lookup, options))
+        except LookupFileError as error:
+            click.echo(f"note: lookup {lookup} sets nothing: {error}", err=True)
     if sys.stdin.isatty():
         click.echo("Reading lines from the terminal; end them by Ctrl-D.", err=True)
     good = True
+    show = _object_shown if as_json else _printed(trial)
     with terminal.quiet_when_nobody_reads():
         for shown in _all(trial, sys.stdin.buffer):
             good = good and shown.outcome in ("parsed", "plain")
-            if as_json:
-                sys.stdout.buffer.write(_object(shown) + b"\n")
-                sys.stdout.buffer.flush()
-            else:
-                _print(shown, trial)
+            show(shown)
     if not good:
         ctx.exit(EXIT_FOUND)
 
@@ -254,8 +267,8 @@ def _instant_ns(text: str | None) -> int:
     return found[0] * 1_000_000_000 + found[1]
 
 
-def _object(shown: Shown) -> bytes:
-    return msgspec.json.encode(
+def _object_shown(shown: Shown) -> None:
+    encoded = msgspec.json.encode(
         {
             "line": shown.line,
             "outcome": shown.outcome,
@@ -264,40 +277,44 @@ def _object(shown: Shown) -> bytes:
             "document": msgspec.Raw(shown.document),
         }
     )
+    sys.stdout.buffer.write(encoded + b"\n")
+    sys.stdout.buffer.flush()
 
 
-def _print(shown: Shown, trial: Trial) -> None:
-    """Show people what became of a line, and what varies of its document."""
-    from rich.console import Console
+def _printed(trial: Trial) -> Callable[[Shown], None]:
+    """Return what shows people what became of a line, and what varies of its document."""
+    from rich.console import Console  # for people only
     from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False)
-    document = orjson.loads(shown.document) or {}
-    stream = document.get("data_stream", {})
-    target = f" -> {stream['type']}-{stream['dataset']}-{stream['namespace']}" if stream else ""
-    head = Text(f"line {shown.line}: ", style="bold")
-    head.append(escaped(_said(shown, trial)), style={"parsed": "green", "plain": "yellow"}.get(shown.outcome, "red"))
-    head.append(target, style="dim")
-    console.print(head)
-    rows = list(_varying(document))
-    width = max((len(field) for field, _ in rows), default=0)
-    for field, value in rows:
-        row = Text(f"  {escaped(field, limit=SHOWN_LIMIT):{width}}  ", style="cyan")
-        row.append(escaped(value, limit=SHOWN_LIMIT), style="default")
-        console.print(row)
-    console.print()
+
+    def show(shown: Shown) -> None:
+        document = orjson.loads(shown.document) or {}
+        stream = document.get("data_stream", {})
+        target = f" -> {stream['type']}-{stream['dataset']}-{stream['namespace']}" if stream else ""
+        text = Text(f"line {shown.line}: ", style="bold")
+        text.append(escaped(_said(shown, trial)), style=OUTCOME_STYLES.get(shown.outcome, "red"))
+        text.append(f"{target}\n", style="dim")
+        rows = list(_varying(document))
+        width = max((len(field) for field, _ in rows), default=0)
+        for field, value in rows:
+            text.append(f"  {escaped(field, limit=SHOWN_LIMIT):{width}}  ", style="cyan")
+            text.append(f"{escaped(value, limit=SHOWN_LIMIT)}\n", style="default")
+        console.print(text)
+
+    return show
 
 
 def _said(shown: Shown, trial: Trial) -> str:
     asked = trial.stream.label
     if shown.outcome == "parsed":
         return f"{shown.parser}, {REASONS.get(shown.reason, shown.reason)}"
+    if shown.outcome == "failed" and not shown.parser:
+        return f"plain: the label asks for {asked!r}, and there is no such parser"
     if shown.outcome == "failed":
         return f"plain: it does not fit {shown.parser}, {REASONS.get(shown.reason, shown.reason)}"
     if shown.outcome == "refused":
         return f"refused: {shown.reason}"
-    if asked and asked != NO_PARSER and shown.reason == "label":
-        return f"plain: the label asks for {asked!r}, and there is no such parser"
     if shown.reason in ("label", "rule"):
         return f"plain, {REASONS[shown.reason]}"
     return "plain: no parser takes it"

@@ -18,7 +18,8 @@ from collector.logs import configure, get_logger
 def run(ctx: click.Context) -> None:
     """Run the collector in the foreground.
 
-    SIGTERM or Ctrl-C drains and stops it: what was acknowledged is on disk, cursors are saved.
+    SIGTERM or Ctrl-C drains and stops it: what was acknowledged is on disk, cursors are saved. SIGHUP, or `tidewaiter
+    reload`, lets it read its configuration again.
     """
     from collector.supervisor import supervise  # the other commands do without it
 
@@ -28,7 +29,8 @@ def run(ctx: click.Context) -> None:
     logger.info("starting", configuration=loaded.source, data_dir=loaded.config.data_dir)
     for warning in (*loaded.warnings, *held_by_strangers(loaded.config)):
         logger.warning(warning)
-    sys.exit(asyncio.run(supervise(loaded.config, search=how_to_search(sys.argv[0], loaded.config.data_dir))))
+    search = how_to_search(sys.argv[0], loaded.config.data_dir)
+    sys.exit(asyncio.run(supervise(loaded.config, search=search, load=ctx.obj.load)))
 
 
 def how_to_search(program: str, data_dir: str) -> str:

@@ -1,18 +1,22 @@
 """`tidewaiter setup`: installs what outputs need elsewhere, with credentials the collector itself need not have."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
 import orjson
 from elastic_transport import TransportError
-from elasticsearch import ApiError, Elasticsearch, NotFoundError
+from elasticsearch import ApiError, Elasticsearch, NotFoundError, UnsupportedProductError
 
 from collector import __version__
-from collector.config import ElasticsearchOutputConfig
+from collector.commands.setup_kibana import kibana
+from collector.config_outputs import ElasticsearchOutputConfig
 from collector.errors import TidewaiterError, UnreachableError
-from collector.outputs.elasticsearch_client import connection_options
+from collector.outputs.elasticsearch_client import NO_PRODUCT, OPENSEARCH, OpenSearchSetupNode, connection_options
 from collector.setup.templates import is_ours, objects, streams
 from pipelines.settings import Settings
+
+ANSWER_S: Final = 60.0
+"""How long an object may take to be installed: a cluster that is busy takes its time."""
 
 
 class SetupError(TidewaiterError):
@@ -21,7 +25,10 @@ class SetupError(TidewaiterError):
 
 @click.group()
 def setup() -> None:
-    """Install templates in Elasticsearch."""
+    """Install templates in Elasticsearch, and what analysts open in Kibana."""
+
+
+setup.add_command(kibana)
 
 
 @setup.command(short_help="Install templates and retention.")
@@ -40,7 +47,7 @@ def elasticsearch(ctx: click.Context, *, name: str | None, dry_run: bool, as_jso
     """
     config = ctx.obj.load().config
     output = _chosen(config.outputs, name)
-    wanted = objects(version=__version__, retention_s=output.retention)
+    wanted = objects(version=__version__, retention_s=output.retention, server=output.server)
     if dry_run:
         click.echo(orjson.dumps(wanted, option=orjson.OPT_INDENT_2))
         return
@@ -66,7 +73,10 @@ def _chosen(outputs: dict[str, Any], name: str | None) -> ElasticsearchOutputCon
 def _install(output: ElasticsearchOutputConfig, wanted: dict[str, dict[str, Any]], namespace: str) -> dict[str, str]:
     """Put what is missing or different; return created, updated or unchanged by object, `other` by data stream."""
     results = {}
-    with Elasticsearch(output.urls, **connection_options(output)) as client:
+    connection = connection_options(output)
+    if output.server == "opensearch":
+        connection["node_class"] = OpenSearchSetupNode
+    with Elasticsearch(output.urls, request_timeout=ANSWER_S, **connection) as client:
         for path, body in wanted.items():
             present = _asked(client, output, "GET", path)
             content = _content(present) if present is not None else None
@@ -75,7 +85,9 @@ def _install(output: ElasticsearchOutputConfig, wanted: dict[str, dict[str, Any]
                 continue
             _asked(client, output, "PUT", path, body)
             results[path] = "created" if content is None else "updated"
-        for stream in streams(Settings(version=__version__, namespace=namespace)):
+        # OpenSearch has no integrations, and answers 500 when it is asked this of a stream that is there.
+        names = [] if output.server == "opensearch" else streams(Settings(version=__version__, namespace=namespace))
+        for stream in names:
             made = _asked(client, output, "POST", f"_index_template/_simulate_index/{stream}")
             if made is None or not is_ours(made["template"]):
                 results[stream] = "other"
@@ -89,9 +101,18 @@ def _asked(client: Elasticsearch, output: ElasticsearchOutputConfig, method: str
     except NotFoundError:
         return None
     except ApiError as error:
-        raise SetupError(f"{path}: HTTP {error.meta.status}: {_reason(error)}") from error
+        hint = f" ({OPENSEARCH})" if _is_opensearch(output, error) else ""
+        raise SetupError(f"{path}: HTTP {error.meta.status}: {_reason(error)}{hint}") from error
+    except UnsupportedProductError as error:
+        what = OPENSEARCH if _is_opensearch(output, error) else NO_PRODUCT
+        raise SetupError(f"{', '.join(output.urls)}: {what}") from error
     except TransportError as error:
         raise UnreachableError(f"{', '.join(output.urls)}: {error.message}") from error
+
+
+def _is_opensearch(output: ElasticsearchOutputConfig, error: ApiError | UnsupportedProductError) -> bool:
+    """Tell whether OpenSearch answers, and the output does not say so."""
+    return output.server != "opensearch" and "x-opensearch-version" in error.meta.headers
 
 
 def _reason(error: ApiError) -> str:

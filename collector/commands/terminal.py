@@ -32,8 +32,11 @@ def write_documents(documents: Iterable[str]) -> None:
     out.flush()
 
 
-def show_documents(documents: Iterable[str]) -> int:
-    """Print a line a document for people: time, container, its stream, message. Return how many."""
+def show_documents(documents: Iterable[str], *, live: bool = False) -> int:
+    """Print a line a document for people: time, container, its stream, message. Return how many.
+
+    Where nobody waits for more, none at all is said too.
+    """
     from rich.console import Console  # for people only
     from rich.text import Text
 
@@ -49,7 +52,7 @@ def show_documents(documents: Iterable[str]) -> int:
         line.append(f"{escaped(stream):6} ", style="red" if stream == "stderr" else "dim")
         line.append(escaped(_at(document, "message"), limit=MESSAGE_LIMIT))
         console.print(line)
-    if not count:
+    if not count and not live:
         console.print("Nothing found.", style="dim")
     return count
 

@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from collector.telemetry import Family, declared
+from collector.samples import Family
+from collector.telemetry import declared
 
 
 class _Merged(Collector):

@@ -15,26 +15,21 @@ negative answer in the protocol, and the client sends it again.
 
 import asyncio
 import contextlib
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from collector.config import ForwardInputConfig
+from collector.config import ForwardInputConfig, ListeningInputConfig
+from collector.inputs.admission import Admission
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.inflater import Inflater
-from collector.inputs.input import Appender, Counts
-from collector.inputs.peers import REASONS, Peer, Peers, Places, Traffic
-from collector.inputs.proof import Proof
-from collector.inputs.refusals import Refusals
-from collector.inputs.sockets import (
-    TcpAddress,
-    listening_name,
-    parse_listen,
-    remove_socket_file,
-    serve,
-)
-from collector.inputs.tls_listener import TlsListener, taken_over
+from collector.inputs.input import Appender
+from collector.inputs.peers import Peer, Places, Traffic
+from collector.inputs.proof import Proof, asks_clients_alike
+from collector.inputs.sockets import Server, TcpAddress, doubles, listening_name, parse_listen, remove_socket_file
+from collector.inputs.tls_listener import TlsListener, listen
 from collector.logs import get_logger
 from collector.wire.blocks import Blocks
 
@@ -70,8 +65,9 @@ class ForwardInput:
     ) -> None:
         self.name = name
         self.options = options
-        self.counts = Counts()
-        self.refusals = Refusals(name, clock)
+        self._admission = Admission(name, kind="forward", limits=options, blocks=blocks, places=places, clock=clock)
+        self.counts = self._admission.counts
+        self.refusals = self._admission.refusals
         self.journal = journal
         self.blocks = blocks
         self.inflater = Inflater(lambda: journal.room_bytes)
@@ -82,36 +78,60 @@ class ForwardInput:
         self._collector = collector
         self._clock = clock
         self._looked_s = self.now_s
-        self._peers = Peers(
-            blocks,
-            connection_limit=options.connection_limit,
-            connection_limit_per_peer=options.connection_limit_per_peer,
-            rate_bytes_per_s=options.rate_limit_per_peer,
-            places=places,
-        )
         self._address = parse_listen(options.listen)
-        self._server: asyncio.Server | TlsListener | None = None
+        self._server: Server | None = None
         self._heartbeat: asyncio.DatagramTransport | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def address(self) -> str:
         """Where it listens, with the port that was chosen."""
         return listening_name(self._address)
 
-    async def start(self) -> None:
-        """Begin to listen; raise ListenError."""
-        self.proof = Proof(self.options, collector=self._collector)
-        tls = self.proof.tls
-        server = await serve(lambda: ForwardConnection(self), self._address, accept=tls is None)
-        self._server = server
+    async def start(self, bound: Sequence[socket.socket] = ()) -> None:
+        """Begin to listen, on the sockets that are `bound` already where there are some; raise ListenError."""
+        self.proof = self.load(self.options)
+        self._server = server = await listen(
+            self,
+            lambda: ForwardConnection(self),
+            self._address,
+            tls=self.proof.tls,
+            timeout_s=self.options.handshake_timeout,
+            bound=bound,
+        )
         if isinstance(self._address, TcpAddress):
             port = server.sockets[0].getsockname()[1]
             self._address = TcpAddress(self._address.host, port)
             await self._answer_heartbeats(self._address)
-        if tls is not None:
-            self._server = TlsListener(self, tls, taken_over(server), lambda: ForwardConnection(self))
+
+    def load(self, options: ForwardInputConfig) -> Proof:
+        """Read the keys and certificates that options name; raise ListenError."""
+        return Proof(options, collector=self._collector)
+
+    def keeps(self, options: ListeningInputConfig) -> bool:
+        """Tell whether under these options senders come in by the same door, and who is in has proven enough."""
+        mine = self.options
+        return (
+            isinstance(options, ForwardInputConfig)
+            and (options.listen, options.shared_key) == (mine.listen, mine.shared_key)
+            and asks_clients_alike(mine.tls, options.tls)
+            and options.client_keys.items() >= mine.client_keys.items()
+            and options.users.items() >= mine.users.items()
+            and bool(options.client_keys or options.users) == bool(mine.client_keys or mine.users)
+        )
+
+    def change(self, options: ForwardInputConfig, proof: Proof) -> None:
+        """Hold others to these options from now on; connections that stand stay."""
+        self.options = options
+        self._admission.change(options)
+        if self._server is None:
+            return  # it does not listen yet, and begins with these
+        self.proof = proof
+        if isinstance(self._server, TlsListener) and proof.tls is not None:
+            self._server.renew(proof.tls, timeout_s=options.handshake_timeout)
+
+    def listening_sockets(self) -> list[socket.socket]:
+        """Return sockets of the caller's own that listen where this input does; none while it does not."""
+        return doubles(self._server) if self._server is not None else []
 
     async def _answer_heartbeats(self, address: TcpAddress) -> None:
         loop = asyncio.get_running_loop()
@@ -146,42 +166,30 @@ class ForwardInput:
             connection.finish()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._admission.idle.wait()
         for connection in tuple(self.connections):
             connection.abort()
         self.inflater.close()
 
     def admit(self, peer: str) -> bool:
         """Note a new connection of a peer; False when it is one too many."""
-        self.counts.connections_total += 1
-        refused = "handshakes" if self.refusals.blocks(peer) else self._peers.admit(peer)
-        if refused is not None:
-            self.counts.connections_refused[refused] += 1
-            logger.warning("forward_connection_refused", input=self.name, peer=peer, reason=REASONS[refused])
-            return False
-        self.counts.connections = self._peers.connections
-        self._idle.clear()
-        return True
+        return self._admission.admit(peer)
 
     def leave(self, peer: str) -> None:
         """Forget a connection that was admitted and has nothing in hand any more."""
-        self._peers.leave(peer)
-        self.counts.connections = self._peers.connections
-        if not self._peers.connections:
-            self._idle.set()
+        self._admission.leave(peer)
 
     def peer(self, name: str) -> Peer:
         """Return what the connections of a peer that was admitted share."""
-        return self._peers[name]
+        return self._admission.peer(name)
 
     def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
         """Note that a peer failed to prove who it is."""
-        self.counts.unproven += 1
-        self.refusals.failed(peer, reason, claimed)
+        self._admission.unproven(peer, reason, claimed)
 
     def traffic(self) -> Traffic:
         """Return what came of late, and who sent most of it."""
-        return self._peers.traffic()
+        return self._admission.traffic()
 
     def tick(self) -> None:
         """Look after connections that are silent or stuck."""
@@ -189,14 +197,14 @@ class ForwardInput:
         if self.now_s - self._looked_s < LOOK_INTERVAL_S:
             return
         if not self.pressed:
-            self._peers.age(self.now_s - self._looked_s)
+            self._admission.age(self.now_s - self._looked_s)
         self._looked_s = self.now_s
         for connection in [each for each in self.connections if each.is_stalled(self.options.stall_timeout)]:
             self.counts.stalled += 1
             logger.warning("forward_connection_stalled", input=self.name, peer=connection.peer)
             connection.abort()
-        limit = self._peers.limit
-        wanted = self._peers.connections - limit + limit // ROOM_PARTS
+        limit = self._admission.limit
+        wanted = self._admission.connections - limit + limit // ROOM_PARTS
         if wanted > 0:
             idle = sorted((each for each in self.connections if each.is_idle), key=lambda each: each.heard_s)
             for connection in idle[:wanted]:

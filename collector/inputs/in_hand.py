@@ -11,7 +11,7 @@ from collector.inputs.input import Appender, Counts
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.entry import Entry, Receipt
 from collector.logs import get_logger
-from collector.wire.forward_message import ForwardMessage, Inflation
+from collector.wire.forward_message import ForwardInflation, ForwardMessage
 from pipelines.frame import Origin
 
 ACKS_LIMIT_BYTES: Final = 64 << 10
@@ -50,7 +50,7 @@ class InHand:
         self._origin = origin
         self._peer = peer
         self._sender = SenderConnection(client_of(origin))
-        self._inflation: tuple[Inflation, asyncio.Future[None]] | None = None
+        self._inflation: tuple[ForwardInflation, asyncio.Future[None]] | None = None
         self._given_up = False
 
     @property
@@ -96,7 +96,7 @@ class InHand:
     def _is_inflated(self, message: ForwardMessage, on_receipt: Callable[[], None]) -> bool:
         """Inflate a message if that is quick; else see to it, and return False."""
         options = self._giver.options
-        inflation = Inflation(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
+        inflation = ForwardInflation(message, limit_bytes=options.message_limit, ratio_limit=options.inflation_limit)
         if inflation.is_quick():
             self._peer.spend(inflation.made_bytes, 0)
             inflation.end()
@@ -159,7 +159,7 @@ class InHand:
             logger.warning("forward_message_refused", input=self._giver.name, peer=self._origin.peer)
 
 
-def _inflated(inflation: Inflation, done: "asyncio.Future[None]") -> ForwardMessage:
+def _inflated(inflation: ForwardInflation, done: "asyncio.Future[None]") -> ForwardMessage:
     """Return a message that was inflated; raise what went wrong with that."""
     if done.exception() is not None:
         inflation.message.release()

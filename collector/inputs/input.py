@@ -1,11 +1,13 @@
 """The contract between the intake and its inputs.
 
-The intake makes an input, starts it (again, while that fails), tells it when the journal is pressed, and drains it at
-the end. The input hands each message to the journal and answers its sender after the durable append, never before.
+The intake makes an input, starts it (again, while that fails), tells it when the journal is pressed, changes its
+options where a reload does, and drains it at the end. The input hands each message to the journal and answers its
+sender after the durable append, never before.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -58,6 +60,15 @@ class Counts(msgspec.Struct):
     idle: int = 0
     broken: dict[str, int] = {}
 
+    def add(self, before: "Counts") -> None:
+        """Go on from what the input before counted, of whose connections none is left."""
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(before, name)
+            if isinstance(mine, dict):
+                setattr(self, name, {each: mine.get(each, 0) + theirs.get(each, 0) for each in {**theirs, **mine}})
+            elif name != "connections":
+                setattr(self, name, mine + theirs)
+
 
 class Input(Protocol):
     """Listens for senders of one protocol."""
@@ -74,8 +85,23 @@ class Input(Protocol):
     def address(self) -> str:
         """Where it listens, with the port that was chosen."""
 
-    async def start(self) -> None:
-        """Begin to listen; raise ListenError. May be tried again after that."""
+    async def start(self, bound: Sequence[socket.socket] = ()) -> None:
+        """Begin to listen; raise ListenError. May be tried again after that.
+
+        Sockets that are `bound` where it is to listen, and listen already, are used and taken over.
+        """
+
+    def load(self, options: Any) -> Any:
+        """Read the secrets and certificates that options of its type name; raise ListenError. Changes nothing."""
+
+    def keeps(self, options: Any) -> bool:
+        """Tell whether it can `change` to these options: who is connected would be let in under them as well."""
+
+    def change(self, options: Any, proof: Any) -> None:
+        """Change to options that it keeps, and to what was loaded for them; connections that stand stay."""
+
+    def listening_sockets(self) -> list[socket.socket]:
+        """Return sockets of the caller's own that listen where this input does; none while it does not."""
 
     @property
     def refusals(self) -> Refusals:

@@ -43,7 +43,7 @@ class Traffic(NamedTuple):
 class Peer:
     """One peer that has connections; `late_bytes` is what came from it of late.
 
-    At `paid_until_s` of the loop's clock what was done for it so far is paid.
+    At `paid_until_s` of the loop's clock what was done for it so far is paid, by `rate_bytes_per_s`.
     """
 
     def __init__(self, name: str, blocks: Blocks, company: Company, *, rate_bytes_per_s: int) -> None:
@@ -52,7 +52,7 @@ class Peer:
         self.late_bytes = 0.0
         self._name = name
         self._company = company
-        self._rate_bytes_per_s = rate_bytes_per_s
+        self.rate_bytes_per_s = rate_bytes_per_s
         self.paid_until_s = 0.0
         self._waiting: deque[Callable[[], None]] = deque()
 
@@ -67,7 +67,7 @@ class Peer:
         self._company.heard(self._name, now_s)
         if self._company.is_alone(now_s):
             return False
-        cost_s = (count + messages * MESSAGE_BYTES) / self._rate_bytes_per_s
+        cost_s = (count + messages * MESSAGE_BYTES) / self.rate_bytes_per_s
         self.paid_until_s = max(self.paid_until_s, now_s) + cost_s
         return self.paid_until_s - now_s >= TURN_S
 
@@ -120,6 +120,13 @@ class Peers:
         self._limit_per_peer = connection_limit_per_peer
         self._peers: dict[str, Peer] = {}
         self._company = Company()
+
+    def change(self, *, connection_limit: int, connection_limit_per_peer: int, rate_bytes_per_s: int) -> None:
+        """Hold to other limits from now on."""
+        self._limit, self._limit_per_peer = connection_limit, connection_limit_per_peer
+        self._rate_bytes_per_s = rate_bytes_per_s
+        for peer in self._peers.values():
+            peer.rate_bytes_per_s = rate_bytes_per_s
 
     @property
     def limit(self) -> int:

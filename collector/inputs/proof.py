@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from collector.certificates import CertificateError, server_context
-from collector.config import ForwardInputConfig, SecretError, TlsConfig
+from collector.config import ForwardInputConfig
+from collector.config_secrets import SecretError, TlsConfig
 from collector.inputs.sockets import ListenError
 from collector.wire.forward_handshake import SALT_BYTES, Credentials, Handshake
 
@@ -61,6 +62,13 @@ class TlsServer:
             return server_context(self._options)
         except CertificateError as error:
             raise ListenError(str(error)) from error
+
+
+def asks_clients_alike(mine: TlsConfig | None, other: TlsConfig | None) -> bool:
+    """Tell whether a client proves the same under both; our own certificate and key may differ."""
+    if mine is None or other is None:
+        return mine is other
+    return (mine.client_ca, mine.client_optional) == (other.client_ca, other.client_optional)
 
 
 class Proof:

@@ -10,7 +10,7 @@ import msgspec
 from collector.inputs.sockets import neighbours_of
 
 FAILURES_LIMIT: Final = 10
-"""Failed handshakes of one peer within FAILURES_S; who has had so many is not listened to until that has passed."""
+"""Wrong proofs of one peer within FAILURES_S; who has had so many is not listened to until that has passed."""
 
 FAILURES_S: Final = 60.0
 PEERS_LIMIT: Final = 10_000
@@ -83,8 +83,8 @@ class Refusals:
         self._forgotten = 0
         self._blocks: list[Block] = []
 
-    def failed(self, peer: str, reason: str, claimed: str = "") -> None:
-        """Take note of a failure."""
+    def failed(self, peer: str, reason: str, claimed: str = "", *, wrong: bool = True) -> None:
+        """Take note of a failure; only what is `wrong` is an attempt that `blocks`, not what gave nothing at all."""
         now_s = self._clock()
         name = neighbours_of(peer)
         found = self._peers.get(name)
@@ -94,8 +94,8 @@ class Refusals:
                 self._forgotten += self._peers.popitem(last=False)[1].unreported
         if now_s - found.first_s > FAILURES_S:
             found.first_s, found.failures = now_s, 0
-        found.failures += 1
-        if found.failures == FAILURES_LIMIT and len(self._blocks) < PEERS_LIMIT:
+        found.failures += wrong
+        if wrong and found.failures == FAILURES_LIMIT and len(self._blocks) < PEERS_LIMIT:
             seconds = round(found.first_s + FAILURES_S - now_s)
             self._blocks.append(Block(self._input, peer, FAILURES_LIMIT, seconds))
         cause = found.cause(reason, claimed)

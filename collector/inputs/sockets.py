@@ -8,9 +8,9 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from collector.config_values import UNIX, address_text, split_listen
 from collector.errors import TidewaiterError
@@ -57,6 +57,17 @@ def parse_listen(listen: str) -> TcpAddress | Path:
     return where if isinstance(where, Path) else TcpAddress(*where)
 
 
+class Server(Protocol):
+    """What there is to know of whatever listens."""
+
+    @property
+    def sockets(self) -> Sequence[Any]:
+        """Its listening sockets."""
+
+    def close(self) -> None:
+        """Listen no more."""
+
+
 async def serve(
     factory: Callable[[], asyncio.BaseProtocol], address: TcpAddress | Path, *, accept: bool = True
 ) -> asyncio.Server:
@@ -82,6 +93,52 @@ async def serve(
             # Event loops put the address into the error's text as well, each in its way.
             reason = os.strerror(error.errno)
         raise ListenError(f"cannot listen on {listening_name(address)}: {reason}") from error
+
+
+class Listeners:
+    """Servers on sockets that were bound before, as one (`asyncio.Server`)."""
+
+    def __init__(self, servers: Sequence[asyncio.Server]) -> None:
+        self._servers = servers
+
+    @property
+    def sockets(self) -> list[Any]:
+        """Their listening sockets."""
+        return [each for server in self._servers for each in server.sockets]
+
+    def close(self) -> None:
+        """Listen no more."""
+        for server in self._servers:
+            server.close()
+
+
+async def serve_on(factory: Callable[[], asyncio.BaseProtocol], bound: Sequence[socket.socket]) -> Listeners:
+    """Accept on sockets that listen already, which it takes over."""
+    loop = asyncio.get_running_loop()
+    servers = []
+    for each in bound:
+        make = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
+        servers.append(await make(factory, sock=each, backlog=BACKLOG))
+    return Listeners(servers)
+
+
+async def bind(address: TcpAddress | Path) -> list[socket.socket]:
+    """Return sockets that listen on `address`, of which nobody accepts yet; raise ListenError."""
+    return doubles(await serve(asyncio.Protocol, address, accept=False), close=True)
+
+
+def doubles(server: Server, *, close: bool = False) -> list[socket.socket]:
+    """Return sockets of our own for those that a server listens on; with `close` the server lets go of its own."""
+    found = []
+    for bound in server.sockets:
+        own = socket.socket(fileno=os.dup(bound.fileno()))
+        own.setblocking(False)
+        own.listen(BACKLOG)
+        found.append(own)
+    if close:
+        with contextlib.suppress(RuntimeError):
+            server.close()
+    return found
 
 
 def listening_name(address: TcpAddress | Path) -> str:

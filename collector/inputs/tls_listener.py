@@ -4,22 +4,44 @@ Event loops can do that by themselves, but tell nobody when a handshake fails; s
 """
 
 import asyncio
-import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
 
-from collector.inputs.forward_connection import ForwardConnection, Owner
 from collector.inputs.proof import TlsServer
-from collector.inputs.sockets import BACKLOG, peer_of
+from collector.inputs.sockets import Server, TcpAddress, bind, peer_of, serve, serve_on
 from collector.logs import get_logger
 
 ACCEPT_PAUSE_S: Final = 0.5
 """Pause when the system gives no further connection: it has no descriptors or no memory left."""
 
 logger = get_logger("intake")
+
+
+class Owner(Protocol):
+    """What is needed of an input."""
+
+    @property
+    def name(self) -> str:
+        """The name the configuration gives it."""
+
+    def admit(self, peer: str) -> bool:
+        """Note a new connection; False when it is one too many."""
+
+    def unproven(self, peer: str, reason: str, claimed: str = "") -> None:
+        """Note that a peer failed to prove who it is."""
+
+
+class Opened(Protocol):
+    """The protocol of a connection, made before that stands."""
+
+    def admitted(self, peer: str) -> None:
+        """Take note that the input has admitted this connection already; `abort` gives its place back."""
+
+    def abort(self) -> None:
+        """Close now, if it is open, and give its place back."""
 
 
 class TlsListener:
@@ -30,16 +52,28 @@ class TlsListener:
         owner: Owner,
         tls: TlsServer,
         sockets: Sequence[socket.socket],
-        make_protocol: Callable[[], ForwardConnection],
+        make_protocol: Callable[[], Opened],
+        *,
+        timeout_s: float,
     ) -> None:
         self._owner = owner
         self._tls = tls
         self._sockets = sockets
         self._make_protocol = make_protocol
+        self._timeout_s = timeout_s
         self._accepting: set[asyncio.Task[None]] = set()
         self._opening: set[asyncio.Task[None]] = set()
         for each in sockets:
             self._begin(each)
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """Those it accepts on."""
+        return self._sockets
+
+    def renew(self, tls: TlsServer, *, timeout_s: float) -> None:
+        """Let connections from now on prove themselves by other certificates."""
+        self._tls, self._timeout_s = tls, timeout_s
 
     def close(self) -> None:
         """Listen no more; connections that stand stay, those that are being opened end."""
@@ -84,10 +118,12 @@ class TlsListener:
     async def _open(self, connection: socket.socket, peer: str) -> None:
         protocol = self._make_protocol()
         protocol.admitted(peer)
-        timeout_s = self._owner.proof.timeout_s if self._owner.proof is not None else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: protocol, connection, ssl=self._tls.context(), ssl_handshake_timeout=timeout_s
+                lambda: cast(asyncio.BaseProtocol, protocol),
+                connection,
+                ssl=self._tls.context(),
+                ssl_handshake_timeout=self._timeout_s,
             )
         except (OSError, EOFError, TimeoutError) as error:
             self._refuse(peer, error)
@@ -108,14 +144,16 @@ class TlsListener:
         self._owner.unproven(peer, f"TLS: {reason}")
 
 
-def taken_over(server: asyncio.Server) -> list[socket.socket]:
-    """Return the bound sockets of a server that does not serve yet, listening; the server is closed."""
-    found = []
-    for bound in server.sockets:
-        own = socket.socket(fileno=os.dup(bound.fileno()))
-        own.setblocking(False)
-        own.listen(BACKLOG)
-        found.append(own)
-    with contextlib.suppress(RuntimeError):
-        server.close()
-    return found
+async def listen(
+    owner: Owner,
+    make_protocol: Callable[[], Any],
+    address: TcpAddress | Path,
+    *,
+    tls: TlsServer | None,
+    timeout_s: float,
+    bound: Sequence[socket.socket] = (),
+) -> Server:
+    """Accept on `address`, or on the sockets that are `bound` to it already; raise ListenError."""
+    if tls is not None:
+        return TlsListener(owner, tls, bound or await bind(address), make_protocol, timeout_s=timeout_s)
+    return await serve_on(make_protocol, bound) if bound else await serve(make_protocol, address)

@@ -52,8 +52,8 @@ frame, so that names sort like positions. One epoch per file; files are never re
             in order; empty for a message that stands in one frame
     runs = [[encoding, number of messages], …]: consecutive messages of one encoding; those of `resend` have no payload,
             and say that a stored message came again; nor have those of `tick`, by which journal time goes on where
-            somebody waits for it; those of `audit` are the collector's own; those of `portion` are a piece of a message
-            that a later frame completes
+            somebody waits for it; those of `audit` are the collector's own, those of `lookup` tables of the operator;
+            those of `portion` are a piece of a message that a later frame completes
     producer = [name, sequence, cursor]
 
 Within a segment sequences rise by one. The link before a frame is that of the frame before it, for the first frame

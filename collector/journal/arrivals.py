@@ -16,8 +16,11 @@ from pipelines.frame import Origin, Sending
 UNIQUE_ID_SPAN_S: Final = 86_400
 """A Docker chunk id begins with the sender's time; one that is further from ours is some other kind of id."""
 
-_NAMING_PROOFS: Final = ("certificate:", "key:", "user:")
+_NAMING_PROOFS: Final = ("certificate:", "key:", "token:", "user:")
 """Parts of `Origin.auth` that name somebody; `shared-key` is said of everybody who has that key."""
+
+AUDIT_ID: Final = b"audit.k8s.io"
+"""Stands as chunk id where a protocol has none and the bytes hold ids of their own: the audit ids of an EventList."""
 
 _FLUENTD_ID_BYTES: Final = 25
 _DOCKER_ID_BYTES: Final = 24
@@ -97,11 +100,13 @@ def client_of(origin: Origin) -> bytes:
 
 
 def is_unique(chunk_id: bytes, now_s: float) -> bool:
-    """Tell whether a chunk id has a random part (`forward.md` section 3).
+    """Tell whether a chunk id has a random part (`forward.md` section 3), or stands for bytes that have.
 
     fluentd's is Base64 of 16 bytes and a newline, Docker's Base64 of Unix seconds (8 bytes, little-endian) and 8 random
     bytes.
     """
+    if chunk_id == AUDIT_ID:
+        return True
     if len(chunk_id) == _FLUENTD_ID_BYTES:
         return chunk_id.endswith(b"\n")
     if len(chunk_id) != _DOCKER_ID_BYTES:

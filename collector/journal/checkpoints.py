@@ -14,13 +14,15 @@ A state is a pure function of the journal before its position, so one file serve
 write it: whoever first passes a sealed segment's end, or INTERVAL_BYTES of payload behind the last. `fingerprint` names
 the configuration that the state was made under, as far as that matters (`pipelines.state`). A consumer restores the
 newest checkpoint at or before its cursor and reads on from there in silence. One that is damaged or newer than the
-program is passed over for an older one; without any it begins up to REPLAY_BYTES before its cursor with nothing
+program is passed over for an older one; without any it begins REPLAY_BYTES or more before its cursor with nothing
 remembered. A checkpoint is needed while a cursor stands before the next one; the segments behind it are kept as well.
+While a consumer is far behind, those that are needed are thinned to CHECKPOINTS_LIMIT, about evenly.
 """
 
 import re
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +41,15 @@ VERSION: Final = 1
 INTERVAL_BYTES: Final = 64 << 20
 """A consumer reads at most about so much payload before it goes on from its cursor."""
 
-REPLAY_BYTES: Final = 2 * INTERVAL_BYTES
-"""So much before its cursor a consumer reads that finds no checkpoint; whole segments are kept for that."""
+REPLAY_BYTES: Final = INTERVAL_BYTES
+"""At least so much before the segment of its cursor a consumer reads that finds no checkpoint, where there is as much;
+whole segments are kept for that."""
+
+CHECKPOINTS_LIMIT: Final = 64
+"""So many are kept, whoever is behind: with a backlog of 20 GiB one for each 320 MiB."""
+
+NEWEST_KEPT: Final = 8
+"""So many of them are the newest, for consumers that keep up."""
 
 _head = struct.Struct("<8sHHI")
 _checksum = struct.Struct("<Q")
@@ -131,20 +140,34 @@ def newest_checkpoint(
     return None
 
 
+def has_checkpoint(directory: Path) -> bool:
+    """Tell whether there is a checkpoint that can be read, wherever."""
+    newest = max(checkpoints(directory), default=None)
+    if newest is None:
+        return False
+    return newest_checkpoint(directory, newest, take=lambda _: None, passed_over=lambda _: None) is not None
+
+
 def replay_start(directory: Path, cursor: Position) -> Position:
-    """Return where a consumer begins that has no checkpoint: whole segments, about REPLAY_BYTES before its cursor."""
+    """Return where a consumer begins that has no checkpoint: whole segments, REPLAY_BYTES or more before its own."""
     names = [name for name in segment_files(directory) if first_position(name) <= cursor]
-    size = 0
-    start = cursor
-    for name in reversed(names):
+    if not names:
+        return cursor
+    before_bytes, start = 0, first_position(names.pop())
+    while names and before_bytes < REPLAY_BYTES:
+        name = names.pop()
         try:
-            size += segment_bytes(directory, name)
+            before_bytes += segment_bytes(directory, name)
         except FileNotFoundError:
-            break
-        if size > REPLAY_BYTES and start != cursor:
             break
         start = first_position(name)
     return start
+
+
+def oldest_position(directory: Path, start: Position) -> Position:
+    """Return where a consumer that begins at `start` finds the first frame: not before the oldest segment."""
+    names = segment_files(directory)
+    return max(start, first_position(names[0])) if names else start
 
 
 def replayed_from(directory: Path, cursor: Position) -> Position:
@@ -156,13 +179,36 @@ def replayed_from(directory: Path, cursor: Position) -> Position:
 def delete_checkpoints(directory: Path, needed: Position) -> int:
     """Delete the checkpoints that nobody needs who goes on at `needed` or behind it; return how many. Raises OSError.
 
-    Only one that can be read takes the place of those before it.
+    Only one that can be read takes the place of those before it. Of too many, those go that leave the smallest gaps.
     """
     found = newest_checkpoint(directory, needed, take=lambda _: None, passed_over=lambda _: None)
-    doomed = [position for position in checkpoints(directory) if found is not None and position < found]
+    every = checkpoints(directory)
+    kept = _thinned([position for position in every if found is None or position >= found])
+    doomed = sorted(set(every).difference(kept))
     for position in doomed:
         checkpoint_file(directory, position).unlink(missing_ok=True)
     return len(doomed)
+
+
+def delete_checkpoints_behind(directory: Path, position: Position) -> None:
+    """Delete those whose states know the frame at a position: it is to be read in another way. Raises OSError."""
+    doomed = [each for each in checkpoints(directory) if each > position]
+    for each in doomed:
+        checkpoint_file(directory, each).unlink(missing_ok=True)
+    if doomed:
+        sync_directory(directory / FOLDER)
+
+
+def _thinned(positions: list[Position]) -> list[Position]:
+    """Return CHECKPOINTS_LIMIT of them: the first, the newest, and others about as many frames apart."""
+    kept, frames = list(positions), [0]
+    for first, then in pairwise(positions):
+        # Where an epoch ended is not known: at its last checkpoint, or behind it.
+        frames.append(frames[-1] + then.sequence - (first.sequence if then.epoch == first.epoch else 0))
+    while len(kept) > CHECKPOINTS_LIMIT:
+        at = min(range(1, len(kept) - NEWEST_KEPT), key=lambda each: frames[each + 1] - frames[each - 1])
+        del kept[at], frames[at]
+    return kept
 
 
 def checkpoint_file(directory: Path, position: Position) -> Path:

@@ -38,7 +38,7 @@ class Committed(msgspec.Struct, frozen=True):
     """What became of a group: `end` is the durable end behind it, None while no segment is open.
 
     `portions` are sequence and offset of its frames that hold portions. `failure` is empty when the group is durable.
-    `no_space` says that the disk is full.
+    `no_space` says that the disk is full, `urgent` that the group might use the reserve.
     """
 
     end: DurableEnd | None
@@ -49,6 +49,7 @@ class Committed(msgspec.Struct, frozen=True):
     sync_seconds: float = 0.0
     failure: str = ""
     no_space: bool = False
+    urgent: bool = False
 
 
 class Appended(msgspec.Struct):
@@ -103,6 +104,10 @@ class Committer:
         """What is remembered beside the segments, the chain's present key among it."""
         return self._state
 
+    def change(self, options: JournalOptions) -> None:
+        """Hold to other limits from now on."""
+        self._options = options
+
     @property
     def is_full(self) -> bool:
         """Whether the next group belongs into a fresh segment. Not to be asked while a group is written."""
@@ -152,15 +157,21 @@ class Committer:
         return list(frames_of(entries, frame_bytes=self._options.frame_bytes))
 
     def commit(
-        self, frames: Sequence[FrameParts], producers: Iterable[Producer], *, may_roll: bool = True
+        self,
+        frames: Sequence[FrameParts],
+        producers: Iterable[Producer],
+        *,
+        may_roll: bool = True,
+        urgent: bool = False,
     ) -> Committed:
         """Write and sync one group. A failed write or sync is never tried again: it ends the segment and the epoch.
 
-        Unless it `may_roll` it goes behind the group before, into the same segment.
+        Unless it `may_roll` it goes behind the group before, into the same segment. An `urgent` one may use a part of
+        the reserve.
         """
         started = time.perf_counter()
         try:
-            self._check_space(frames)
+            self._check_space(frames, urgent=urgent)
             active = self._segment(producers, fresh=may_roll and self.is_full)
             before_bytes = active.size
             places = active.append(frames, [self._next_time() for _ in frames])
@@ -179,6 +190,7 @@ class Committer:
             bytes=active.size - before_bytes,
             new_segment_bytes=self._take_opened(),
             sync_seconds=time.perf_counter() - started,
+            urgent=urgent,
         )
 
     def roll(self, producers: Iterable[Producer]) -> Committed:
@@ -228,9 +240,10 @@ class Committer:
             os.close(descriptor)
         self.anchored = anchor
 
-    def _check_space(self, frames: Sequence[FrameParts]) -> None:
+    def _check_space(self, frames: Sequence[FrameParts], *, urgent: bool) -> None:
         """Stop before the disk is full: on a full one no cursor could be written, so nothing could ever be deleted."""
-        needed_bytes = self._options.reserve_bytes + sum(len(buffer) for frame in frames for buffer in frame.payload)
+        reserve_bytes = self._options.reserve_bytes - (self._options.urgent_bytes if urgent else 0)
+        needed_bytes = reserve_bytes + sum(len(buffer) for frame in frames for buffer in frame.payload)
         if free_bytes(self._directory) < needed_bytes:
             raise _NoRoomError
 

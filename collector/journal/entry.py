@@ -31,7 +31,8 @@ class Entry(msgspec.Struct):
     `tag`, `chunk_id`, `claimed`, `digest`, `sending` and `portions` are those of `pipelines.frame.Message`; digest and
     sending are put in by who looks for resends (`recogniser`), and needs the `connection` for that, portions by the
     journal. An entry with a `producer` gets a frame of its own; one whose sequence is not above the last of that
-    producer is answered DURABLE and dropped.
+    producer is answered DURABLE and dropped. One that is `urgent` is taken by a full journal as well, within bounds:
+    without it nothing would ever be settled.
     """
 
     origin: Origin
@@ -45,6 +46,7 @@ class Entry(msgspec.Struct):
     digest: bytes = b""
     sending: Sending | None = None
     portions: tuple[tuple[int, int], ...] = ()
+    urgent: bool = False
     receipt: Receipt | None = None
     payload_bytes: int = -1
     table_bytes: int = -1

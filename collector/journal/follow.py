@@ -7,18 +7,24 @@ import msgspec
 
 from collector.journal.format import PORTION, DamageError, DurableEnd, FrameHeader
 from collector.journal.segments import FrameHead, Identity, Segment, find_identity, first_position, segment_files
-from pipelines.frame import Frame, JournalIdentity, Position
+from pipelines.frame import Frame, JournalIdentity, Message, Origin, Position
 
 OLDEST_EPOCH: Final = 0
 """No frame has it: a position of this epoch means the oldest frame there is, and nothing is missing before that."""
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Frames that cannot be read: those from `first` up to and with `last`, as far as that is known."""
+    """Frames that cannot be read: those from `first` up to and with `last`, as far as that is known.
+
+    Where it is one frame with a sound header, that says what was lost: `journal_time` is 0 elsewhere.
+    """
 
     first: Position
     last: Position
     reason: str
+    journal_time: int = 0
+    origins: tuple[Origin, ...] = ()
+    messages: tuple[Message, ...] = ()
 
 
 class Follower:
@@ -160,7 +166,8 @@ class Follower:
             try:
                 header, payload = _whole(segment, head)
             except DamageError as error:
-                return Gap(position, position, str(error))
+                header = head.header
+                return Gap(position, position, str(error), header.journal_time, header.origins, header.messages)
             return _frame(self._journal(segment), header, position, payload)
         return None
 

@@ -7,6 +7,9 @@ import msgspec
 
 from collector.journal.active import Sync, Write
 
+URGENT_PARTS: Final = 2
+"""What is urgent may use one of so many parts of the reserve; cursors and stores keep the rest."""
+
 LIMIT_SEGMENTS: Final = 8
 """The limit holds at least so many segments: only sealed ones can be deleted."""
 
@@ -22,9 +25,10 @@ class JournalOptions(msgspec.Struct, frozen=True):
     larger. While others send as well, a message longer than `portion_bytes` is written in portions of that size, and
     who sends little goes in between: 8 MiB at once take 7 ms on the project's disk, and three times that in memory
     that was not used before. `reserve_bytes` stay free on the disk for cursors and stores: without them nothing could
-    be settled. `consumers` are those that hold segments even before they have a cursor; where they are `replayed` they
-    go on from checkpoints (`collector.journal.checkpoints`), and hold what they read before their cursors as well.
-    `write` and `sync` are what makes bytes durable; tests pass their own.
+    be settled; what is urgent may have `urgent_bytes` of them. `consumers` are those that hold segments even before
+    they have a cursor; where they are `replayed` they go on from checkpoints (`collector.journal.checkpoints`), and
+    hold what they read before their cursors as well. `write` and `sync` are what makes bytes durable; tests pass their
+    own.
     """
 
     limit_bytes: int = 20 << 30
@@ -46,3 +50,8 @@ class JournalOptions(msgspec.Struct, frozen=True):
     def full_bytes(self) -> int:
         """Where a segment is sealed."""
         return min(self.segment_bytes, self.limit_bytes // LIMIT_SEGMENTS)
+
+    @property
+    def urgent_bytes(self) -> int:
+        """What of the reserve, and beyond the limit, may be taken without which nothing would ever be settled."""
+        return self.reserve_bytes // URGENT_PARTS

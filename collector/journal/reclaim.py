@@ -50,6 +50,10 @@ class Reclaimer:
         self._incompressible: set[str] = set()
         self._headers: dict[str, SegmentHeader | None] = {}
 
+    def change(self, options: JournalOptions) -> None:
+        """Hold to other limits from now on."""
+        self._options = options
+
     def delete_before(self, needed_from: Position, newest: str, state: State, *, spare_bytes: int, wait: bool) -> int:
         """Delete the segments before the one with `needed_from`, but not `newest`; return how many.
 

@@ -71,6 +71,11 @@ class Room:
         """What stays below the limit for what is in flight."""
         return min(self._options.in_flight_limit_bytes, self._options.limit_bytes // LIMIT_SEGMENTS)
 
+    def change(self, options: JournalOptions) -> None:
+        """Hold to other limits from now on."""
+        self._options = options
+        self.press()
+
     def on_pressure(self, callback: Callable[[bool], None]) -> None:
         """Call `callback` with True when senders should wait and with False when they may go on.
 
@@ -86,12 +91,18 @@ class Room:
         if self.in_flight_bytes >= self._options.in_flight_limit_bytes:
             self.press()
 
-    def holds(self, count: int) -> bool:
-        """Tell whether so much may be written."""
+    def holds(self, count: int, *, urgent: bool = False) -> bool:
+        """Tell whether so much may be written; what is urgent may be where all others have to wait."""
+        if urgent:
+            return (
+                not self.unopened and self.disk_bytes + count <= self._options.limit_bytes + self._options.urgent_bytes
+            )
         return not self.is_stuck and self.disk_bytes + count <= self._options.limit_bytes
 
     def judge(self, committed: Committed, group: Sequence[Pending]) -> None:
-        """Take note of whether the disk took a group."""
+        """Take note of whether the disk took a group; that it took what is urgent does not let the others go on."""
+        if committed.urgent and not committed.failure:
+            return
         self.is_stuck = committed.end is None or committed.no_space
         self.unopened = "" if not self.is_stuck or committed.no_space else committed.failure
         if committed.no_space:

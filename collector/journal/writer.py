@@ -119,6 +119,12 @@ class Journal:
         """Whether the limit is reached or the disk takes no more: senders wait until there is room again."""
         return self.room.full
 
+    def change(self, options: JournalOptions) -> None:
+        """Hold to other limits from now on, and to other consumers."""
+        self._options = options
+        for part in (self._committer, self._reclaimer, self.room):
+            part.change(options)
+
     def holders(self) -> Holders:
         """Return which consumers hold most of it; raise DataDirError, OSError."""
         return holders(self._directory, self._options.consumers)
@@ -151,8 +157,8 @@ class Journal:
 
         Receipts come after the sync of their group, to each client in the order of its entries; only an entry that is
         not taken at all has its receipt at once. RETRY: not kept (a failed write, no space, the journal is closed).
-        REJECTED: it never can be. A producer sends what follows an entry only when it has the receipt: a later sequence
-        that was kept would hide the earlier. Behind a message of a connection that was not kept, none of it is.
+        REJECTED: it never can be. Behind an entry of a producer that was not kept, none of it is: a later sequence that
+        was would hide the earlier. So it is behind a message of a connection.
         """
         pending = Pending(entry, on_receipt)
         if self._closed or _is_behind_refused(entry) or not fits(entry):
@@ -190,16 +196,30 @@ class Journal:
         size = sum(entry.payload_bytes for entry in entries)
         if self._pending.has_begun:
             size += sum(pending.left_bytes for pending in group)
-        if not self.room.holds(size):
-            self._give_back(_taken(group) + self._pending.take_all())
-            return
+        urgent = not self.room.holds(size)
+        if urgent:
+            group, in_portions = self._urgent_of(_taken(group) + self._pending.take_all()), False
+            entries = [pending.entry for pending in group]
+            if not group:
+                return
         try:
             frames = self._committer.frames(entries)
         except BaseException:
             self._give_back(_taken(group) + self._pending.take_all())  # a fault of ours, before anything was written
             raise
-        commit = partial(self._committer.commit, may_roll=not in_portions)
+        commit = partial(self._committer.commit, may_roll=not in_portions, urgent=urgent)
         self._begin(commit, frames, tuple(self._producers.values()), group=group)
+
+    def _urgent_of(self, group: list[Pending]) -> list[Pending]:
+        """Return those of a group that a full journal takes as well; answer RETRY to the others."""
+        urgent: list[Pending] = []
+        others: list[Pending] = []
+        for pending in group:
+            (urgent if pending.entry.urgent and pending.now is None else others).append(pending)
+        if not self.room.holds(sum(pending.entry.cost_bytes for pending in urgent), urgent=True):
+            urgent, others = [], [*others, *urgent]
+        self._give_back(others)
+        return urgent
 
     def _begin(self, work: Callable[..., Committed], *arguments: object, group: Sequence[Pending] = ()) -> None:
         """Let the writer's thread do something, and settle it in the loop."""

@@ -6,7 +6,7 @@ digits that we made (P5).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, groupby
 from math import ceil
@@ -28,8 +28,8 @@ INGESTED_BYTES: Final = len(b'"ingested":"2026-11-23T00:00:00.000000000Z",')
 FRESH_NS: Final = 1_000_000_000
 """`event.ingested` may be so old when a body is sent first."""
 
-ACTION_BYTES: Final = len(ACTION_HEAD) + 24 + len(ACTION_END) + 1 + INGESTED_BYTES
-"""What an action line with its id of 24 characters and `event.ingested` add to a document."""
+ACTION_BYTES: Final = len(ACTION_HEAD) + len(ACTION_END) + 1 + INGESTED_BYTES
+"""What an action line and `event.ingested` add to a document, beside its id."""
 
 _ALL_STORED: Final = b'{"create":{"status":201}}'
 
@@ -119,6 +119,16 @@ class Body:
         chosen = [line for index in indexes for line in (lines[2 * index], lines[2 * index + 1])]
         return Body(self.ingested, [b"\n".join([*chosen, b""])], shares_of(map(self.position, indexes)))
 
+    def replaced(self, documents: Mapping[int, bytes]) -> "Body":
+        """Return a body of these documents, named in ascending order, each as given here: without `event.ingested`."""
+        head = INGESTED % self.ingested.encode()
+        lines = [
+            line
+            for index, document in documents.items()
+            for line in (self._lines[2 * index], head + document[len(DOCUMENT_HEAD) :])
+        ]
+        return Body(self.ingested, [b"\n".join([*lines, b""])], shares_of(map(self.position, documents)))
+
     def halves(self) -> tuple["Body", "Body"]:
         """Return two bodies of about as many documents; there must be two at least."""
         middle = len(self) // 2
@@ -143,7 +153,7 @@ def shares_of(positions: Iterable[Position]) -> list[tuple[Position, int]]:
 def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Iterator[Slice]:
     """Cut documents into slices whose body stays below `limit_bytes`; one larger document is a slice of its own."""
     count, stride = len(documents.ids), documents.stride
-    size = documents.size_bytes + count * ACTION_BYTES
+    size = documents.size_bytes + count * ACTION_BYTES + documents.ids.size_bytes
     if size <= limit_bytes:
         if count:
             yield Slice(position, documents.ids, documents.buffers, stride, size)
@@ -158,7 +168,7 @@ def slices(position: Position, documents: Documents, *, limit_bytes: int) -> Ite
         if end - start > 1:
             yield from slices(position, part, limit_bytes=limit_bytes)
         else:
-            yield Slice(position, part.ids, buffers, stride, part.size_bytes + ACTION_BYTES)
+            yield Slice(position, part.ids, buffers, stride, part.size_bytes + ACTION_BYTES + part.ids.size_bytes)
 
 
 def _size(buffers: Sequence[bytes]) -> int:

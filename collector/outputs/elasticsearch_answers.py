@@ -6,6 +6,7 @@ looked at.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +22,28 @@ REASON_LIMIT: Final = 1000
 DIVERTED: Final = "used"
 """What `failure_store` says of a document that was stored there, not in its data stream (servers 9.1 and later)."""
 
+NEARLY_ALL_REFUSED: Final = -1
+"""Stands for a status where refused documents wait because nearly all of their stream are refused."""
+
+BLOCKED: Final = "cluster_block_exception"
+"""Type of an error where an index, or the cluster, does not take anything, whatever its status."""
+
+UNAUTHORIZED: Final = "security_exception"
+
+PRIVILEGES: Final = (
+    ("indices:admin/auto_create", "auto_configure"),
+    ("indices:admin/mapping/auto_put", "auto_configure"),
+    ("indices:data/write/", "create_doc"),
+    ("indices:admin/refresh", "maintenance"),
+    ("indices:data/read/", "read"),
+    ("indices:", "view_index_metadata"),
+    ("cluster:monitor/", "monitor"),
+)
+"""The least privilege for an action, by the beginning of its name."""
+
+_ACTION: Final = re.compile(r"\b((?:indices|cluster):[a-z_/]+)")
+_INDICES: Final = re.compile(r"\bon indices \[([^\]]{1,200})\]")
+
 DUPLICATE: Final = "version_conflict_engine_exception"
 
 REDIRECTED: Final = "what answers at this URL sends us elsewhere; name that address in urls if it is yours"
@@ -29,10 +52,14 @@ WHAT_TO_DO: Final = {
     **dict.fromkeys((301, 302, 303, 307, 308), REDIRECTED),
     400: "Elasticsearch refuses the requests themselves; is what answers at this URL Elasticsearch?",
     401: "Elasticsearch does not accept the credentials",
-    403: "the credentials lack privileges (auto_configure and create_doc on logs-*-*), or writing is blocked",
+    403: "the credentials lack a privilege (the collector needs auto_configure and create_doc on logs-*-*)",
     404: "no template makes a data stream of this name: run `tidewaiter setup elasticsearch`",
 }
 """Statuses that an operator has to act on: everything waits, and is asked for again slowly."""
+
+
+Shares = Sequence[tuple[Position, int]]
+"""Numbers of documents by the position of their batch."""
 
 
 class Answer(msgspec.Struct):
@@ -42,6 +69,9 @@ class Answer(msgspec.Struct):
     body: bytes = b""
     problem: str = ""
     retry_after_s: float | None = None
+    timed_out: bool = False
+    unknown: bool = False
+    """Whether what was sent may have arrived all the same."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -53,17 +83,22 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct):
-    """How a body's documents settled: stored ones by batch, refused ones, and those to be sent `again`.
+    """How a body's documents settled: `stored` now, `found` there already, `refused`, or to be sent `again`.
 
-    `cause` is the status that `again` and `problem` come from, 0 for none.
+    Those that settled are counted by batch; `diverted` are part of `stored`, `pressed` counts those of `again` that
+    Elasticsearch has no room for at the moment. `stored_in` has places of stored ones by index, where that was asked
+    for. `unknown`: some of `again` may be stored all the same. `cause` is the status that `again` and `problem` come
+    from, 0 for none.
     """
 
-    settled: Sequence[tuple[Position, int]] = ()
-    delivered: int = 0
-    duplicates: int = 0
-    diverted: int = 0
+    stored: Shares = ()
+    found: Shares = ()
+    diverted: Shares = ()
+    pressed: int = 0
+    stored_in: dict[str, list[int]] = {}
     refused: Sequence[Refused] = ()
     again: Body | None = None
+    unknown: bool = False
     cause: int = 0
     problem: str = ""
 
@@ -88,7 +123,7 @@ class Pace(msgspec.Struct, frozen=True):
             return min(max(retry_after_s, self.first_s), self.longest_s)
         longest_s = self.unreachable_s if not verdict.cause else self.longest_s
         pause_s = min(self.first_s * 2.0 ** min(tries, 20), longest_s)
-        if verdict.cause in WHAT_TO_DO:
+        if verdict.cause in WHAT_TO_DO or verdict.cause == NEARLY_ALL_REFUSED:
             pause_s = max(pause_s, self.refused_s)
         return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
@@ -97,6 +132,7 @@ class _Item(msgspec.Struct):
     status: int
     error: Any = None
     failure_store: str = ""
+    index: str = msgspec.field(name="_index", default="")
 
 
 class _Created(msgspec.Struct):
@@ -114,49 +150,72 @@ def verdict_of(body: Body, answer: Answer) -> Verdict:
     """Read the answer to a body."""
     count = len(body)
     if answer.status == 200 and answer.body == all_stored(count):
-        return Verdict(body.shares, delivered=count)
+        return Verdict(body.shares)
     if answer.status != 200:
-        what = WHAT_TO_DO.get(answer.status, f"HTTP {answer.status}" if answer.status else "")
-        problem = ": ".join(text for text in (what, answer.problem) if text)
-        return Verdict(again=body, cause=answer.status, problem=problem)
+        problem = answer.problem
+        if answer.status:
+            problem = _problem(answer.status, *request_error(answer.body))
+        pressed = count * (answer.status == 429)
+        return Verdict(again=body, cause=answer.status, problem=problem, pressed=pressed, unknown=answer.unknown)
     try:
         items = [item.create for item in _decode(answer.body).items]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Verdict(again=body, problem="the answer cannot be read")
+        return Verdict(again=body, problem="the answer cannot be read", unknown=True)
     if len(items) != count:
-        return Verdict(again=body, problem=f"the answer speaks of {len(items)} documents, not {count}")
+        problem = f"the answer speaks of {len(items)} documents, not {count}"
+        return Verdict(again=body, problem=problem, unknown=True)
     return _sorted(body, items)
 
 
 def _sorted(body: Body, items: list[_Item]) -> Verdict:
     verdict = Verdict()
-    stored, again, refused = [], [], []
+    stored, found, diverted, again, refused = [], [], [], [], []
     for index, item in enumerate(items):
         if item.status in (200, 201):
             stored.append(index)
-            verdict.delivered += 1
-            verdict.diverted += item.failure_store == DIVERTED
+            if item.failure_store == DIVERTED:
+                diverted.append(index)
+            elif item.index:
+                verdict.stored_in.setdefault(item.index, []).append(index)
         elif item.status == 409 and _reason(item.error)[0] in (DUPLICATE, ""):
-            stored.append(index)
-            verdict.duplicates += 1
+            found.append(index)
         elif 400 <= item.status < 500 and item.status not in (401, 403, 404, 408, 409, 429):
             refused.append(Refused(index, *_reason(item.error)))
         else:
+            kind, reason = _reason(item.error)
             again.append(index)
-            verdict.cause = item.status
-            verdict.problem = _problem(item)
-    verdict.settled = shares_of(map(body.position, stored))
+            verdict.pressed += item.status == 429 and kind != BLOCKED
+            # A block is for an operator to lift, also the one of a full disk, which answers 429.
+            verdict.cause = 403 if kind == BLOCKED else item.status
+            verdict.problem = _problem(item.status, kind, reason)
+    verdict.stored = shares_of(map(body.position, stored))
+    verdict.found = shares_of(map(body.position, found))
+    verdict.diverted = shares_of(map(body.position, diverted))
     verdict.refused = refused
     verdict.again = body.only(again) if again else None
     return verdict
 
 
-def _problem(item: _Item) -> str:
-    """Say why a document has to wait. Of server errors only the type: their reasons may quote the document."""
-    kind, reason = _reason(item.error)
-    said = reason if item.status < 500 and reason else kind
-    what = WHAT_TO_DO.get(item.status, f"HTTP {item.status}")
+def _problem(status: int, kind: str, reason: str) -> str:
+    """Say why documents have to wait. Of server errors only the type: their reasons may quote a document."""
+    said = reason if reason and (status < 500 or kind == BLOCKED) else kind
+    what = WHAT_TO_DO.get(status, f"HTTP {status}")
+    if kind == BLOCKED:
+        what = "writing is blocked; it goes on when the block is lifted"
+    elif kind == UNAUTHORIZED and status == 403:
+        what = missing_privilege(reason) or what
     return f"{what} ({said})" if said else what
+
+
+def missing_privilege(reason: str) -> str:
+    """Say which privilege a refusal is about; empty where the reason does not name an action."""
+    action = _ACTION.search(reason)
+    if action is None:
+        return ""
+    name = next((name for start, name in PRIVILEGES if action[1].startswith(start)), action[1])
+    indices = _INDICES.search(reason)
+    where = f" on {indices[1]}" if indices is not None else ""
+    return f"the credentials lack the privilege {name}{where}; the collector needs auto_configure and create_doc"
 
 
 def _reason(error: Any) -> tuple[str, str]:
@@ -170,10 +229,9 @@ def _reason(error: Any) -> tuple[str, str]:
     return str(error.get("type", ""))[:TYPE_LIMIT], "; ".join(str(each) for each in reasons if each)[:REASON_LIMIT]
 
 
-def request_problem(body: bytes) -> str:
-    """Return Elasticsearch's own words for an error of a whole request; empty where the answer has none."""
+def request_error(body: bytes) -> tuple[str, str]:
+    """Return Elasticsearch's type and reason for an error of a whole request; empty where the answer has none."""
     try:
-        error = msgspec.json.decode(body)["error"]
+        return _reason(msgspec.json.decode(body)["error"])
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
-        return ""
-    return ": ".join(text for text in _reason(error) if text)
+        return "", ""

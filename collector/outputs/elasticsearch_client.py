@@ -2,12 +2,13 @@
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from aiohttp import ClientPayloadError, ClientResponse, ClientSession
+from aiohttp import ClientConnectorError, ClientPayloadError, ClientResponse, ClientSession
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from elastic_transport import (
@@ -17,15 +18,17 @@ from elastic_transport import (
     Serializer,
     TlsError,
     TransportError,
+    Urllib3HttpNode,
 )
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, AsyncElasticsearch, UnsupportedProductError
 from isal import isal_zlib
 
 from collector.certificates import client_context
-from collector.config import ElasticsearchOutputConfig, SecretError
+from collector.config_outputs import ElasticsearchOutputConfig
+from collector.config_secrets import SecretError
 from collector.logs import get_logger
-from collector.outputs.elasticsearch_answers import Answer, request_problem
+from collector.outputs.elasticsearch_answers import Answer
 
 COMPRESS_FROM_BYTES: Final = 64 << 10
 """Smaller bodies go as they are."""
@@ -45,6 +48,8 @@ ACCEPT: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON: Final = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 """Media types of version 8, which servers 8 and 9 take."""
 
+VENDOR: Final = re.compile(r"application/vnd\.elasticsearch\+([a-z-]+)(?:; *compatible-with=\d+)?")
+
 SINCE: Final[Mapping[str, tuple[tuple[int, int], str]]] = {
     # A missing template then is an error, not a plain index.
     "require_data_stream": ((8, 13), "true"),
@@ -58,9 +63,13 @@ NO_PIPELINE: Final[Mapping[str, str]] = {"pipeline": "_none"}
 """For all other data streams, which are named as products' integrations name theirs: an installed integration's default
 pipeline would take our documents, which are parsed, for lines. An index's final pipeline runs all the same."""
 
+UNKNOWN: Final = frozenset({500, 502, 504})
+"""Statuses, a proxy's among them, that do not say whether the body was taken."""
+
 FILTER: Final = "errors,items.*.status,items.*.error,items.*.failure_store"
 
 NO_PRODUCT: Final = "the answer does not come from Elasticsearch (no product header)"
+OPENSEARCH: Final = "what answers is OpenSearch: set server: opensearch"
 
 RAW_TYPE: Final = "application/vnd.elasticsearch+json"
 
@@ -146,11 +155,17 @@ class BulkNode(AiohttpHttpNode):
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> Any:
         """Send one request."""
-        headers = HttpHeaders() if headers is None else headers.copy()
+        headers = self._asked(headers or HttpHeaders()).copy()
         payload: Any = _Parts(await self._packed(body, headers)) if body is not None else None
         answer = await super().perform_request(method, target, payload, headers, request_timeout)
-        typed = HttpHeaders({**answer.meta.headers, "content-type": RAW_TYPE})
+        typed = HttpHeaders({**self._answered(answer.meta.headers), "content-type": RAW_TYPE})
         return answer._replace(meta=dataclasses.replace(answer.meta, headers=typed))
+
+    def _asked(self, headers: HttpHeaders) -> HttpHeaders:
+        return headers
+
+    def _answered(self, headers: HttpHeaders) -> HttpHeaders:
+        return headers
 
     async def _packed(self, body: Sequence[bytes], _headers: HttpHeaders) -> Sequence[bytes]:
         return body
@@ -164,6 +179,50 @@ class GzipNode(BulkNode):
             return body
         headers["content-encoding"] = "gzip"
         return await asyncio.to_thread(_compressed, body)
+
+
+class _OpenSearch:
+    """What OpenSearch does not know: the client's media types, and the header that names the product."""
+
+    def _asked(self, headers: HttpHeaders) -> HttpHeaders:
+        return HttpHeaders({name: VENDOR.sub(r"application/\1", value) for name, value in headers.items()})
+
+    def _answered(self, headers: HttpHeaders) -> HttpHeaders:
+        return HttpHeaders({**headers, "x-elastic-product": "Elasticsearch"})
+
+
+class OpenSearchNode(_OpenSearch, BulkNode):
+    """A node of OpenSearch."""
+
+
+class OpenSearchGzipNode(_OpenSearch, GzipNode):
+    """A node of OpenSearch that is sent large bodies compressed."""
+
+
+class OpenSearchSetupNode(_OpenSearch, Urllib3HttpNode):
+    """A node of OpenSearch as `tidewaiter setup` asks it."""
+
+    def perform_request(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> Any:
+        """Send one request."""
+        asked = self._asked(headers or HttpHeaders())
+        answer = super().perform_request(method, target, body, asked, request_timeout)
+        return answer._replace(meta=dataclasses.replace(answer.meta, headers=self._answered(answer.meta.headers)))
+
+
+NODES: Final[Mapping[tuple[str, bool], type[BulkNode]]] = {
+    ("elasticsearch", False): BulkNode,
+    ("elasticsearch", True): GzipNode,
+    ("opensearch", False): OpenSearchNode,
+    ("opensearch", True): OpenSearchGzipNode,
+}
+"""By the output's `server` and `gzip`."""
 
 
 def _compressed(body: Sequence[bytes]) -> list[bytes]:
@@ -198,48 +257,61 @@ class BulkClient:
         self._answer_s = answer_s
         self._client = AsyncElasticsearch(
             options.urls,
-            node_class=GzipNode if options.gzip else BulkNode,
+            node_class=NODES[options.server, options.gzip],
             serializers={RAW_TYPE: raw, "application/vnd.elasticsearch+x-ndjson": raw},
             request_timeout=answer_s,
             **connection_options(options),
         )
         self._parameters: dict[str, str] | None = None
 
-    async def send(self, stream: str, body: Sequence[bytes]) -> Answer:
-        """POST a body in parts to a data stream; what a lost connection took with it is sent again by the caller."""
+    async def send(self, stream: str, body: Sequence[bytes], *, with_index: bool) -> Answer:
+        """POST a body in parts to a data stream; what a lost connection took with it is sent again by the caller.
+
+        `with_index`: the answer names the index of each document.
+        """
         if self._parameters is None:
             root = await self._request("GET", "/", {}, None)
             if root.status in (0, 401, 429) or root.status >= 500:
+                root.unknown = False  # no document was sent
                 return root
             self._parameters = _parameters(root)
-        more = {} if stream.startswith(OWN_STREAMS) else NO_PIPELINE
+        more = dict({} if stream.startswith(OWN_STREAMS) else NO_PIPELINE)
+        more["filter_path"] = f"{FILTER},items.*._index" if with_index else FILTER
         answer = await self._request("POST", f"/{stream}/_bulk", {**self._parameters, **more}, body)
+        answer.unknown = answer.unknown or answer.status in UNKNOWN
         if answer.status == 400:
             self._parameters = None  # another version may answer now
         return answer
 
+    async def ask(self, method: str, path: str, parameters: dict[str, str], content: Any = None) -> Answer:
+        """Send a request that carries no documents, JSON if any, and return the answer."""
+        body = None if content is None else [msgspec.json.encode(content)]
+        return await self._request(method, path, parameters, body, kind=ACCEPT)
+
     async def _request(
-        self, method: str, path: str, parameters: dict[str, str], body: Sequence[bytes] | None
+        self, method: str, path: str, parameters: dict[str, str], body: Sequence[bytes] | None, kind: str = NDJSON
     ) -> Answer:
-        headers = {"accept": ACCEPT, "content-type": NDJSON} if body is not None else {"accept": ACCEPT}
+        headers = {"accept": ACCEPT, "content-type": kind} if body is not None else {"accept": ACCEPT}
         try:
             response = await self._client.perform_request(method, path, params=parameters, headers=headers, body=body)
-        except UnsupportedProductError:
-            return Answer(0, problem=NO_PRODUCT)
+        except UnsupportedProductError as error:
+            is_opensearch = "x-opensearch-version" in error.meta.headers
+            return Answer(0, problem=OPENSEARCH if is_opensearch else NO_PRODUCT, unknown=True)
         except ApiError as error:
             if error.meta.status == 401:
                 self._read_credentials()
             content = error.body if isinstance(error.body, bytes) else b""
             after = error.meta.headers.get("retry-after")
-            return Answer(error.meta.status, content, request_problem(content), _seconds(after))
+            return Answer(error.meta.status, content, retry_after_s=_seconds(after))
         except ConnectionTimeout:
-            return Answer(0, problem=f"no answer within {self._answer_s:g} s")
+            return Answer(0, problem=f"no answer within {self._answer_s:g} s", timed_out=True, unknown=True)
         except TlsError as error:
             return Answer(0, problem=f"TLS: {error.message}")
         except TransportError as error:
-            return Answer(0, problem=f"cannot connect: {error.message}")
+            never_sent = any(isinstance(each, ClientConnectorError) for each in error.errors)
+            return Answer(0, problem=f"cannot connect: {error.message}", unknown=not never_sent)
         if response.meta.headers.get("x-elastic-product") != "Elasticsearch":
-            return Answer(0, problem=NO_PRODUCT)  # the client itself asks only of the first answer
+            return Answer(0, problem=NO_PRODUCT, unknown=True)  # the client itself asks only of the first answer
         content = response.body
         return Answer(response.meta.status, content if isinstance(content, bytes) else b"")
 
@@ -259,10 +331,13 @@ def _parameters(root: Answer) -> dict[str, str]:
     """Ask only for what the server's version knows; a key that may only write may not ask for the version."""
     parameters = {"filter_path": FILTER}
     try:
-        number = str(msgspec.json.decode(root.body)["version"]["number"])
+        said = msgspec.json.decode(root.body)["version"]
+        if said.get("distribution") == "opensearch":
+            return parameters
+        number = str(said["number"])
         major, minor = number.split(".")[:2]
         version = (int(major), int(minor))
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError):
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return parameters
     return parameters | {name: value for name, (since, value) in SINCE.items() if version >= since}
 

@@ -3,20 +3,23 @@
     outputs:
       store: {type: local, retention: 30d, limit: 10GiB}
 
-A line is findable within a second of its acknowledgement. The oldest files are deleted past retention or limit. On a
-full disk the store keeps trying, and nothing is lost or doubled: the journal holds what was not committed.
+A line is findable within a second of its acknowledgement. Files become Parquet when they are closed, and the oldest are
+deleted past retention or limit. On a full disk the store keeps trying, and nothing is lost or doubled: the journal
+holds what was not committed.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from collector import telemetry
-from collector.config import LocalOutputConfig
+from collector.config_outputs import LocalOutputConfig
 from collector.outputs.output import BatchSource, Stopped
 from collector.store.files import StoreFiles
+from collector.store.keeping import Keeper, whole
 from pipelines.batch import Batch
 from pipelines.frame import Position
 
@@ -35,6 +38,7 @@ class LocalOutput:
     ) -> None:
         self._name = name
         self._files = StoreFiles(data_dir / "store", retention_s=options.retention, limit_bytes=options.limit)
+        self._lock = asyncio.Lock()
         self._clock = clock
         self._committed_at_s = clock() - COMMIT_INTERVAL_S
 
@@ -44,13 +48,22 @@ class LocalOutput:
 
     async def run(self, source: BatchSource) -> None:
         """Write and commit until the source stops; raise OSError (a full disk, say), after which `resume` comes."""
+        keeper = Keeper(self._name, self._files, self._lock, clock=self._clock)
+        tasks = [asyncio.create_task(self._deliver(source, keeper)), asyncio.create_task(keeper.keep())]
         try:
-            while True:
-                await self._store(await self._gather(source), source)
-        except Stopped:
-            return
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             self._files.close()
+
+    async def _deliver(self, source: BatchSource, keeper: Keeper) -> None:
+        with contextlib.suppress(Stopped):
+            while True:
+                await self._store(await self._gather(source), source, keeper)
 
     async def _gather(self, source: BatchSource) -> list[Batch]:
         """Return the batches of one commit, at least one: what is at hand, or comes before the next commit is due."""
@@ -78,23 +91,13 @@ class LocalOutput:
             # What is in hand is finished first; a source that stopped says so again.
             return None
 
-    async def _store(self, batches: list[Batch], source: BatchSource) -> None:
-        documents = sum(batch.tally.documents for batch in batches)
+    async def _store(self, batches: list[Batch], source: BatchSource, keeper: Keeper) -> None:
+        documents = sum(batch.tally.documents + batch.tally.derived for batch in batches)
         if documents:
-            await _whole(asyncio.create_task(asyncio.to_thread(self._files.store, batches)))
+            async with self._lock:
+                removed = await whole(self._files.store, batches)
+                keeper.committed(removed)
             self._committed_at_s = self._clock()
         source.settle(batches[-1].position)
         telemetry.OUTPUT_DOCUMENTS.labels(output=self._name, outcome="delivered").inc(documents)
         telemetry.OUTPUT_BYTES.labels(output=self._name).inc(sum(batch.size_bytes for batch in batches))
-        manifest = self._files.manifest
-        telemetry.STORE_BYTES.labels(output=self._name).set(manifest.bytes)
-        telemetry.STORE_FILES.labels(output=self._name).set(manifest.files)
-        telemetry.STORE_DOCUMENTS.labels(output=self._name).set(manifest.documents)
-
-
-async def _whole(writing: asyncio.Task[None]) -> None:
-    """Wait for a write even when cancelled: its files must not be closed under it."""
-    try:
-        await asyncio.shield(writing)
-    finally:
-        await asyncio.wait((writing,))

@@ -4,6 +4,8 @@ The worker runs each output as one task and gives it a source of batches that st
 pulls, delivers, and settles; nothing is pushed at it, so a dead output stalls nobody else.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from pipelines.batch import Batch
@@ -23,8 +25,23 @@ class BatchSource(Protocol):
     def ready(self) -> Batch | None:
         """Return the next batch if it is at hand without waiting, else None."""
 
+    def refuse(self, position: Position, identifiers: Sequence[bytes]) -> None:
+        """Note that documents of the batch at `position` are dead letters, on disk, before the batch is settled."""
+
     def settle(self, position: Position) -> None:
         """Let the cursor pass the batch at `position`: all up to its end is stored, or dead letters on disk."""
+
+
+class Surroundings(Protocol):
+    """What an output is told by its worker, and where it says how it is."""
+
+    stopping: asyncio.Event
+
+    def healthy(self, component: str) -> None:
+        """Nothing is wrong."""
+
+    def unhealthy(self, component: str, reason: str) -> None:
+        """Something is."""
 
 
 class Output(Protocol):

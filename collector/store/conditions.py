@@ -2,36 +2,29 @@
 
 Every condition holds for a document when it holds for any of the field's values, for to Lucene a list is a set of
 values. Values are bound parameters; SQL text is made of nothing but our own words. The functions `tw_…` are macros of
-`collector.store.sql`.
+`collector.store.sql`. A field is read from the document, or with `sealed` from its column where it has one
+(`collector.store.columns`); either way the condition is the same.
 """
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 from luqum import tree
 
 from collector.errors import QueryError
+from collector.store.columns import BY_PATH, Column
 from collector.store.sql import quoted
 from collector.store.syntax import characters, column_of, refuse_ambiguous, unescaped
 from collector.store.values import address_key, address_range, instant_range, number
+from collector.store.words import lower, plain_runs, within_word, words_of
 from parsers.ecs_types import Field
-
-WITHIN_WORDS: Final = "_.:,;'\N{MIDDLE DOT}\N{RIGHT SINGLE QUOTATION MARK}"
-"""Characters other than letters and digits that a word of a text may hold."""
 
 RUNS_LIMIT: Final = 4
 """To look for more runs in a text costs more than to take it apart."""
 
 Sign = Literal[">", ">=", "<", "<="]
-
-
-class Words(NamedTuple):
-    """A parameter that is made where the SQL runs: the words of a text, as a list or as text of neighbours."""
-
-    text: str
-    neighbours: bool
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -88,8 +81,11 @@ def _asked_together(conditions: list[Condition]) -> list[Condition]:
     return alone + [alternatives.condition() for alternatives in together.values()]
 
 
-def exists(field: Field) -> Condition:
+def exists(field: Field, *, sealed: bool) -> Condition:
     """Hold for documents in which the field has a value."""
+    column = _column(field) if sealed else None
+    if column is not None:
+        return Condition(f"len({column.name}) > 0" if column.listed else f"{column.name} IS NOT NULL")
     if field.type == "flattened":
         values = _leaves(field)
         return Condition(f"len({values.sql}) > 0", values.parameters)
@@ -98,7 +94,7 @@ def exists(field: Field) -> Condition:
     return Condition(f"len(tw_values({_value(field)})) > 0")
 
 
-def matches(field: Field, name: str, node: tree.Item, now_ns: int) -> Condition:
+def matches(field: Field, name: str, node: tree.Item, now_ns: int, *, sealed: bool) -> Condition:
     """Translate a word, phrase or range; raise QueryError for what this type of field does not have."""
     make = _BY_TYPE.get(field.type)
     if make is None:
@@ -106,7 +102,7 @@ def matches(field: Field, name: str, node: tree.Item, now_ns: int) -> Condition:
             f"{name} is of type {field.type} and has no value to compare: name a field in it", column_of(node)
         )
     try:
-        return make(field, now_ns).condition(node)
+        return make(field, now_ns, _column(field) if sealed else None).condition(node)
     except ValueError as error:
         raise QueryError(f"{name}: {error}", column_of(node)) from error
 
@@ -118,9 +114,13 @@ class _Keyword:
     read = "{v}"
     """How a value {v}, which is a text, is read; what comes of it is {x} in tests."""
 
-    def __init__(self, field: Field, now_ns: int) -> None:
+    may_be_unread = False
+    """Whether reading a text may give NULL."""
+
+    def __init__(self, field: Field, now_ns: int, column: Column | None) -> None:
         self.field = field
         self.now_ns = now_ns
+        self.column = column
 
     def condition(self, node: tree.Item) -> Condition:
         if isinstance(node, tree.Range):
@@ -151,7 +151,12 @@ class _Keyword:
         Nearly every value stands alone, and a function for each element of a list is slow: 2 µs against 1 µs a line.
         """
         test = joined(" OR ", tests)
+        if self.column is not None and not self.column.listed:
+            return Condition(f"{self.column.name} IS NOT NULL AND {self._asked(tests, test)}", test.parameters)
         within = f"coalesce({test.sql.format(x='x')}, FALSE)"
+        if self.column is not None:
+            read = f"list_transform({self.column.name}, lambda v: {self.read.format(v='v')})"
+            return Condition(f"len(list_filter({read}, lambda x: {within})) > 0", test.parameters)
         if self.field.type == "flattened":
             values = _leaves(self.field)
             sql = f"len(list_filter({values.sql}, lambda x: {within})) > 0"
@@ -167,6 +172,15 @@ class _Keyword:
             f" WHEN 'OBJECT' THEN FALSE ELSE coalesce({test.sql.format(x=alone)}, FALSE) END",
             test.parameters * 2,
         )
+
+    def _asked(self, tests: list[Condition], test: Condition) -> str:
+        """Return a test of a column's only value, as plain as it can be: plain ones DuckDB asks of row groups first."""
+        read = self.read.format(v=self.column.name if self.column is not None else "NULL")
+        if len(tests) > 1 and self.read != "{v}":
+            # Each would read it anew.
+            return f"len(list_filter([{read}], lambda x: coalesce({test.sql.format(x='x')}, FALSE))) > 0"
+        asked = test.sql.format(x=read)
+        return f"coalesce({asked}, FALSE)" if self.may_be_unread else f"({asked})"
 
     def bound(self, node: tree.Item, sign: Sign) -> Condition:
         """Translate one side of a range; an unquoted asterisk leaves it open."""
@@ -184,6 +198,8 @@ class _Keyword:
 
     def one_of(self, texts: tuple[str, ...]) -> Condition:
         """Test whether a value is one of the texts."""
+        if self.column is not None and not self.column.listed:
+            return Condition(f"{{x}} IN ({', '.join('?' * len(texts))})", texts)
         return Condition("list_contains(?::VARCHAR[], {x})", (list(texts),))
 
     def phrase(self, text: str) -> Condition:
@@ -205,7 +221,7 @@ class _Text(_Keyword):
     """
 
     def any_value(self, tests: list[Condition]) -> Condition:
-        test, text = joined(" OR ", tests), f"lower(tw_lines({_value(self.field)}))"
+        test, text = joined(" OR ", tests), f"lower({self._line()})"
         if len(tests) == 1:
             words = f"tw_tokens({text})"
             sql = test.sql.format(x=text, words=words, neighbours=f"tw_neighbours({words})")
@@ -216,34 +232,38 @@ class _Text(_Keyword):
         apart = f"list_transform([{text}], lambda t: {parts})"
         return Condition(f"len(list_filter({apart}, lambda p: coalesce({sql}, FALSE))) > 0", test.parameters)
 
+    def _line(self) -> str:
+        return f"tw_lines({_value(self.field)})" if self.column is None else f"tw_line({self.column.name})"
+
     def term(self, text: str) -> Condition:
-        _words(text, neighbours=False)  # each by itself has to hold one
+        words_of(text, neighbours=False)  # each by itself has to hold one
         return super().term(text)
 
     def one_of(self, texts: tuple[str, ...]) -> Condition:
         text = " ".join(texts)
-        found = Condition("list_has_any({words}, ?)", (_words(text, neighbours=False),))
+        found = Condition("list_has_any({words}, ?)", (words_of(text, neighbours=False),))
         # What is not ASCII may be a word without a run; then any text may hold it.
-        return _containing(_plain_runs(text) if text.isascii() else [], " OR ", found)
+        return _containing(plain_runs(text) if text.isascii() else [], " OR ", found)
 
     def phrase(self, text: str) -> Condition:
-        found = Condition("contains({neighbours}, ?)", (_words(text, neighbours=True),))
-        return self.tested(_containing(_plain_runs(text), " AND ", found))
+        found = Condition("contains({neighbours}, ?)", (words_of(text, neighbours=True),))
+        return self.tested(_containing(plain_runs(text), " AND ", found))
 
     def like(self, written: list[tuple[str, bool]]) -> Condition:
         for character, plain in written:
-            if not (plain and character in "*?") and not _within_word(character):
+            if not (plain and character in "*?") and not within_word(character):
                 raise ValueError(f"no word holds {character!r}: put the wildcard into a word of its own")
-        regex = wildcard_regex([(_lower(character), plain) for character, plain in written])
+        regex = wildcard_regex([(lower(character), plain) for character, plain in written])
         fits = "len(list_filter({words}, lambda word: regexp_full_match(word, ?, 's'))) > 0"
         literal = "".join(" " if plain and character in "*?" else character for character, plain in written)
-        return self.tested(_containing(_plain_runs(literal), " AND ", Condition(fits, (regex,))))
+        return self.tested(_containing(plain_runs(literal), " AND ", Condition(fits, (regex,))))
 
     def compared(self, text: str, sign: Sign) -> Condition:
         raise ValueError("a range over the words of a text cannot be searched in the local store")
 
 
 class _Number(_Keyword):
+    may_be_unread = True
     sql_type = "DECIMAL(38, 9)"
     read = "try_cast({v} AS DECIMAL(38, 9))"
 
@@ -282,6 +302,7 @@ class _Date(_Keyword):
 
 class _Address(_Keyword):
     slash_is_text = True
+    may_be_unread = True
     read = "tw_address({v})"
 
     def term(self, text: str) -> Condition:
@@ -310,7 +331,7 @@ class _Boolean(_Keyword):
         raise ValueError("is true or false, and has no order")
 
 
-_BY_TYPE: Final[dict[str, Callable[[Field, int], _Keyword]]] = {
+_BY_TYPE: Final[dict[str, Callable[[Field, int, Column | None], _Keyword]]] = {
     "keyword": _Keyword,
     "flattened": _Keyword,
     "text": _Text,
@@ -326,6 +347,11 @@ def wildcard_regex(written: list[tuple[str, bool]]) -> str:
     """Return a regular expression for characters, `*` and `?` being wildcards where they stand unescaped."""
     wild = {"*": ".*", "?": "."}
     return "".join(wild.get(c, re.escape(c)) if plain else re.escape(c) for c, plain in written)
+
+
+def _column(field: Field) -> Column | None:
+    """Return the column of a sealed file that holds the field's values."""
+    return BY_PATH.get(field.path) if field.type in _BY_TYPE and field.key is None else None
 
 
 def _value(field: Field) -> str:
@@ -354,34 +380,9 @@ def _signed(node: tree.Prohibit) -> str:
     return f"-{unescaped(node.a.value, node.a)}"
 
 
-def _plain_runs(text: str) -> list[str]:
-    """Return a text's runs of ASCII letters and digits, lowered: parts of the words that it is taken apart into."""
-    return [run.lower() for run in re.findall("[0-9A-Za-z]+", text)]
-
-
 def _containing(runs: list[str], operator: Literal[" AND ", " OR "], found: Condition) -> Condition:
     """Ask for `found` only where the text contains these runs, as long as there are few."""
     if not 0 < len(runs) <= RUNS_LIMIT:
         return found
     first = operator.join(["contains({x}, ?)"] * len(runs))
     return Condition(f"CASE WHEN {first} THEN {found.sql} ELSE FALSE END", (*runs, *found.parameters))
-
-
-def _words(text: str, *, neighbours: bool) -> Words:
-    if not any(character.isalnum() or _is_symbol(character) for character in text):
-        raise ValueError("holds no word that could be searched")
-    return Words(text, neighbours)
-
-
-def _within_word(character: str) -> bool:
-    return character.isalnum() or character in WITHIN_WORDS or _is_symbol(character) or not character.isascii()
-
-
-def _is_symbol(character: str) -> bool:
-    return character >= "\u2190"
-
-
-def _lower(character: str) -> str:
-    """Lower one character as Lucene and the store do: character by character."""
-    lowered = character.lower()
-    return lowered if len(lowered) == 1 else lowered[0]

@@ -1,20 +1,26 @@
-"""Writing the store: append, commit, roll, delete. Blocking; one thread at a time.
+"""Writing the store: append, commit, roll, seal, delete. Blocking; one thread at a time.
 
 A commit syncs the data files, then replaces the manifest, then deletes what the new manifest does not name. So after
 any crash the manifest speaks only of bytes that are on disk, and what it does not speak of is cut at the next start.
+A closed file is sealed beside this (`collector.store.sealing`), under a name that no manifest speaks of, and taken in
+the same way: synced, named instead of the lines, and only then are these deleted.
 """
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from collector.durable_files import sync_directory, write_all
 from collector.errors import DataDirError
 from collector.store.manifest import (
     MANIFEST_FILE,
+    SEALED,
     Manifest,
     StoredFile,
     damage,
@@ -35,6 +41,26 @@ MEASURED_BYTES: Final = 4 << 20
 """Where a batch is larger, its largest document is looked for; otherwise the whole is close enough."""
 
 _timestamps = re.compile(rb'"@timestamp":"([^"]{30})"')
+
+
+Reason = Literal["age", "size"]
+
+
+class Removed(NamedTuple):
+    """A file that was deleted, and whether for its age or for the store's size."""
+
+    stream: str
+    file: StoredFile
+    reason: Reason
+
+
+class ToSeal(NamedTuple):
+    """A closed file of lines that stands at `source`; `target` is where its Parquet is written first."""
+
+    stream: str
+    file: StoredFile
+    source: Path
+    target: Path
 
 
 class StoreFiles:
@@ -79,9 +105,12 @@ class StoreFiles:
         write_manifest(self._folder, self.manifest)
 
     def _check(self) -> None:
-        """Raise DataDirError where a file has lost what was committed: to append to it would garble it for good."""
+        """Raise DataDirError where a file has lost what was committed: to append to it would garble it for good.
+
+        Of one that is closed a search says so, and all others are searched.
+        """
         for stream, files in self.manifest.streams.items():
-            for file in files:
+            for file in (each for each in files if each.open):
                 path = self._folder / stream / file.name
                 size = path.stat().st_size if path.is_file() else 0
                 if size < file.length:
@@ -102,11 +131,11 @@ class StoreFiles:
                 elif path.stat().st_size > known[path.name]:
                     os.truncate(path, known[path.name])
 
-    def store(self, batches: Sequence[Batch]) -> None:
-        """Append the batches' documents and commit them; raise OSError."""
+    def store(self, batches: Sequence[Batch]) -> list[Removed]:
+        """Append the batches' documents and commit them; return what was deleted; raise OSError."""
         for batch in batches:
             self.append(batch)
-        self.commit(batches[-1].journal_time)
+        return self.commit(batches[-1].journal_time)
 
     def append(self, batch: Batch) -> None:
         """Write a batch's documents, uncommitted; raise OSError."""
@@ -122,7 +151,7 @@ class StoreFiles:
         earliest, latest = min(times).decode(), max(times).decode()
         files = self.manifest.streams.setdefault(stream, [])
         if files and files[-1].open and (files[-1].length >= self._roll_bytes or _is_old(files[-1], now_ns)):
-            self._seal(stream, files[-1])
+            self._finish(stream, files[-1])
         if not files or not files[-1].open:
             first_id = documents.ids[0].decode()
             files.append(
@@ -150,7 +179,7 @@ class StoreFiles:
                 sync_directory(folder)
         return descriptor
 
-    def _seal(self, stream: str, file: StoredFile) -> None:
+    def _finish(self, stream: str, file: StoredFile) -> None:
         """Close a file for good; its last bytes are synced before a manifest says so."""
         file.open = False
         descriptor = self._descriptors.pop(stream, None)
@@ -160,19 +189,58 @@ class StoreFiles:
             finally:
                 os.close(descriptor)
 
-    def commit(self, now_ns: int) -> None:
+    def commit(self, now_ns: int) -> list[Removed]:
         """Make everything appended durable and visible, and delete what is past its time; `now_ns` is journal time."""
         for descriptor in self._descriptors.values():
             os.fdatasync(descriptor)
         for stream, files in self.manifest.streams.items():
             if files and files[-1].open and _is_old(files[-1], now_ns):
-                self._seal(stream, files[-1])
+                self._finish(stream, files[-1])
         doomed = self._expired(now_ns)
         write_manifest(self._folder, self.manifest)
-        for stream, file in doomed:
-            (self._folder / stream / file.name).unlink(missing_ok=True)
+        for removed in doomed:
+            (self._folder / removed.stream / removed.file.name).unlink(missing_ok=True)
+        return doomed
 
-    def _expired(self, now_ns: int) -> list[tuple[str, StoredFile]]:
+    def tidy(self, now_ns: int) -> list[Removed]:
+        """Do what time alone asks for, where nothing comes that would be committed; raise OSError."""
+        files = [file for files in self.manifest.streams.values() for file in files]
+        due = any(
+            _is_old(file, now_ns) if file.open else now_ns - file.last_time > self._retention_ns for file in files
+        )
+        return self.commit(now_ns) if due else []
+
+    def to_seal(self) -> list[ToSeal]:
+        """Return the closed files of lines, oldest first."""
+        found = []
+        for stream, files in self.manifest.streams.items():
+            for file in files:
+                if not file.open and not file.sealed:
+                    source = self._folder / stream / file.name
+                    target = source.with_name(f".{source.stem}.{secrets.token_hex(8)}{SEALED}")
+                    found.append(ToSeal(stream, file, source, target))
+        return sorted(found, key=lambda each: each.file.last_time)
+
+    def take_sealed(self, sealing: ToSeal, *, odd: int) -> None:
+        """Put what was sealed and synced, with so many odd documents, into the place of its lines; raise OSError.
+
+        Its lines may have been deleted meanwhile: then so is this.
+        """
+        files = self.manifest.streams.get(sealing.stream, [])
+        if sealing.file not in files:
+            sealing.target.unlink()
+            return
+        name = f"{sealing.source.stem}{SEALED}"
+        length = sealing.target.stat().st_size
+        sealing.target.rename(sealing.source.with_name(name))
+        sync_directory(sealing.source.parent)
+        files[files.index(sealing.file)] = msgspec.structs.replace(
+            sealing.file, name=name, length=length, unsealed=sealing.file.length, odd=odd
+        )
+        write_manifest(self._folder, self.manifest)
+        sealing.source.unlink(missing_ok=True)
+
+    def _expired(self, now_ns: int) -> list[Removed]:
         """Take closed files past retention or limit out of the manifest, oldest first."""
         closed = [
             (file.last_time, stream, file)
@@ -180,16 +248,17 @@ class StoreFiles:
             for file in files
             if not file.open
         ]
-        doomed = []
+        doomed: list[Removed] = []
         excess_bytes = self.manifest.bytes - self._limit_bytes
         for last_time, stream, file in sorted(closed, key=lambda item: item[:2]):
-            if now_ns - last_time <= self._retention_ns and excess_bytes <= 0:
+            is_old = now_ns - last_time > self._retention_ns
+            if not is_old and excess_bytes <= 0:
                 break
             excess_bytes -= file.length
             self.manifest.streams[stream].remove(file)
             if not self.manifest.streams[stream]:
                 del self.manifest.streams[stream]
-            doomed.append((stream, file))
+            doomed.append(Removed(stream, file, "age" if is_old else "size"))
         return doomed
 
     def close(self) -> None:

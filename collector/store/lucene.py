@@ -10,6 +10,7 @@ result.
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
 from luqum import tree
 
 from collector.errors import QueryError
@@ -29,15 +30,26 @@ _NEGATIONS: Final = (tree.Not, tree.Prohibit)
 _SIGNED: Final = (*_NEGATIONS, tree.Plus)
 
 
-def translate(query: str, *, now_ns: int) -> Condition:
+class Wanted(msgspec.Struct, frozen=True):
+    """What a query asks: of documents as `lines`, and in other words, but the same, of `sealed` ones."""
+
+    lines: Condition
+    sealed: Condition
+
+
+def translate(query: str, *, now_ns: int) -> Wanted:
     """Translate a query; raise QueryError. `now_ns` is what `now` means in it."""
     root = parse(query)
-    return EVERYTHING if root is None else _Translator(now_ns).clauses(root, None)
+    if root is None:
+        return Wanted(EVERYTHING, EVERYTHING)
+    lines, sealed = (_Translator(now_ns, sealed=sealed).clauses(root, None) for sealed in (False, True))
+    return Wanted(lines, sealed)
 
 
 class _Translator:
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, *, sealed: bool) -> None:
         self._now_ns = now_ns
+        self._sealed = sealed
 
     def clauses(self, node: tree.Item, field: str | None) -> Condition:
         """Combine a flat sequence of clauses as Lucene's classic parser does (QueryParserBase.addClause)."""
@@ -111,7 +123,7 @@ class _Translator:
             name = unescaped(node.value, node)
         else:
             raise QueryError("_exists_ takes the name of one field", column_of(node))
-        return exists(self._known(name, node))
+        return exists(self._known(name, node), sealed=self._sealed)
 
     def _known(self, name: str, node: tree.Item) -> Field:
         field = field_named(name) if name.isprintable() else None
@@ -124,8 +136,8 @@ class _Translator:
     def _value(self, name: str, node: tree.Item) -> Condition:
         field = self._known(name, node)
         if isinstance(node, tree.Word) and node.value == "*":
-            return exists(field)
-        return matches(field, name, node, self._now_ns)
+            return exists(field, sealed=self._sealed)
+        return matches(field, name, node, self._now_ns, sealed=self._sealed)
 
 
 def _flattened(node: tree.Item, conjunction: str) -> Iterator[tuple[str, tree.Item]]:

@@ -10,13 +10,19 @@ from collector.errors import DataDirError
 from pipelines.frame import Position
 
 MANIFEST_FILE: Final = "manifest.json"
-VERSION: Final = 1
+VERSION: Final = 2
+"""2 knows sealed files. What 1 wrote is read."""
+
+SEALED: Final = ".parquet"
 
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class StoredFile(msgspec.Struct, forbid_unknown_fields=True):
     """One file of a data stream; all it says holds for what is committed, the first `length` bytes.
+
+    Its documents are lines, or where it is `sealed` Parquet, whose documents had `unsealed` bytes as lines; `odd` of
+    them have to be searched by their JSON.
 
     `first_time` and `last_time` are journal time in nanoseconds; `first_id` and `last_id` the ids of the first and the
     last document; `earliest` and `latest` the lowest and highest `@timestamp` of any. No document has more bytes than
@@ -34,6 +40,18 @@ class StoredFile(msgspec.Struct, forbid_unknown_fields=True):
     latest: str
     largest: _Natural
     open: bool = True
+    unsealed: _Natural = 0
+    odd: _Natural = 0
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it is Parquet."""
+        return self.name.endswith(SEALED)
+
+    @property
+    def lines_bytes(self) -> int:
+        """The size of its documents as lines."""
+        return self.unsealed if self.sealed else self.length
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):

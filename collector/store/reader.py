@@ -1,35 +1,27 @@
-"""Reading the store beside its writer: exactly what is committed, by DuckDB, and nothing else of the machine.
+"""Reading the store beside its writer, by DuckDB, and nothing else of the machine.
 
-Every file is opened before the first is read, so what the writer rolls or deletes meanwhile is still read to the end.
-Of a file that may grow, only the committed part is read: from a copy without a name.
+Sealed files are read by their columns, those of lines by each document's JSON. A file that turns out to be damaged is
+left out and named in `damaged`, and all others are searched.
 """
 
-import os
-import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
-
-from collector.errors import QueryError, TidewaiterError, UnreachableError
+from collector.errors import QueryError, TidewaiterError
 from collector.logs import escaped
 from collector.store import sql
-from collector.store.conditions import Condition, Words
-from collector.store.manifest import Manifest, StoredFile, damage, read_manifest
+from collector.store.conditions import Condition
+from collector.store.lucene import Wanted
+from collector.store.opening import AUDIT, LOGS, Choice, OpenFile, OpenFiles, nameless, open_files
+from collector.store.words import Words
 
 if TYPE_CHECKING:
     import duckdb
 
-AUDIT_STREAMS: Final = "logs-tidewaiter.audit-*"
-"""Data streams that a search leaves out unless they are asked for."""
-
-LOGS: Final = "logs"
-AUDIT: Final = "audit"
-"""Views: what was chosen, and the collector's own audit records, where they are wanted apart."""
+__all__ = ["Choice", "Store", "open_store"]
 
 MEMORY_BYTES: Final = 1 << 30
 """What DuckDB may use; a larger sort goes to the disk, in the folder for temporary files."""
@@ -40,84 +32,115 @@ MEMORY_DOCUMENTS: Final = 24
 OBJECT_BYTES: Final = 4 << 20
 """Smallest bound of a document's size that is asked for."""
 
-OPEN_TRIES: Final = 5
-"""How often the manifest is read anew when a file it names was deleted meanwhile."""
-
-DESCRIPTORS_SPARE: Final = 256
-"""Descriptors a process needs beside those of the store's files, for DuckDB opens each a second time."""
-
 TOP_LIMIT: Final = 10_000
 """So many of the newest documents are kept in memory while the others go by."""
 
 ROWS_AT_ONCE: Final = 256
-COPIED_AT_ONCE: Final = 1 << 20
 
-
-class Choice(msgspec.Struct, frozen=True):
-    """What of the store is read.
-
-    `streams` names data streams by a glob; without it all but the collector's own audit records are read, and with
-    `audit` those too. With `apart` they can be read in a view of their own. `since` (inclusive) and `until` (exclusive)
-    bound `@timestamp`, written as documents write it.
-    """
-
-    streams: str | None = None
-    audit: bool = False
-    apart: bool = False
-    since: str | None = None
-    until: str | None = None
-
-    def views(self, stream: str, file: StoredFile) -> tuple[str, ...]:
-        """Return the views whose documents a file may hold."""
-        is_audit = fnmatchcase(stream, AUDIT_STREAMS)
-        wanted = fnmatchcase(stream, self.streams) if self.streams is not None else self.audit or not is_audit
-        late_enough = self.since is None or file.latest >= self.since
-        within = late_enough and (self.until is None or file.earliest < self.until)
-        if not (within and file.length > 0):
-            return ()
-        return (LOGS,) * wanted + (AUDIT,) * (self.apart and is_audit)
+Answer = TypeVar("Answer")
 
 
 class Store:
-    """A store opened for reading; what is committed later is not seen."""
+    """A store opened for reading; what is committed later is not seen.
 
-    def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
+    `damaged` says of each file that could not be read what is wrong with it; it grows as they are found. `manifest`
+    says what was committed.
+    """
+
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", opened: OpenFiles, choice: Choice) -> None:
+        self.damaged = list(opened.damaged)
+        self.manifest = opened.manifest
         self._connection = connection
+        self._files = list(opened.files)
+        self._choice = choice
+        self._sources: list[sql.Source] = []
+        self.ask(self._make_views)
 
-    def search(self, condition: Condition, *, limit: int | None = None) -> Iterator[str]:
-        """Yield matching documents as they are stored, oldest first; with a limit only so many, the newest."""
+    def ask(self, question: "Callable[[], Answer]") -> "Answer":
+        """Answer a question by what can be read: where files are damaged, once more without them."""
         import duckdb  # takes 0.1 s, and only a search needs it
 
-        found = f'SELECT document, "@timestamp", id FROM logs WHERE {condition.sql}'  # noqa: S608 - values are bound
-        parameters = self._made(condition.parameters)
-        newest = "" if limit is None else f' ORDER BY "@timestamp" DESC, id DESC LIMIT {limit:d}'
         try:
-            if limit is None or limit > TOP_LIMIT:
-                # DuckDB 2.0 sorts a table of any size within its memory, but not what it reads from files.
-                self._connection.execute(f"CREATE OR REPLACE TEMP TABLE found AS {found}", parameters)
-                found, parameters = "FROM found", []
-            ordered = f'SELECT document FROM ({found}{newest}) ORDER BY "@timestamp", id'  # noqa: S608
-            rows = self._connection.execute(ordered, parameters)
-            while some := rows.fetchmany(ROWS_AT_ONCE):
-                yield from (row[0] for row in some)
+            return question()
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error:
+            if not self._leave_out_damaged():
+                raise
+            return question()
+
+    def _make_views(self) -> None:
+        views = (LOGS, AUDIT) if self._choice.apart else (LOGS,)
+        largest = max([OBJECT_BYTES, *(each.file.largest for each in self._files)])
+        for view in views:
+            chosen = [each for each in self._files if view in each.views]
+            sealed, lines = [[each.path for each in chosen if each.file.sealed is wanted] for wanted in (True, False)]
+            odd = any(each.file.odd for each in chosen)
+            made = sql.views(
+                view, lines, sealed, odd=odd, largest_bytes=largest, since=self._choice.since, until=self._choice.until
+            )
+            for statement in made.statements:
+                self._connection.execute(statement)
+            if view == LOGS:
+                self._sources = made.sources
+
+    def _leave_out_damaged(self) -> bool:
+        """Read every file by itself; leave out those that cannot be, and return whether there are any."""
+        damaged = {each.path: wrong for each in self._files if (wrong := self._wrong(each))}
+        self.damaged += damaged.values()
+        self._files = [each for each in self._files if each.path not in damaged]
+        if damaged:
+            self._make_views()
+        return bool(damaged)
+
+    def _wrong(self, opened: OpenFile) -> str:
+        """Say what is wrong with a file, empty when it holds what it should."""
+        import duckdb
+
+        file = opened.file
+        try:
+            largest = max(OBJECT_BYTES, file.largest)
+            found = self._connection.execute(sql.census(opened.path, sealed=file.sealed, largest_bytes=largest))
+            documents, size_bytes, *_ = found.fetchall()[0]
+        except duckdb.Error as error:
+            return f"{opened.named}: damaged: {escaped(_first_line(error).replace(opened.path, opened.named.name))}"
+        if (documents, size_bytes) == (file.documents, file.lines_bytes):
+            return ""
+        return f"{opened.named}: damaged: holds {documents} documents of {file.documents}"
+
+    def search(self, wanted: Wanted, *, limit: int | None = None) -> Iterator[str]:
+        """Yield matching documents as they are stored, oldest first; with a limit only so many, the newest."""
+        import duckdb
+
+        try:
+            yield from self._rows_of(lambda: self._found(wanted, limit))
         except duckdb.OutOfMemoryException as error:
             raise TidewaiterError("the search needs more memory than it may take: ask in parts") from error
         except duckdb.Error as error:
             raise TidewaiterError(f"the search failed: {escaped(_first_line(error))}") from error
 
-    def _made(self, parameters: tuple[Any, ...]) -> list[Any]:
-        """Take apart the texts whose words are searched, with the function that documents are taken apart with."""
-        texts = [each.text for each in parameters if isinstance(each, Words)]
-        made = "list_transform(?::VARCHAR[], lambda t: tw_tokens(lower(tw_line(t))))"
-        rows = self._connection.execute(f"SELECT {made}", [texts]).fetchall() if texts else [((),)]
-        words = iter(rows[0][0])
-        return [self._words(each, next(words)) if isinstance(each, Words) else each for each in parameters]
+    def _rows_of(self, find: "Callable[[], duckdb.DuckDBPyConnection]") -> Iterator[str]:
+        rows, some = self.ask(lambda: (found := find(), found.fetchmany(ROWS_AT_ONCE)))
+        while some:
+            yield from (row[0] for row in some)
+            some = rows.fetchmany(ROWS_AT_ONCE)
 
-    @staticmethod
-    def _words(wanted: Words, words: list[str]) -> list[str] | str:
-        if not words:
-            raise QueryError(f"{wanted.text!r} holds no word that could be searched")
-        return "\x1f".join(["", *words, ""]) if wanted.neighbours else words
+    def _found(self, wanted: Wanted, limit: int | None) -> "duckdb.DuckDBPyConnection":
+        kept_whole = limit is None or limit > TOP_LIMIT
+        newest = "" if limit is None else f' ORDER BY "@timestamp" DESC, id DESC LIMIT {limit:d}'
+        parts, parameters = [], []
+        for source in self._sources:
+            condition = wanted.sealed if source.by_column else wanted.lines
+            # Each part by itself, so that documents are read only of those that are among the newest.
+            parts.append(f'(SELECT document, "@timestamp", id FROM {source.sql} AND ({condition.sql}){newest})')  # noqa: S608
+            parameters += bound(self._connection, condition)
+        found = " UNION ALL ".join(parts)
+        if kept_whole:
+            # DuckDB 2.0 sorts a table of any size within its memory, but not what it reads from files.
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE found AS {found}", parameters)
+            found, parameters = "FROM found", []
+        ordered = f'SELECT document FROM ({found}{newest}) ORDER BY "@timestamp", id'  # noqa: S608
+        return self._connection.execute(ordered, parameters)
 
     def select(self, statement: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """Run one SELECT over the views; return its columns and rows. Raise QueryError, also between rows."""
@@ -127,19 +150,46 @@ class Store:
             statements = self._connection.extract_statements(statement)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryError("--sql takes one SELECT")
-            found = self._connection.execute(statements[0])
+            found, some = self.ask(lambda: _begun(self._connection, statements[0]))
         except duckdb.Error as error:
             raise _refused(error, statement) from error
-        return [column[0] for column in found.description or []], self._rows(found, statement)
+        return [column[0] for column in found.description or []], self._rows(found, some, statement)
 
-    def _rows(self, found: "duckdb.DuckDBPyConnection", statement: str) -> Iterator[tuple[Any, ...]]:
+    def _rows(
+        self, found: "duckdb.DuckDBPyConnection", some: list[tuple[Any, ...]], statement: str
+    ) -> Iterator[tuple[Any, ...]]:
         import duckdb
 
         try:
-            while some := found.fetchmany(ROWS_AT_ONCE):
+            while some:
                 yield from some
+                some = found.fetchmany(ROWS_AT_ONCE)
         except duckdb.Error as error:
             raise _refused(error, statement) from error
+
+
+def bound(connection: "duckdb.DuckDBPyConnection", condition: Condition) -> list[Any]:
+    """Return a condition's parameters as they are bound; raise QueryError for a text without words.
+
+    Texts whose words are searched are taken apart with the function that documents are taken apart with.
+    """
+    texts = [each.text for each in condition.parameters if isinstance(each, Words)]
+    made = "list_transform(?::VARCHAR[], lambda t: tw_tokens(lower(tw_line(t))))"
+    rows = connection.execute(f"SELECT {made}", [texts]).fetchall() if texts else [((),)]
+    words = iter(rows[0][0])
+    return [_words(each, next(words)) if isinstance(each, Words) else each for each in condition.parameters]
+
+
+def _words(wanted: Words, words: list[str]) -> list[str] | str:
+    if not words:
+        raise QueryError(f"{wanted.text!r} holds no word that could be searched")
+    return "\x1f".join(["", *words, ""]) if wanted.neighbours else words
+
+
+def _begun(connection: "duckdb.DuckDBPyConnection", statement: Any) -> "tuple[Any, list[tuple[Any, ...]]]":
+    """Run a statement and take its first rows: only they show that a file can be read."""
+    found = connection.execute(statement)
+    return found, found.fetchmany(ROWS_AT_ONCE)
 
 
 @contextmanager
@@ -148,90 +198,16 @@ def open_store(data_dir: Path, choice: Choice = Choice()) -> Iterator[Store]:  #
     import duckdb
 
     with ExitStack() as held:
-        paths, largest = _open_files(data_dir / "store", choice, held)
+        opened = open_files(data_dir / "store", choice, held)
         scratch = held.enter_context(tempfile.TemporaryDirectory(prefix="tidewaiter-search-"))
         connection = held.enter_context(duckdb.connect(":memory:"))
-        largest = max(largest, OBJECT_BYTES)
+        largest = max([OBJECT_BYTES, *(each.file.largest for each in opened.files)])
+        memory = max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest)
         connection.execute(sql.macros())
-        for name in (LOGS, AUDIT) if choice.apart else (LOGS,):
-            chosen = [path for path, views in paths.items() if name in views]
-            bounds = {"since": choice.since, "until": choice.until}
-            connection.execute(sql.view(name, chosen, largest_bytes=largest, **bounds))
-        _confine(connection, list(paths), Path(scratch), memory_bytes=max(MEMORY_BYTES, MEMORY_DOCUMENTS * largest))
-        yield Store(connection)
-
-
-def _open_files(folder: Path, choice: Choice, held: ExitStack) -> tuple[dict[str, tuple[str, ...]], int]:
-    """Open files that hold exactly what is committed, of one manifest; return paths that read them, with their views.
-
-    Beside them a bound of their documents' size. `held` closes the files.
-    """
-    before: Manifest | None = None
-    for _ in range(OPEN_TRIES):
-        manifest = _manifest(folder)
-        chosen = [
-            (folder / stream / file.name, file, views)
-            for stream, files in manifest.streams.items()
-            for file in files
-            if (views := choice.views(stream, file))
-        ]
-        _allow_descriptors(2 * len(chosen) + DESCRIPTORS_SPARE)
-        with ExitStack() as opened:
-            try:
-                paths = {f"/dev/fd/{_exactly(path, file, opened).fileno()}": views for path, file, views in chosen}
-            except _ShortFileError as error:
-                if manifest == before:
-                    raise UnreachableError(str(error)) from error  # not gone with its time, but damaged
-                before = manifest
-                continue
-            except OSError as error:
-                raise UnreachableError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
-            held.push(opened.pop_all())
-            return paths, max((file.largest for _, file, _ in chosen), default=0)
-    raise UnreachableError(f"the store in {folder} changes faster than it can be read: its size limit is too small")
-
-
-class _ShortFileError(Exception):
-    """A file has less than the manifest said; a newer manifest may know it no more."""
-
-
-def _manifest(folder: Path) -> Manifest:
-    try:
-        manifest = read_manifest(folder)
-    except OSError as error:
-        raise UnreachableError(f"the local store in {folder} cannot be read: {error.strerror}") from error
-    if manifest is None:
-        raise UnreachableError(f"there is no local store in {folder}: has a collector run with this data folder?")
-    return manifest
-
-
-def _exactly(path: Path, file: StoredFile, opened: ExitStack) -> BinaryIO:
-    """Open a file, or a copy of its committed part; raise _ShortFileError when that is there no more."""
-    try:
-        source: BinaryIO = opened.enter_context(path.open("rb"))
-    except FileNotFoundError as error:
-        raise _ShortFileError(damage(path, 0, file)) from error
-    if not file.open and os.fstat(source.fileno()).st_size == file.length:
-        return source
-    copy: BinaryIO = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the rest
-    left = file.length
-    while left:
-        content = source.read(min(left, COPIED_AT_ONCE))
-        if not content:
-            raise _ShortFileError(damage(path, file.length - left, file))
-        copy.write(content)
-        left -= len(content)
-    copy.flush()
-    return copy
-
-
-def _allow_descriptors(count: int) -> None:
-    """Raise this process's limit of open files as far as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (count if hard == resource.RLIM_INFINITY else min(count, hard), hard)
-        )
+        with nameless(opened.files):
+            paths = [name for each in opened.files for name in (each.path, str(each.named))]
+            _confine(connection, paths, Path(scratch), memory_bytes=memory)
+        yield Store(connection, opened, choice)
 
 
 def _confine(connection: "duckdb.DuckDBPyConnection", paths: list[str], scratch: Path, *, memory_bytes: int) -> None:

@@ -1,22 +1,11 @@
 """What the Forward decoder hands on: a message as its sender delimited it, perhaps still compressed."""
 
-import contextlib
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from collector.wire.blocks import Block
-from collector.wire.forward_compression import BeyondLimitError, InflateError, inflate
-
-RATIO_FREE_BYTES: Final = 1 << 20
-"""To so much anything may inflate, whatever its size: it costs nobody."""
-
-QUICK_BYTES: Final = 64 << 10
-"""To so much a message is inflated where it is met: measured 0.1 ms, as much as the way to another thread and back."""
-
-QUICK_COMPRESSED_BYTES: Final = 8 << 10
-"""A larger one hardly inflates to so little, and may have many members: it is not tried."""
+from collector.wire.inflation import Inflation
 
 
 class ForwardMessage(msgspec.Struct):
@@ -44,46 +33,18 @@ class ForwardMessage(msgspec.Struct):
             block.release()
 
 
-class Inflation:
-    """What becomes of a compressed message. Made and ended by the thread that has the message.
-
-    What cannot be inflated within `limit_bytes`, or is no small one and would grow more than `ratio_limit` times,
-    becomes `forward-broken`, with its bytes as they came. `made_bytes` is what was inflated, at most.
-    """
+class ForwardInflation(Inflation):
+    """What becomes of a compressed message; what cannot be inflated becomes `forward-broken`, as it came."""
 
     def __init__(self, message: ForwardMessage, *, limit_bytes: int, ratio_limit: int) -> None:
+        super().__init__(
+            memoryview(message.payload[0]), message.compressed, limit_bytes=limit_bytes, ratio_limit=ratio_limit
+        )
         self.message = message
-        self._compressed = memoryview(message.payload[0])
-        self._limit_bytes = min(limit_bytes, max(ratio_limit * len(self._compressed), RATIO_FREE_BYTES))
-        self._buffers: Sequence[bytes] | None = None
-        self.made_bytes = 0
-
-    def is_quick(self) -> bool:
-        """Do it if it takes no time; return whether it is done."""
-        if len(self._compressed) > QUICK_COMPRESSED_BYTES:
-            return False
-        try:
-            self._inflate(min(self._limit_bytes, QUICK_BYTES))
-        except BeyondLimitError:
-            return self._limit_bytes <= QUICK_BYTES
-        except InflateError:
-            pass
-        return True
-
-    def run(self) -> int:
-        """Do it, in any thread; return how many bytes were made, at most."""
-        with contextlib.suppress(InflateError):
-            self._inflate(self._limit_bytes)
-        return self.made_bytes
-
-    def _inflate(self, limit_bytes: int) -> None:
-        self.made_bytes += limit_bytes
-        self._buffers = inflate(self._compressed, self.message.compressed, limit_bytes=limit_bytes)
-        self.made_bytes += sum(map(len, self._buffers)) - limit_bytes
 
     def end(self) -> ForwardMessage:
         """Return the message as it is to be kept."""
-        message, buffers = self.message, self._buffers
+        message, buffers = self.message, self.buffers
         if buffers is None:
             message.encoding = "forward-broken"
         else:

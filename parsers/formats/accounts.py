@@ -12,10 +12,10 @@ of PAM. Source: shadow's src/*.c.
 
 from typing import Any, Final
 
-from parsers.auth import ABSENT, OTHER_TEXT, auth_table
+from parsers.auth import REASON, USER_NAME, auth_table, named, other_table
 from parsers.format import Format
 from parsers.syslog_head import sniff_head
-from parsers.values import identifier, mapped, text
+from parsers.values import identifier, mapped
 
 PROGRAMS: Final = (
     "useradd", "userdel", "usermod", "groupadd", "groupdel", "groupmod", "groupmems", "gpasswd", "passwd", "chpasswd",
@@ -29,9 +29,9 @@ def _iam(*types: str, action: str | None, outcome: str = "success") -> dict[str,
 
 
 _NAME = r"[^\s',]{1,256}"
-_ACCOUNT = {"user.name": text("user", absent=ABSENT), "user.target.name": text("user", absent=ABSENT)}
-_BY = {"user.name": text("by", absent=ABSENT), "user.target.name": text("user", absent=ABSENT)}
-_GROUP = {"group.name": text("group", absent=ABSENT)}
+_ACCOUNT = {**USER_NAME, "user.target.name": named("user")}
+_BY = {"user.name": named("by"), "user.target.name": named("user")}
+_GROUP = {"group.name": named("group")}
 _GROUP_ID = {"group.id": identifier("group_id")}
 
 USER_ADDED = auth_table(
@@ -51,7 +51,7 @@ USER_FAILED = auth_table(
     PROGRAMS,
     r"failed adding user '(?P<user>[^']{1,512})', (?P<reason>exit code: \d{1,3}|data deleted)",
     _iam("user", "creation", action="user-added", outcome="failure"),
-    {"event.reason": text("reason", absent=ABSENT), **_ACCOUNT},
+    {**REASON, **_ACCOUNT},
 )
 
 USER_DELETED = auth_table(
@@ -88,9 +88,9 @@ USER_ID = auth_table(
 
 USER_RENAMED = auth_table(
     PROGRAMS,
-    rf"change user name '(?P<user>{_NAME})' to '(?P<new_name>{_NAME})'",
+    rf"change (?:user name )?'(?P<user>{_NAME})' to '(?P<new_name>{_NAME})'(?: in (?:shadow )?group '(?P<group>{_NAME})')?",
     _iam("user", "change", action="user-changed"),
-    {**_ACCOUNT, "user.changes.name": text("new_name", absent=ABSENT)},
+    {**_ACCOUNT, "user.changes.name": named("new_name"), **_GROUP},
 )
 
 PASSWORD = auth_table(
@@ -99,8 +99,8 @@ PASSWORD = auth_table(
     rf"|(?:un)?lock user '(?P<locked>{_NAME})' password)",
     _iam("user", "change", action="password-changed"),
     {
-        "user.name": text("by", "user", "locked", absent=ABSENT),
-        "user.target.name": text("user", "other", "locked", absent=ABSENT),
+        "user.name": named("by", "user", "locked"),
+        "user.target.name": named("user", "other", "locked"),
     },
 )
 
@@ -108,7 +108,7 @@ USER_CHANGED = auth_table(
     PROGRAMS,
     rf"(?:changed? user '(?P<user>{_NAME})' .{{1,2048}}|changed password expiry for (?P<aged>{_NAME}))",
     _iam("user", "change", action="user-changed"),
-    {"user.name": text("user", "aged", absent=ABSENT), "user.target.name": text("user", "aged", absent=ABSENT)},
+    {"user.name": named("user", "aged"), "user.target.name": named("user", "aged")},
 )
 
 GROUP_ADDED = auth_table(
@@ -123,7 +123,7 @@ GROUP_DELETED = auth_table(
     rf"(?:group '(?P<group>{_NAME})' removed(?: from \S{{1,256}})?"
     rf"|removed (?:shadow )?group '(?P<owned>{_NAME})'(?: owned by '{_NAME}')?)",
     _iam("group", "deletion", action="group-deleted"),
-    {"group.name": text("group", "owned", absent=ABSENT)},
+    {"group.name": named("group", "owned")},
 )
 
 GROUP_CHANGED = auth_table(
@@ -149,10 +149,10 @@ GROUP_SET = auth_table(
     rf"(?:(?:members|administrators) of group (?P<group>{_NAME}) set by (?P<by>{_NAME}) to .{{0,4096}}"
     rf"|password of group (?P<locked>{_NAME}) (?:changed|removed) by (?P<who>{_NAME}))",
     _iam("group", "change", action="group-changed"),
-    {"user.name": text("by", "who", absent=ABSENT), "group.name": text("group", "locked", absent=ABSENT)},
+    {"user.name": named("by", "who"), "group.name": named("group", "locked")},
 )
 
-OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
+OTHER = other_table(PROGRAMS)
 
 
 def _sniff(line: str) -> bool:

@@ -7,9 +7,11 @@ r"""Apache HTTP Server (httpd): access log (common, combined, vhost_combined, ss
 What httpd escapes (`\"`, `\xHH`) stays escaped. A combined line without a mark of httpd (a virtual host, an identity, `-`
 for no bytes, `\"`) looks the same as nginx's and is taken for that unless the image or a label says httpd; the fields are
 equal. An error line that refuses a user of basic authentication is also of the category authentication. Not read: own
-LogFormat or ErrorLogFormat, mod_log_forensic. Source: httpd 2.4's documentation of mod_log_config and core (ErrorLogFormat).
+LogFormat or ErrorLogFormat, mod_log_forensic, errors of the configuration behind their first line, and what scripts write
+to standard error, which httpd passes on as it is. Source: httpd 2.4's documentation of mod_log_config and core (ErrorLogFormat).
 """
 
+from parsers.access import WEB_ACCESS, access_fields
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import clf, ctime
@@ -19,15 +21,12 @@ from parsers.values import (
     domain,
     forwarded,
     host,
-    http_outcome,
     integer,
     level,
     made,
     mapped,
     port,
     text,
-    url_path,
-    url_query,
 )
 
 _QUOTED = r'[^"\\]*+(?:\\.[^"\\]*+)*+'
@@ -36,61 +35,48 @@ _REQUEST = (
     rf'{_QUOTED})"'
 )
 
+_ACCESS = (
+    r"(?!\[(?:[A-Z]|\d\d/|\d{4}-))"
+    r"(?:(?:\[(?P<vhost6>[\da-fA-F:]{2,45})\]|(?P<vhost>[^\s:\[]{1,255})):(?P<vport>\d{1,5}) )?"
+    r'(?P<client>[^\s",]{1,255}) (?P<ident>[^\s",]{1,255}) '
+    r"(?>(?P<user>.{0,4096}?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]) "
+    rf"{_REQUEST} (?P<status>\d{{3}}|-) (?P<bytes>\d{{1,18}}|-)"
+    # Behind the bytes a response time may stand, of a unit that the line does not tell.
+    rf'(?: \d{{1,18}})?(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})"(?: "(?P<forwarded>{_QUOTED})")?)?'
+    rf'(?: X-Forwarded-For="(?P<forwarded2>{_QUOTED})")?'
+)
+
 ACCESS = Table(
     dataset="apache.access",
-    pattern=(
-        r"(?!\[(?:[A-Z]|\d\d/|\d{4}-))"
-        r"(?:(?:\[(?P<vhost6>[\da-fA-F:]{2,45})\]|(?P<vhost>[^\s:\[]{1,255})):(?P<vport>\d{1,5}) )?"
-        r'(?P<client>[^\s",]{1,255}) (?P<ident>[^\s",]{1,255}) '
-        r"(?>(?P<user>.{0,4096}?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]) "
-        rf"{_REQUEST} (?P<status>\d{{3}}|-) (?P<bytes>\d{{1,18}}|-)"
-        # Behind the bytes a response time may stand, of a unit that the line does not tell.
-        rf'(?: \d{{1,18}})?(?: "(?P<referrer>{_QUOTED})" "(?P<agent>{_QUOTED})"(?: "(?P<forwarded>{_QUOTED})")?)?'
-        rf'(?: X-Forwarded-For="(?P<forwarded2>{_QUOTED})")?'
-    ),
+    pattern=_ACCESS,
     time=clf("time"),
-    constants={"event.category": ["web"], "event.type": ["access"]},
+    constants=WEB_ACCESS,
     fields={
-        "event.outcome": http_outcome("status"),
+        **access_fields(_ACCESS),
         "source.address": host("client"),
-        "source.ip": address("client"),
         "source.domain": domain("client"),
         "source.port": port("client"),
         "network.forwarded_ip": forwarded("forwarded", "forwarded2"),
         "destination.domain": text("vhost", "vhost6", absent=NOTHING),
         "destination.port": integer("vport"),
         "user.name": text("user", absent=NOTHING | {'""'}),
-        "http.response.status_code": integer("status"),
-        "http.response.body.bytes": integer("bytes"),
-        "http.version": text("version", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
-        "http.request.referrer": text("referrer", absent=NOTHING),
         "url.domain": text("vhost", "vhost6", absent=NOTHING),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
-        "user_agent.original": text("agent", absent=NOTHING),
     },
+)
+
+_SSL_REQUEST = (
+    r"\[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] (?P<client>\S{1,255}) "
+    rf"(?:(?P<protocol>TLS|SSL)v(?P<tls>[\d.]{{1,3}})|-) (?P<cipher>[\w-]{{1,64}}) {_REQUEST} (?P<bytes>\d{{1,18}}|-)"
 )
 
 SSL_REQUEST = Table(
     dataset="apache.access",
-    pattern=(
-        r"\[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] (?P<client>\S{1,255}) "
-        rf"(?:(?P<protocol>TLS|SSL)v(?P<tls>[\d.]{{1,3}})|-) (?P<cipher>[\w-]{{1,64}}) {_REQUEST} (?P<bytes>\d{{1,18}}|-)"
-    ),
+    pattern=_SSL_REQUEST,
     time=clf("time"),
-    constants={"event.category": ["web"], "event.type": ["access"]},
+    constants=WEB_ACCESS,
     fields={
-        "source.address": text("client"),
-        "source.ip": address("client"),
+        **access_fields(_SSL_REQUEST),
         "source.domain": domain("client"),
-        "http.response.body.bytes": integer("bytes"),
-        "http.version": text("version", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
         "tls.cipher": text("cipher", absent=NOTHING),
         "tls.version": mapped("tls", {"1": "1.0", "1.1": "1.1", "1.2": "1.2", "1.3": "1.3", "2": "2.0", "3": "3.0"}),
         "tls.version_protocol": mapped("protocol", {"TLS": "tls", "SSL": "ssl"}),
@@ -104,8 +90,8 @@ _HEAD = (
     r"\[(?P<logger>\w{0,64}):(?P<level>[a-z]{4,6}\d?)\] \[pid (?P<pid>\d{1,10})(?::tid (?P<thread>\d{1,20}))?\] "
     r"(?:(?P<origin>[\w.-]{1,64})\((?P<at>\d{1,9})\): )?"
     r"(?:\[(?:client|remote) (?P<client>[^\s\]:]{1,255}|[^\s\]]{1,255}(?=:\d{1,5}\]))(?::(?P<port>\d{1,5}))?\] )?)"
-    r"(?P<text>(?:\(\d{1,10}\)[^:\[]{1,200}: (?:\[client (?P<client2>[^\s\]]{1,255}):(?P<port2>\d{1,5})\] )?)?"
-    r"(?:(?P<code>AH\d{5}): )?"
+    r"(?P<text>(?:\((?:\d{1,10}|os 0x[\da-f]{1,16})\)[^:\[]{1,200}: (?:\[client (?P<client2>[^\s\]]{1,255}):(?P<port2>\d{1,5})\] )?)?"
+    r"(?:(?P<code>AH\d{5,6}): )?"
 )
 _MESSAGE = "[^,]*+(?:,(?! referer: )[^,]*+)*+"
 _ERRORS = frozenset({"emerg", "alert", "crit", "error", "warn"})
@@ -126,16 +112,17 @@ _ERROR_FIELDS = {
 REFUSED = Table(
     dataset="apache.error",
     # A user of basic authentication has no colon, so the first one ends what the user chose.
-    pattern=_HEAD + r'user (?P<user>[^:]*)(?:: authentication failure for "| not found: ).*)',
+    pattern=_HEAD + r'user (?P<user>[^:]*)(?:: (?P<reason>authentication failure) for "| (?P<absent>not found): ).*)',
     time=ctime("time"),
     constants={
         "event.category": ["web", "authentication"],
         "event.type": ["error", "info"],
         "event.action": "authentication_failed",
         "event.outcome": "failure",
+        "tidewaiter.auth.method": "basic",
     },
     message=text("text"),
-    fields={**_ERROR_FIELDS, "user.name": text("user", absent=NOTHING)},
+    fields={"event.reason": text("reason", "absent"), **_ERROR_FIELDS, "user.name": text("user", absent=NOTHING)},
 )
 
 ERROR = Table(
@@ -158,7 +145,7 @@ ERROR = Table(
 
 STARTUP = Table(
     dataset="apache.error",
-    pattern=r"(?P<code>AH\d{5}): .*",
+    pattern=r"(?P<code>AH\d{5,6}): .*",
     constants={"event.category": ["web"], "event.type": ["info"]},
     fields={"event.code": text("code")},
 )

@@ -4,25 +4,24 @@ r"""Linux audit: the records of auditd's log, of its syslog plugin and of the ke
     node=web1 type=EXECVE msg=audit(1700000000.123:501): argc=3 a0="bash" a1="-c" a2=6375726C20687474703A2F2F782E6578616D706C652E6E65747C7368
     Nov 29 02:00:00 web1 kernel: audit: type=1400 audit(1795917600.123:45): apparmor="DENIED" operation="open" profile="app" name="/etc/shadow" pid=7 comm="cat"
 
-Each record is a document of its own: system call, arguments, paths and title of one event have the same serial in
-`message` and are not joined here. The type is `event.code`. Names of system calls are those of x86_64 and aarch64, or
+Records of one event (system call, arguments, paths, title: they have the same serial) are one document; the type of the
+first is `event.code`, and `message` has them all, line by line. Names of system calls are those of x86_64 and aarch64, or
 what an enriched record says. Values are decoded from hexadecimal where their key may have it. `user` is the process's
 own identity in system calls, with who once logged in as `process.entry_leader.user`; in what programs tell it is who
-once logged in, and `user.effective` the account. A socket's address (SOCKADDR), keys of rules, SELinux labels and what
-was typed (TTY) stay in `message`. Source: audit-userspace's lib/ and auparse/.
+once logged in, and `user.effective` the account; who once logged in (`auid`), that login's number (`ses`), the rules'
+keys and a container that a record names are under `tidewaiter.audit`. A socket's address is `destination`, of an accepted
+connection `source`. SELinux labels and what was typed (TTY) stay in `message`. Source: audit-userspace's lib/ and auparse/.
 """
 
 from functools import lru_cache
 from typing import Any, Final
 
-from parsers.audit import fields_of, record_of
+from parsers.audit_event import ANY_TYPE, HEAD_CHARACTERS, LINE_HEAD, MARK, PROGRAMS, event_fields
 from parsers.format import Format
 from parsers.syslog_head import head_fields, headed
 from parsers.table import Table
 from parsers.times import epoch
 from parsers.values import NOTHING, Value, made, text
-
-PROGRAMS: Final = ("kernel", "audispd", "audisp-syslog", "audisp-remote", "auditd", "audit")
 
 _EVENT = "event.action event.code event.category event.type event.outcome"
 _ACTOR = "user.id user.name user.effective.id user.effective.name"
@@ -36,19 +35,28 @@ _TARGET = (
     "user.target.id user.target.name group.id group.name source.address source.ip source.domain service.name "
     "process.working_directory"
 )
+_AUDIT = (
+    "tidewaiter.audit.session tidewaiter.audit.login.id tidewaiter.audit.login.name tidewaiter.audit.keys "
+    "tidewaiter.audit.container_id"
+)
+_DESTINATION = "destination.address destination.ip destination.port"
 _FILE = "file.path file.inode file.mode file.uid file.owner file.gid file.group"
 
-_LISTS: Final = frozenset({"event.category", "event.type", "process.args"})
-_NUMBERS: Final = frozenset({"process.pid", "process.parent.pid", "process.args_count"})
+_LISTS: Final = frozenset({"event.category", "event.type", "process.args", "tidewaiter.audit.keys"})
+_NUMBERS: Final = frozenset(
+    {"process.pid", "process.parent.pid", "process.args_count", "source.port", "destination.port"}
+)
 
 
 @lru_cache(maxsize=64)  # The fields of one record are asked for one after the other.
 def _fields_of(record: str) -> dict[str, Any]:
-    return fields_of((record_of(record),))
+    return event_fields(record.split("\n"))
 
 
 def _field(name: str) -> Value:
-    kind = "keyword[]" if name in _LISTS else "long" if name in _NUMBERS else "ip" if name == "source.ip" else "keyword"
+    kind = (
+        "keyword[]" if name in _LISTS else "long" if name in _NUMBERS else "ip" if name.endswith(".ip") else "keyword"
+    )
     return made(lambda record: _fields_of(record).get(name), "record", kind=kind)
 
 
@@ -58,8 +66,7 @@ def _table(types: str, names: str, body: str = ".*") -> Table:
         dataset="auditd.log",
         pattern=headed(
             PROGRAMS,
-            r"(?:\[ {0,12}\d{1,10}\.\d{1,9}\] )?(?:audit: )?(?:node=(?P<node>\S{1,255}) )?"
-            rf"type=(?P<record>(?:{types}) (?:msg=)?audit\((?P<time>\d{{9,12}}\.\d{{3}}):\d{{1,20}}\):{body})",
+            rf"{LINE_HEAD}(?P<record>(?:{types}) (?:msg=)?audit\((?P<time>\d{{9,12}}\.\d{{3}}):\d{{1,20}}\):{body})",
             bare=True,
         ),
         time=epoch("time"),
@@ -72,25 +79,32 @@ def _table(types: str, names: str, body: str = ".*") -> Table:
     )
 
 
-CALL = _table("SYSCALL", f"{_EVENT} {_PROCESS} {_ACTOR} {_CALLER}")
+_ALL = f"{_EVENT} event.reason {_PROCESS} {_COMMAND} process.title {_ACTOR} {_CALLER} {_TARGET} source.port {_DESTINATION} {_FILE} {_AUDIT}"
+
+EVENT = _table(ANY_TYPE, _ALL, r"[^\n]*\n.*")
+"""Several records, each in its line."""
+CALL = _table("SYSCALL", f"{_EVENT} {_PROCESS} {_ACTOR} {_CALLER} {_AUDIT}")
 ARGUMENTS = _table("EXECVE", f"event.action event.code {_COMMAND}")
-PATH = _table("PATH", f"event.action event.code {_FILE}")
-PART = _table("CWD|PROCTITLE|SOCKADDR|EOE", "event.action event.code process.working_directory process.title")
+PATH = _table("PATH", f"event.action event.code {_FILE} tidewaiter.audit.container_id")
+PART = _table(
+    "CWD|PROCTITLE|SOCKADDR|EOE",
+    f"event.action event.code process.working_directory process.title {_DESTINATION} tidewaiter.audit.container_id",
+)
 PROGRAM = _table(
     "(?:USER|CRED|ADD|DEL|GRP|SERVICE)_[A-Z_]{1,32}",
-    f"{_EVENT} {_PROCESS} {_COMMAND} {_ACTOR} {_TARGET}",
+    f"{_EVENT} {_PROCESS} {_COMMAND} {_ACTOR} {_TARGET} {_AUDIT}",
     r" (?=[^']{0,2048}msg=').*",
 )
-OTHER = _table(
-    r"[A-Z][A-Z0-9_]{1,40}|UNKNOWN\[\d{1,5}\]|\d{4}",
-    f"{_EVENT} event.reason {_PROCESS} {_COMMAND} process.title {_ACTOR} {_CALLER} {_TARGET} {_FILE}",
-)
+OTHER = _table(ANY_TYPE, _ALL)
 
 
 def _sniff(line: str) -> bool:
-    return "audit(" in line[:700]
+    return MARK in line[:HEAD_CHARACTERS]
 
 
 FORMAT: Final = Format(
-    title="Linux audit records", tables=(CALL, PATH, PART, ARGUMENTS, PROGRAM, OTHER), sniff=_sniff, images=("auditd",)
+    title="Linux audit records",
+    tables=(EVENT, CALL, PATH, PART, ARGUMENTS, PROGRAM, OTHER),
+    sniff=_sniff,
+    images=("auditd",),
 )

@@ -19,6 +19,7 @@ from parsers.values import (
     duration,
     host,
     http_outcome,
+    http_status,
     http_version,
     identifier,
     integer,
@@ -57,7 +58,7 @@ _REQUEST = {
     "client.address": text("request.client_ip", absent={""}),
     "client.ip": address("request.client_ip"),
     "user.name": text("user_id", absent={""}),
-    "http.response.status_code": integer("status"),
+    "http.response.status_code": http_status("status"),
     "http.response.body.bytes": integer("size"),
     "http.version": http_version("request.proto"),
     "http.request.method": text("request.method", absent={""}),
@@ -106,7 +107,7 @@ OWN = Table(
 CONSOLE = Table(
     dataset="caddy.log",
     pattern=(
-        r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3})\t(?:\x1b\[\d{1,2}m)?(?P<level>[A-Z]{4,6})(?:\x1b\[0m)?\t"
+        r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3})\t(?P<level>[A-Z]{4,6})\t"
         r"(?:(?P<logger>[a-z][\w.]{0,127})\t)?(?P<text>.+)"
     ),
     time=iso("time"),

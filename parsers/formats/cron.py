@@ -10,7 +10,7 @@ of these programs give their head. Source: cron's misc.c and crontab.c, cronie's
 
 from typing import Any, Final
 
-from parsers.auth import ABSENT, OTHER_TEXT, SYSLOG, auth_table
+from parsers.auth import ABSENT, REASON, SYSLOG, auth_table, named, other_table
 from parsers.format import Format
 from parsers.syslog_head import sniff_head
 from parsers.values import mapped, text
@@ -24,7 +24,7 @@ COMMAND = auth_table(
     PROGRAMS,
     r"\((?P<user>[^()\s]{1,256})\) CMD \((?:\[\d{1,10}\] )?(?P<command>.*)\)",
     _RAN,
-    {**_USER_NAME, "process.command_line": text("command", absent=ABSENT)},
+    {**_USER_NAME, "process.command_line": named("command")},
     dataset=SYSLOG,
 )
 
@@ -32,7 +32,7 @@ ENDED = auth_table(
     PROGRAMS,
     r"\((?P<user>[^()\s]{1,256})\) (?:END|CMDEND) \((?:\[\d{1,10}\] )?(?P<command>.*)\)",
     {**_RAN, "event.type": ["end"]},
-    {**_USER_NAME, "process.command_line": text("command", absent=ABSENT)},
+    {**_USER_NAME, "process.command_line": named("command")},
     dataset=SYSLOG,
 )
 
@@ -40,7 +40,7 @@ BUSYBOX = auth_table(
     ("crond",),
     r"USER (?P<user>\S{1,256}) pid +\d{1,10} cmd (?P<command>.*)",
     _RAN,
-    {**_USER_NAME, "process.command_line": text("command", absent=ABSENT)},
+    {**_USER_NAME, "process.command_line": named("command")},
     dataset=SYSLOG,
 )
 
@@ -86,11 +86,11 @@ DENIED = auth_table(
         "event.outcome": "failure",
         "event.action": "crontab_denied",
     },
-    {"event.reason": text("reason", absent=ABSENT), **_USER_NAME},
+    {**REASON, **_USER_NAME},
     dataset=SYSLOG,
 )
 
-OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*", dataset=SYSLOG)
+OTHER = other_table(PROGRAMS, dataset=SYSLOG)
 
 
 def _sniff(line: str) -> bool:

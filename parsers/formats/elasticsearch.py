@@ -120,7 +120,7 @@ _TEXT: Final = Table(
         "event.type": _type("level"),
         "log.level": level("level"),
         "log.logger": text("logger"),
-        "service.node.name": text("node"),
+        "service.node.name": text("node", absent={""}),
     },
 )
 

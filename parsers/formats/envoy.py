@@ -12,6 +12,7 @@ flags and, of Istio's line, what stands behind the upstream are in `message`. So
 
 from typing import Any
 
+from parsers.access import access_fields
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import iso
@@ -21,7 +22,6 @@ from parsers.values import (
     domain,
     duration,
     host,
-    http_outcome,
     http_status,
     integer,
     level,
@@ -29,8 +29,6 @@ from parsers.values import (
     nearest,
     port,
     text,
-    url_path,
-    url_query,
 )
 
 _START = r"(?:ACCESS )?\[(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z)\] "
@@ -52,9 +50,11 @@ def _tcp_outcome(flags: Any) -> str:
     return "success" if flags == "-" else "failure"
 
 
+_REQUEST = _START + _HTTP + _FLAGS + _DETAILS + _COUNTS + _HEADERS + _REST
+
 HTTP = Table(
     dataset="envoyproxy.log",
-    pattern=_START + _HTTP + _FLAGS + _DETAILS + _COUNTS + _HEADERS + _REST,
+    pattern=_REQUEST,
     time=iso("time"),
     constants={
         "event.category": ["web", "network"],
@@ -62,26 +62,20 @@ HTTP = Table(
         "network.protocol": "http",
     },
     fields={
-        "event.outcome": http_outcome("status"),
-        "event.duration": duration("ms", unit="ms"),
         "source.address": text("forwarded", absent=NOTHING),
         "source.ip": nearest("forwarded"),
         "destination.address": host("upstream"),
         "destination.ip": address("upstream"),
         "destination.domain": domain("upstream"),
         "destination.port": port("upstream"),
+        **access_fields(_REQUEST),
+        "event.duration": duration("ms", unit="ms"),
         "http.response.status_code": http_status("status"),
         "http.response.body.bytes": integer("sent"),
-        "http.version": text("version", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
         "http.request.body.bytes": integer("received"),
         "http.request.id": text("id", absent=NOTHING),
         "url.domain": host("authority"),
         "url.port": port("authority"),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
-        "user_agent.original": text("agent", absent=NOTHING),
     },
 )
 

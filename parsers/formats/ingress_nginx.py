@@ -8,50 +8,37 @@ Of the upstreams only the message tells. nginx's error lines in the same stream 
 documentation, "Log format".
 """
 
+from parsers.access import access_fields
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import clf
 from parsers.values import (
     NOTHING,
-    address,
     duration,
-    http_outcome,
     integer,
     text,
-    url_path,
-    url_query,
 )
 
 _TRIED = r"(?:-|[\w\[/][^\s,]{0,254})(?:(?:, | : )(?:-|[\w\[/][^\s,]{0,254})){0,64}"
 
+_ACCESS = (
+    r'(?P<client>\S{1,255}) - (?P<user>[^"]*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+    r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
+    r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"]*+)" "(?P<agent>[^"]*+)" '
+    r"(?P<length>\d{1,18}) (?P<seconds>\d{1,9}\.\d{3}) \[[^\]\s]{0,255}\] \[[^\]\s]{0,255}\] "
+    rf"{_TRIED} {_TRIED} {_TRIED} {_TRIED}(?: (?P<id>[\w-]{{0,128}}))?"
+)
+
 ACCESS = Table(
     dataset="nginx_ingress_controller.access",
-    pattern=(
-        r'(?P<client>\S{1,255}) - (?P<user>[^"]*?) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
-        r'"(?:(?P<method>[A-Za-z][A-Za-z_-]{0,31}) (?P<target>[^\s"]*+) HTTP/(?P<version>\d(?:\.\d)?)|[^"]*+)" '
-        r'(?P<status>\d{3}) (?P<bytes>\d{1,18}) "(?P<referrer>[^"]*+)" "(?P<agent>[^"]*+)" '
-        r"(?P<length>\d{1,18}) (?P<seconds>\d{1,9}\.\d{3}) \[[^\]\s]{0,255}\] \[[^\]\s]{0,255}\] "
-        rf"{_TRIED} {_TRIED} {_TRIED} {_TRIED}(?: (?P<id>[\w-]{{0,128}}))?"
-    ),
+    pattern=_ACCESS,
     time=clf("time"),
     constants={"event.category": ["web"], "event.type": ["access", "info"]},
     fields={
-        "event.outcome": http_outcome("status"),
+        **access_fields(_ACCESS),
         "event.duration": duration("seconds"),
-        "source.address": text("client"),
-        "source.ip": address("client"),
-        "user.name": text("user", absent=NOTHING),
-        "http.response.status_code": integer("status"),
-        "http.response.body.bytes": integer("bytes"),
-        "http.version": text("version", absent=NOTHING),
         "http.request.bytes": integer("length"),
         "http.request.id": text("id", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
-        "http.request.referrer": text("referrer", absent=NOTHING),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
-        "user_agent.original": text("agent", absent=NOTHING),
     },
 )
 

@@ -14,7 +14,7 @@ time is UTC where it has no zone. A line that names a user and whose event, acti
 Sources: the loggers' own pages.
 """
 
-from parsers.format import Format
+from parsers.format import Format, is_object
 from parsers.json_keys import ACCESS, FIELDS, MESSAGE, TIME
 from parsers.sign_in import SIGN_INS
 from parsers.table import Table
@@ -113,7 +113,9 @@ TRACING = Table(
 
 NAMED = Table(
     requires=("name",),
-    accept=lambda found: "levelname" in found or (type(found.get("level")) is int and "pid" in found),
+    accept=lambda found: (
+        "levelname" in found or ("pid" in found and (type(found.get("level")) is int or "hostname" in found))
+    ),
     time=TIME,
     message=MESSAGE,
     fields=FIELDS | {"log.logger": text("name")},
@@ -123,13 +125,9 @@ NAMED = Table(
 GENERAL = Table(requires=(), time=TIME, message=MESSAGE, fields=FIELDS)
 
 
-def _sniff(line: str) -> bool:
-    return line[:1] == "{" and line.rstrip()[-1:] == "}"
-
-
 FORMAT = Format(
     title="JSON of any logger",
     tables=(CLEF, SERILOG, DOTNET, GELF, LOGURU, TRACING, *SIGN_INS, ACCESS, NAMED, GENERAL),
-    sniff=_sniff,
+    sniff=is_object,
     rank=5,
 )

@@ -78,6 +78,7 @@ def _fields(source: str) -> dict[str, Value]:
         "event.action": made(lambda event: said(event).get("type") or said(event).get("operationType"), source),
         "event.outcome": made(outcome, source),
         "event.reason": _field("error", source),
+        "tidewaiter.auth.method": _field("auth_method", source),
         "log.level": level("level"),
         "user.id": _field("userId", source),
         "user.name": _field("username", source),

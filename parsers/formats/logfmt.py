@@ -20,6 +20,7 @@ from parsers.format import Format
 from parsers.json_keys import ACCESS, FIELDS, MESSAGE, TIME
 from parsers.sign_in import SIGN_INS
 from parsers.table import Table
+from parsers.values import to_known_level
 
 _LEVELS: Final = frozenset({"level", "lvl", "severity", "levelname", "@level", "log_level", "loglevel"})
 _TIMES: Final = frozenset(TIME.sources)
@@ -30,6 +31,8 @@ def _is_log(found: Mapping[str, Any]) -> bool:
     """Whether pairs are a log line, not a setting or a text of another kind."""
     if len(found) < 2:
         return False
+    if to_known_level(found.get("at")):
+        return True
     return not _LEVELS.isdisjoint(found) or not (_TIMES.isdisjoint(found) or _MESSAGES.isdisjoint(found))
 
 

@@ -10,10 +10,9 @@ src/login/logind-session.c.
 
 from typing import Final
 
-from parsers.auth import ABSENT, CLOSED, OPENED, OTHER_TEXT, auth_table
+from parsers.auth import CLOSED, OPENED, USER_NAME, auth_table, other_table
 from parsers.format import Format
 from parsers.syslog_head import sniff_head
-from parsers.values import text
 
 PROGRAMS: Final = ("systemd-logind", "elogind", "elogind-daemon")
 
@@ -21,7 +20,7 @@ BEGUN = auth_table(
     PROGRAMS,
     r"New session '?[^\s']{1,64}'? of user '?(?P<user>[^\s']{1,256}?)'?(?:\.| with class '[^\s']{1,64}' and type '[^\s']{1,64}'\.)",
     {**OPENED, "event.action": "session-started"},
-    {"user.name": text("user", absent=ABSENT)},
+    USER_NAME,
 )
 
 ENDED = auth_table(
@@ -30,7 +29,7 @@ ENDED = auth_table(
     {**CLOSED, "event.action": "session-ended"},
 )
 
-OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
+OTHER = other_table(PROGRAMS)
 
 
 def _sniff(line: str) -> bool:

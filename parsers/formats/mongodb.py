@@ -63,6 +63,8 @@ def _table(ids: frozenset[int], constants: Mapping[str, Any], fields: Mapping[st
     )
 
 
+_MECHANISM: Final = {"tidewaiter.auth.method": text("attr.mechanism")}
+
 _TABLES: Final = (
     _table(
         _CONNECTED,
@@ -80,6 +82,7 @@ _TABLES: Final = (
             "event.action": "login",
             "event.outcome": "success",
         },
+        _MECHANISM,
     ),
     _table(
         _REFUSED,
@@ -89,7 +92,7 @@ _TABLES: Final = (
             "event.action": "login",
             "event.outcome": "failure",
         },
-        {"event.reason": text("attr.error", "attr.error.errmsg")},
+        {"event.reason": text("attr.error", "attr.error.errmsg"), **_MECHANISM},
     ),
     _table(
         frozenset(),

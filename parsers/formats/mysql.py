@@ -6,7 +6,9 @@ r"""MySQL and MariaDB: the error log, also as MySQL 8's JSON sink writes it.
 
 Also MySQL 5.7's lines (without code and subsystem) and those of the images' entry points. Refused logins (logged at
 `log_error_verbosity=3` or `log_warnings=2`), refused databases and aborted connections are events of their own. A name
-can hold quotes: the last of the kind end it. Not handled: the slow log and the general log, MariaDB before 10.1.
+can hold quotes: the last of the kind end it. Known too: the old form of the time (`261129  2:00:00`), in which MariaDB
+still writes of its crashes, and the version at start. What follows in a crash's report, and the parts of a deadlock's, are
+plain lines. Not handled: the slow log and the general log.
 Source: MySQL's reference manual, "The Error Log"; MariaDB's "Error Log".
 """
 
@@ -15,7 +17,7 @@ from typing import Any, Final
 
 from parsers.format import Format
 from parsers.table import Table
-from parsers.times import iso
+from parsers.times import iso, short_date
 from parsers.values import NOTHING, Value, address, identifier, integer, mapped, text
 
 _LEVELS: Final = {
@@ -30,7 +32,8 @@ _HOSTLESS: Final = {"", "localhost", "connecting host"}
 _NOBODY: Final = {"", "unauthenticated", "connecting"}
 
 _HEAD: Final = (
-    r"(?P<time>\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d\.\d{6}(?:Z|[+-]\d\d:\d\d)| [ \d]\d:\d\d:\d\d(?:[+-]\d\d:\d\d)?))"
+    r"(?P<time>\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d\.\d{6}(?:Z|[+-]\d\d:\d\d)| [ \d]\d:\d\d:\d\d(?:[+-]\d\d:\d\d)?)"
+    r"|\d{6} [ \d]\d:\d\d:\d\d)"
     r" (?:(?P<thread>\d{1,19}) )?\[(?P<level>Note|System|Warning|Warn|ERROR|Error)\] "
     r"(?:\[(?P<code>MY-\d{6})\] \[(?P<provider>[\w-]{1,64})\] )?"
 )
@@ -62,7 +65,7 @@ def _table(pattern: str, constants: Mapping[str, Any], fields: Mapping[str, Valu
     return Table(
         dataset="mysql.error",
         pattern=rf"{_HEAD}(?P<text>{pattern})",
-        time=iso("time"),
+        time=short_date("time"),
         message=text("text"),
         constants=constants,
         fields={
@@ -92,11 +95,30 @@ _JSON: Final = Table(
     },
 )
 
+_CRASHED: Final = Table(
+    dataset="mysql.error",
+    pattern=r"(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\dZ? UTC) - (?P<text>mysqld got (?:signal|exception) .*)",
+    time=iso("time"),
+    message=text("text"),
+    constants={"event.category": ["database"], "event.type": ["error"], "log.level": "error"},
+    fields={},
+)
+_VERSION: Final = Table(
+    dataset="mysql.error",
+    pattern=r"Version: '(?P<version>[^'\s]{1,128})'  socket: '[^']{0,1024}'  port: \d{1,5}  .*",
+    constants={"event.category": ["database"], "event.type": ["info"]},
+    fields={"service.version": text("version")},
+)
+
 _TABLES: Final = (
     _table(
-        rf"Access denied for user {_USER_AT_HOST} \(using password: (?:YES|NO)\)",
+        rf"Access denied for user {_USER_AT_HOST} \(using password: (?P<with>YES|NO)\)",
         _REFUSED,
-        {**_PERSON, "event.reason": text("text")},
+        {
+            **_PERSON,
+            "event.reason": text("text"),
+            "tidewaiter.auth.method": mapped("with", {"YES": "password", "NO": "none"}),
+        },
     ),
     _table(
         rf"Access denied for user {_ACCOUNT_AT_HOST} to database '.{{0,255}}'",
@@ -118,6 +140,8 @@ _TABLES: Final = (
         {"event.category": ["database"]},
         {"event.type": mapped("level", {"ERROR": ["error"], "Error": ["error"]}, default=["info"], kind="keyword[]")},
     ),
+    _CRASHED,
+    _VERSION,
     _JSON,
 )
 
@@ -125,6 +149,10 @@ _TABLES: Final = (
 def _sniff(line: str) -> bool:
     if line[:1] == "{":
         return '"err_code"' in line
+    if line[:6].isdigit():
+        return line[6:7] == " " and line[12:13] == ":" and " [" in line[14:20]
+    if line.startswith("Version: '") or " UTC - mysqld got " in line[:48]:
+        return True
     return line[4:5] == "-" and line[:4].isdigit() and " [" in line[19:60] and line[19:80].count("] ") > 0
 
 

@@ -8,7 +8,7 @@ client (the last is `source.ip`), and end with a quoted `$http_x_forwarded_for` 
 default), then with `$request_time`. What nginx escapes as `\xHH` stays escaped; a request that is no HTTP (a TLS hello on a
 plain port) stands in `message` only. Error lines are not escaped and cut at 2048 bytes: where a path or a header can have
 imitated `, client: `, or the end can be missing, no client is told. A refused user of basic authentication is also of the
-category authentication. Further lines of a message (debug) stay plain. Source: ngx_http_log_module, ngx_log.c.
+category authentication. Further lines of a message (debug), and what `nginx -t` says of a good file, stay plain. Source: ngx_http_log_module, ngx_log.c.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from parsers.access import WEB_ACCESS, access_fields
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import clf, iso
@@ -25,13 +26,10 @@ from parsers.values import (
     domain,
     duration,
     forwarded,
-    http_outcome,
     integer,
     level,
     nearest,
     text,
-    url_path,
-    url_query,
 )
 
 _CLIENT = "(?P<client>[^ ]{1,255})"
@@ -46,23 +44,11 @@ ACCESS = Table(
     dataset="nginx.access",
     pattern=_CLIENT + _REQUEST,
     time=clf("time"),
-    constants={"event.category": ["web"], "event.type": ["access"]},
+    constants=WEB_ACCESS,
     fields={
-        "event.outcome": http_outcome("status"),
+        **access_fields(_CLIENT + _REQUEST),
         "event.duration": duration("seconds"),
-        "source.address": text("client"),
-        "source.ip": address("client"),
         "network.forwarded_ip": forwarded("forwarded"),
-        "user.name": text("user", absent=NOTHING),
-        "http.response.status_code": integer("status"),
-        "http.response.body.bytes": integer("bytes"),
-        "http.version": text("version", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
-        "http.request.referrer": text("referrer", absent=NOTHING),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
-        "user_agent.original": text("agent", absent=NOTHING),
     },
 )
 
@@ -96,15 +82,6 @@ _HEAD_FIELDS = {
     "process.pid": integer("pid"),
     "process.thread.id": integer("thread"),
 }
-_CONTEXT_FIELDS = {
-    "source.address": text("client", absent=NOTHING),
-    "source.ip": address("client"),
-    "http.version": text("version", absent=NOTHING),
-    "http.request.method": text("method", absent=NOTHING),
-    "url.original": text("target", absent=NOTHING),
-    "url.path": url_path("target"),
-    "url.query": url_query("target"),
-}
 _WHOLE_BYTES = 1980
 """Texts from here on may have been cut: nginx writes 2048 bytes, the head among them."""
 
@@ -118,7 +95,7 @@ REFUSED = Table(
     dataset="nginx.error",
     # A user of basic authentication has no colon, so `, client: ` is not his.
     pattern=_HEAD
-    + r'user "(?P<user>[^:]*)"(?:: password mismatch| was not found in "[^":]{1,4096}")'
+    + r'user "(?P<user>[^:]*)"(?:: (?P<reason>password mismatch)| (?P<absent>was not found) in "[^":]{1,4096}")'
     + _CONTEXT
     + ".*)",
     accept=_clear,
@@ -128,9 +105,15 @@ REFUSED = Table(
         "event.type": ["error", "info"],
         "event.action": "authentication_failed",
         "event.outcome": "failure",
+        "tidewaiter.auth.method": "basic",
     },
     message=text("text"),
-    fields={**_HEAD_FIELDS, "user.name": text("user", absent=NOTHING), **_CONTEXT_FIELDS},
+    fields={
+        "event.reason": text("reason", "absent"),
+        **_HEAD_FIELDS,
+        "user.name": text("user", absent=NOTHING),
+        **access_fields(_CONTEXT),
+    },
 )
 
 REQUEST_ERROR = Table(
@@ -140,7 +123,7 @@ REQUEST_ERROR = Table(
     time=iso("time"),
     constants={"event.category": ["web"], "event.type": ["error"]},
     message=text("text"),
-    fields={**_HEAD_FIELDS, **_CONTEXT_FIELDS},
+    fields={**_HEAD_FIELDS, **access_fields(_CONTEXT)},
 )
 
 ERROR = Table(
@@ -173,5 +156,6 @@ FORMAT = Format(
     title="nginx access and error log",
     tables=(ACCESS, REFUSED, REQUEST_ERROR, ERROR, STARTUP, HOSTED),
     sniff=_sniff,
+    marks=("] ",),
     images=("nginx",),
 )

@@ -8,8 +8,10 @@ r"""PostgreSQL: the server log on standard error with the usual line prefixes, a
 Prefixes known: `%m [%p] ` (the default), with `%q%u@%d `, the one of pgBadger (`%t [%p]: [%l-1] user=%u,db=%d,app=%a,client=%h `,
 without `app` and `client` too), that of RDS (`%t:%r:%u@%d:[%p]:`). With `log_connections` and `log_disconnections`,
 connections, logins and their ends are events of their own; failed logins always are. CloudNativePG's JSON (`record`) is known. A prefix that names a database stays
-in `message`. DETAIL, HINT, STATEMENT and CONTEXT are lines of their own, as PostgreSQL writes them. Not handled: other
-prefixes, zones other than UTC, GMT and numbers, csvlog. Source: PostgreSQL's manual, "Error Reporting and Logging".
+in `message`. DETAIL, HINT, STATEMENT and CONTEXT are lines of their own, as PostgreSQL writes them, and so is each further
+line of a statement: PostgreSQL begins it with a tab, which says enough only where a rule or a label asks for this parser. With
+`log_error_verbosity=verbose` the SQLSTATE is `error.code`. Not handled: other prefixes, zones other than UTC, GMT and
+numbers, csvlog. Source: PostgreSQL's manual, "Error Reporting and Logging".
 """
 
 import re
@@ -57,6 +59,9 @@ _HEAD: Final = rf"{_STAMP} \[(?P<pid>\d{{1,10}})\]:? (?:(?=(?P<whole>.+)){_EXTRA
 _HEAD_RDS: Final = rf"{_STAMP}:(?P<client>[^\s@]{{0,255}}):(?P<user>{_NAME})@{_NAME}:\[(?P<pid>\d{{1,10}})\]:"
 """Amazon's; the message is the whole line, for the same reason."""
 
+_STATE: Final = r"(?=[A-Z]{0,4}\d)[\dA-Z]{5}"
+"""A SQLSTATE, which stands there with `log_error_verbosity=verbose`; every one has a digit."""
+
 _FAILURES: Final = (
     r'(?:[Pp]assword|Peer|Ident|"?trust"?|LDAP|PAM|RADIUS|GSSAPI|SSPI|BSD|SCRAM|OAuth bearer|[Cc]ertificate) authentication'
     r' failed for user "(?P<name>.{0,256})"'
@@ -69,6 +74,11 @@ _FAILURES: Final = (
 _DURATION: Final = re.compile(r"duration: (\d{1,15}\.\d{1,6}) ms(?:  .*)?", re.DOTALL)
 _SESSION: Final = re.compile(r"disconnection: session time: (\d{1,9}):(\d\d):(\d\d)\.(\d{3}) .*", re.DOTALL)
 
+_METHOD: Final = re.compile(
+    r'([\w"]{1,16}(?: bearer)?) authentication failed for user "'
+    r'|connection authenticated: (?:identity|user)=".{1,255}" method=([\w-]{1,32}) \(',
+    re.DOTALL,
+)
 _CONNECTED: Final = {"event.category": ["network"], "event.type": ["connection", "start"], "event.action": "connection"}
 _LOGIN: Final = {
     "event.category": ["authentication", "session"],
@@ -91,6 +101,12 @@ _REFUSED: Final = {
 _LOGOUT: Final = {"event.category": ["session"], "event.type": ["end"], "event.action": "logout"}
 _ERROR: Final = {"event.category": ["database"], "event.type": ["error"]}
 _INFO: Final = {"event.category": ["database"], "event.type": ["info"]}
+
+
+def method_of(value: Any) -> str | None:
+    """Return how somebody was to prove who it is: of a failure, or of `identity="alice" method=scram-sha-256`."""
+    found = _METHOD.match(value) if isinstance(value, str) else None
+    return (found[1] or found[2]).strip('"').lower() if found else None
 
 
 def statement_duration(value: Any) -> int | None:
@@ -121,8 +137,9 @@ def client_host(value: Any) -> str | None:
 
 def _tables(pattern: str, levels: str, constants: Mapping[str, Any], fields: dict[str, Value]) -> list[Table]:
     """Return the tables of a kind of message: one for each head."""
-    told = rf"(?P<level>{levels}):  (?P<text>{pattern})"
+    told = rf"(?P<level>{levels}):  (?:(?P<state>{_STATE}): )?(?P<text>{pattern})"
     usual = {
+        "error.code": text("state", absent={"", "00000"}),
         "log.level": mapped("level", _LEVELS),
         "process.pid": integer("pid"),
         "source.address": made(client_host, "client"),
@@ -164,7 +181,7 @@ _ODD_NAME: Final = Table(
     dataset="postgresql.log",
     pattern=(
         rf"{_STAMP} \[(?P<pid>\d{{1,10}})\]:? (?P<whole>(?:\[\d{{1,10}}-\d{{1,10}}\] )?(?:user=)?(?P<name>.{{1,63}})(?:,db=|@)"
-        r'.{0,200}? (?P<level>FATAL):  (?P<text>[\w"]{1,16} authentication failed for user "(?P=name)"))'
+        rf'.{{0,200}}? (?P<level>FATAL):  (?:{_STATE}: )?(?P<text>[\w"]{{1,16}} authentication failed for user "(?P=name)"))'
     ),
     time=iso("time"),
     message=text("whole"),
@@ -173,7 +190,7 @@ _ODD_NAME: Final = Table(
         "event.reason": text("text"),
         "log.level": mapped("level", _LEVELS),
         "process.pid": integer("pid"),
-        "user.name": text("name"),
+        "user.name": text("name", absent={""}),
     },
 )
 """A failed login of a name with blanks, commas and the like, which could imitate the rest of the prefix."""
@@ -185,6 +202,7 @@ _TEXT: Final = (
         _REFUSED,
         {
             "event.reason": text("text"),
+            "tidewaiter.auth.method": made(method_of, "text"),
             "user.name": text("name", "entered", "replica", "unknown"),
             "source.address": either(text("from", "standby", absent=_ABSENT), made(client_host, "client")),
             "source.ip": either(address("from", "standby"), made(_client_ip, "client", kind="ip")),
@@ -204,13 +222,13 @@ _TEXT: Final = (
         r" \(.{1,1024}:\d{1,9}\)",
         "LOG",
         _IDENTIFIED,
-        {"user.name": text("name", "trusted")},
+        {"user.name": text("name", "trusted"), "tidewaiter.auth.method": made(method_of, "text")},
     ),
     *_tables(
         rf"disconnection: session time: \d{{1,9}}:\d\d:\d\d\.\d{{3}} user=(?P<name>[^=]{{0,63}}) database=[^=]{{0,63}} {_WHERE}",
         "LOG",
         _LOGOUT,
-        _PEER | {"event.duration": made(session_duration, "text", kind="long"), "user.name": text("name")},
+        _PEER | {"event.duration": made(session_duration, "text", kind="long"), "user.name": text("name", absent={""})},
     ),
     *_tables(
         r"duration: (?P<ms>\d{1,15}\.\d{1,6}) ms(?:  .*)?", "LOG", _INFO, {"event.duration": duration("ms", unit="ms")}
@@ -231,6 +249,9 @@ _TEXT: Final = (
         },
     ),
 )
+
+_FURTHER: Final = Table(dataset="postgresql.log", pattern="\t.+", constants=_INFO, fields={})
+"""A further line of a statement or a DETAIL, which the server begins with a tab."""
 
 
 class _Keys(msgspec.Struct, frozen=True):
@@ -267,12 +288,13 @@ def _says(keys: _Keys, pattern: str, *levels: str) -> Accept:
 
 def _json(keys: _Keys) -> Iterator[Table]:
     """Yield the tables of JSON lines: one for each kind of message, as for text."""
-    reason = {"event.reason": text(keys.message)}
+    method = {"tidewaiter.auth.method": made(method_of, keys.message)}
+    reason = {"event.reason": text(keys.message), **method}
     kinds: tuple[tuple[Mapping[str, Any], Accept | None, Mapping[str, Value]], ...] = (
         (_REFUSED, _says(keys, _FAILURES, "FATAL"), reason),
         (_CONNECTED, _says(keys, "connection received: .*", "LOG"), {}),
         (_LOGIN, _says(keys, "(?:replication )?connection authorized: .*", "LOG"), {}),
-        (_IDENTIFIED, _says(keys, "connection authenticated: .*", "LOG"), {}),
+        (_IDENTIFIED, _says(keys, "connection authenticated: .*", "LOG"), method),
         (_LOGOUT, _says(keys, "disconnection: .*", "LOG"), {}),
         (_ERROR, _says(keys, ".*", "ERROR", "FATAL", "PANIC"), {}),
         (_INFO, None, {}),
@@ -310,7 +332,9 @@ def _sniff(line: str) -> bool:
 
 FORMAT = Format(
     title="PostgreSQL server log",
-    tables=(*_TEXT, *_json(_OWN), *_json(_CLOUDNATIVE)),
+    tables=(*_TEXT, _FURTHER, *_json(_OWN), *_json(_CLOUDNATIVE)),
     sniff=_sniff,
+    marks=(":  ",),
+    object_marks=('"error_severity"',),
     images=("postgres", "postgresql", "timescaledb", "postgis"),
 )

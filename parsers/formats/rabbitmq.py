@@ -3,7 +3,8 @@ r"""RabbitMQ: the broker's log.
     2026-11-29 02:00:00.123456+00:00 [info] <0.673.0> accepting AMQP connection <0.673.0> (192.0.2.7:51234 -> 192.0.2.80:5672)
     2026-11-29 02:00:00.123456+00:00 [error] <0.701.0> PLAIN login refused: user 'alice' - invalid credentials
 
-The Erlang process stands as `process.thread.name`. Connections, logins and refused logins are events of their own; RabbitMQ
+The Erlang process stands as `process.thread.name`. Connections, logins and refused logins are events of their own, and so
+are users made, changed and removed, without who did it: RabbitMQ does not log that. It
 writes a refused login's peer in the line before (which has the same process and time), or in the same after multiline
 joining. Lines before 3.9 (no zone: UTC) are known; the JSON formatter's are `json`. Not handled: the banner at start.
 Source: RabbitMQ's "Logging" guide.
@@ -35,6 +36,7 @@ _PEERS: Final = {
 }
 _OPENED: Final = {"event.category": ["network"], "event.type": ["connection", "start"], "event.action": "connection"}
 _CLOSED: Final = {"event.category": ["network"], "event.type": ["connection", "end"], "event.action": "disconnection"}
+_FAILED: Final = {"event.category": ["network"], "event.type": ["connection"]}
 _LOGIN: Final = {
     "event.category": ["authentication", "session"],
     "event.type": ["start"],
@@ -47,6 +49,19 @@ _REFUSED: Final = {
     "event.action": "login",
     "event.outcome": "failure",
 }
+_USER: Final = r"'(?P<user>[^\n]{0,255})'"
+_ACCOUNT: Final = {"user.name": text("user", absent={""}), "user.target.name": text("user", absent={""})}
+"""As shadow's tools are read: the account, and for want of an actor it is the user as well."""
+
+
+def _of_account(kind: str, action: str) -> Mapping[str, Any]:
+    """Return the constants of what was done to an account."""
+    return {
+        "event.category": ["iam"],
+        "event.type": ["user", kind],
+        "event.action": action,
+        "event.outcome": "success",
+    }
 
 
 def _table(pattern: str, constants: Mapping[str, Any], fields: Mapping[str, Value]) -> Table:
@@ -66,15 +81,34 @@ _TABLES: Final = (
     _table(
         rf"connection {_ENDS}(?: - [^\n]{{0,512}})?\)?: user '(?P<user>[^\n]{{0,255}})' authenticated and granted access to vhost '[^\n]{{0,255}}'",
         _LOGIN,
-        {**_PEERS, "user.name": text("user")},
+        {**_PEERS, "user.name": text("user", absent={""})},
     ),
     _table(
-        rf"(?:Error on AMQP connection {_ENDS}[^\n]{{0,1024}}\n[ ]{{0,8}})?(?P<reason>(?:[\w-]{{1,64}} login refused|HTTP access denied):"
+        rf"(?:Error on AMQP connection {_ENDS}[^\n]{{0,1024}}\n[ ]{{0,8}})?(?P<reason>(?:(?P<method>[\w-]{{1,64}}) login refused|HTTP access denied):"
         r" user '(?P<user>[^\n]{0,255})' (?:- [^'\n]{1,255}|can only connect via localhost[^'\n]{0,64}))",
         _REFUSED,
-        {**_PEERS, "user.name": text("user"), "event.reason": text("reason")},
+        {
+            **_PEERS,
+            "user.name": text("user", absent={""}),
+            "event.reason": text("reason"),
+            "tidewaiter.auth.method": text("method"),
+        },
     ),
     _table(rf"closing (?:AMQP|MQTT|STOMP|stream) connection {_ENDS}.*", _CLOSED, _PEERS),
+    _table(rf"Error on (?:AMQP|MQTT|STOMP|stream) connection {_ENDS}.*", _FAILED, _PEERS),
+    _table(rf"Created user {_USER}", _of_account("creation", "user-added"), _ACCOUNT),
+    _table(rf"Deleted user {_USER}", _of_account("deletion", "user-deleted"), _ACCOUNT),
+    _table(
+        rf"Successfully (?:changed|cleared) password for user {_USER}",
+        _of_account("change", "password-changed"),
+        _ACCOUNT,
+    ),
+    _table(
+        r"Successfully (?:set|cleared) (?:topic |user )?(?:permissions|tags|limits) for (?:user )?"
+        r"'(?P<user>[^\n]{0,255}?)'(?: (?:in|to) [^\n]*)?",
+        _of_account("change", "user-changed"),
+        _ACCOUNT,
+    ),
     _table(r".*", {}, {}),
 )
 

@@ -6,7 +6,8 @@ r"""Redis, Valkey and KeyDB: the server's log.
 
 Behind the process stand its role (Master, Slave, Child, X for sentinel), the time, and a mark for the level (`.` debug,
 `-` verbose, `*` notice, `#` warning). Valkey's ISO times are known; its logfmt is `logfmt`. Verbose is our `info`: it lies
-between debug and notice. Not handled: lines of versions before 3 (no year), the banner. Failed logins are not in this log
+between debug and notice. Not handled: lines of versions before 3 (no year), the banner, errors of the configuration (which
+have no head), and within a crash's report the lines without one. Failed logins are not in this log
 (Redis keeps them in `ACL LOG`). Source: Redis's `server.c` (`serverLogRaw`).
 """
 
@@ -84,5 +85,9 @@ def _sniff(line: str) -> bool:
 
 
 FORMAT = Format(
-    title="Redis server log", tables=_TABLES, sniff=_sniff, images=("redis", "valkey", "keydb", "redis-stack-server")
+    title="Redis server log",
+    tables=_TABLES,
+    sniff=_sniff,
+    marks=(":",),
+    images=("redis", "valkey", "keydb", "redis-stack-server"),
 )

@@ -4,52 +4,39 @@ r"""su: who became whom, or tried to; util-linux's (also `runuser`) and shadow's
     <37>Nov 29 02:00:01 su[232]: FAILED SU (to root) bob on pts/1
     Nov 29 02:00:02 web1 su[233]: + pts/0 alice:root
 
-`user.*` is who asked, `user.effective.*` who it became. The terminal stays in `message`: ECS has no name for it. Source:
-util-linux's su-common.c, shadow's su.c.
+`user.*` is who asked, `user.effective.*` who it became. Source: util-linux's su-common.c, shadow's su.c.
 """
 
 from typing import Final
 
-from parsers.auth import ABSENT, FAILED, LOGIN, OTHER_TEXT, auth_table
+from parsers.auth import BECAME, FAILED, LOGIN, TERMINAL, auth_table, named, other_table
 from parsers.format import Format
 from parsers.syslog_head import sniff_head
-from parsers.values import text
 
 PROGRAMS: Final = ("su", "runuser")
 
-_FIELDS = {"user.name": text("user", absent=ABSENT), "user.effective.name": text("target", absent=ABSENT)}
+_SU: Final = {"event.action": "su"}
+_BY_NAME: Final = r"\(to (?P<target>[^)]{1,256})\) (?P<user>.{0,256}) on (?P<terminal>\S{1,256})"
+_SHADOW: Final = r"(?P<user>[^:\s]{1,256}):(?P<target>[^:\s]{1,256})"
+_FOR: Final = r"su for (?P<became>\S{1,256}) by (?P<by>\S{1,256})"
+_FIELDS: Final = {**BECAME, **TERMINAL}
+_NOT: Final = {**FAILED, **_SU, "event.reason": "refused by PAM"}
+_SHADOW_NOT: Final = {**FAILED, **_SU, "event.reason": "refused"}
+_SHADOW_FIELDS: Final = {"user.name": named("user", "by"), "user.effective.name": named("target", "became"), **TERMINAL}
 
-BECAME = auth_table(
-    PROGRAMS,
-    r"\(to (?P<target>[^)]{1,256})\) (?P<user>.{0,256}) on \S{1,256}",
-    {**LOGIN, "event.action": "su"},
-    _FIELDS,
-)
+DONE = auth_table(PROGRAMS, _BY_NAME, {**LOGIN, **_SU}, _FIELDS)
 
-REFUSED = auth_table(
-    PROGRAMS,
-    r"FAILED (?:SU|RUNUSER) \(to (?P<target>[^)]{1,256})\) (?P<user>.{0,256}) on \S{1,256}",
-    {**FAILED, "event.action": "su"},
-    _FIELDS,
-)
+REFUSED = auth_table(PROGRAMS, rf"FAILED (?:SU|RUNUSER) {_BY_NAME}", _NOT, _FIELDS)
 
-SHADOW_BECAME = auth_table(
-    PROGRAMS,
-    r"(?:\+ \S{1,256} (?P<user>[^:\s]{1,256}):(?P<target>[^:\s]{1,256})"
-    r"|Successful su for (?P<became>\S{1,256}) by (?P<by>\S{1,256}))",
-    {**LOGIN, "event.action": "su"},
-    {"user.name": text("user", "by", absent=ABSENT), "user.effective.name": text("target", "became", absent=ABSENT)},
+SHADOW_DONE = auth_table(
+    PROGRAMS, rf"(?:\+ (?P<terminal>\S{{1,256}}) {_SHADOW}|Successful {_FOR})", {**LOGIN, **_SU}, _SHADOW_FIELDS
 )
 
 SHADOW_REFUSED = auth_table(
-    PROGRAMS,
-    r"(?:- \S{1,256} (?P<user>[^:\s]{1,256}):(?P<target>[^:\s]{1,256})"
-    r"|FAILED su for (?P<became>\S{1,256}) by (?P<by>\S{1,256}))",
-    {**FAILED, "event.action": "su"},
-    {"user.name": text("user", "by", absent=ABSENT), "user.effective.name": text("target", "became", absent=ABSENT)},
+    PROGRAMS, rf"(?:- (?P<terminal>\S{{1,256}}) {_SHADOW}|FAILED {_FOR})", _SHADOW_NOT, _SHADOW_FIELDS
 )
 
-OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
+OTHER = other_table(PROGRAMS)
 
 
 def _sniff(line: str) -> bool:
@@ -57,6 +44,4 @@ def _sniff(line: str) -> bool:
     return sniff_head(line, PROGRAMS) and ("su[" in head or "su: " in head or "runuser" in head or " su " in head)
 
 
-FORMAT: Final = Format(
-    title="su and runuser", tables=(BECAME, REFUSED, SHADOW_BECAME, SHADOW_REFUSED, OTHER), sniff=_sniff
-)
+FORMAT: Final = Format(title="su and runuser", tables=(DONE, REFUSED, SHADOW_DONE, SHADOW_REFUSED, OTHER), sniff=_sniff)

@@ -14,11 +14,11 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from parsers.auth import ABSENT, FAILED, OTHER_TEXT, auth_table
+from parsers.auth import BECAME, FAILED, REASON, TERMINAL, USER_NAME, auth_table, named, other_table, to_terminal
 from parsers.format import Format
 from parsers.syslog_head import sniff_head
 from parsers.table import at_path, json_object
-from parsers.values import Value, made, text
+from parsers.values import Value, made
 
 PROGRAMS: Final = ("sudo", "sudoedit", "sudoreplay")
 
@@ -43,18 +43,19 @@ def _to_count(command: str) -> int | None:
 
 
 _RAN = {
-    "event.reason": text("reason", absent=ABSENT),
-    "user.name": text("user", absent=ABSENT),
-    "user.effective.name": text("target", absent=ABSENT),
-    "user.effective.group.name": text("group", absent=ABSENT),
-    "process.command_line": text("command", absent=ABSENT),
+    **REASON,
+    **BECAME,
+    "user.effective.group.name": named("group"),
+    "process.command_line": named("command"),
     "process.args": made(to_arguments, "command", kind="keyword[]"),
     "process.args_count": made(_to_count, "command", kind="long"),
-    "process.working_directory": text("directory", absent=ABSENT),
+    "process.working_directory": named("directory"),
+    **TERMINAL,
 }
+_METHOD = {"tidewaiter.auth.method": made(lambda reason: "password" if "password" in reason else None, "reason")}
 
 _PLACES = (
-    r"(?:HOST=[^;]{1,256} ; )?(?:TTY=[^;]{1,256} ; )?(?:CHROOT=.{1,4096}? ; )?(?:PWD=(?P<directory>.{1,4096}?) ; )?"
+    r"(?:HOST=[^;]{1,256} ; )?(?:TTY=(?P<terminal>[^;]{1,256}) ; )?(?:CHROOT=.{1,4096}? ; )?(?:PWD=(?P<directory>.{1,4096}?) ; )?"
     r"(?:USER=(?P<target>[^;]{1,256}) ; )?(?:GROUP=(?P<group>[^;]{1,256}) ; )?(?:TSID=[^;]{1,64} ; )?(?:ENV=.{0,4096}? ; )?"
 )
 
@@ -69,14 +70,14 @@ REFUSED = auth_table(
     PROGRAMS,
     rf" *(?P<user>\S{{1,256}}) : (?P<reason>(?!{_FIELD}).{{1,512}}?) ; (?={_FIELD}){_PLACES}(?:COMMAND=(?P<command>.*))?",
     {**FAILED, "event.action": "sudo"},
-    _RAN,
+    {**_RAN, **_METHOD},
 )
 
 CONTINUED = auth_table(
     PROGRAMS,
     r" *(?P<user>\S{1,256}) : (?:\(command continued\) .*|[^;\r]{1,1024})",
     {},
-    {"user.name": text("user", absent=ABSENT)},
+    USER_NAME,
 )
 
 
@@ -102,6 +103,11 @@ def _arguments(found: str) -> list[str] | None:
     return value if isinstance(value, list) and value and all(isinstance(each, str) for each in value) else None
 
 
+def _terminal(found: str) -> str | None:
+    value = at_path(_event(found), "ttyname")
+    return to_terminal(value) if isinstance(value, str) and value else None
+
+
 _JSON = {
     "event.reason": _text("reason"),
     "user.name": _text("submituser"),
@@ -112,6 +118,7 @@ _JSON = {
     "process.args_count": made(lambda found: len(_arguments(found) or ()) or None, "object", kind="long"),
     "process.executable": _text("command"),
     "process.working_directory": _text("runcwd"),
+    "tidewaiter.auth.terminal": made(_terminal, "object"),
 }
 
 ACCEPT_JSON = auth_table(
@@ -125,7 +132,7 @@ REJECT_JSON = auth_table(
     PROGRAMS, r'@cee: ?(?P<object>\{"sudo":\{"(?:reject|alert)":.*\})', {**FAILED, "event.action": "sudo"}, _JSON
 )
 
-OTHER = auth_table(PROGRAMS, OTHER_TEXT + ".*")
+OTHER = other_table(PROGRAMS)
 
 
 def _sniff(line: str) -> bool:
@@ -133,5 +140,5 @@ def _sniff(line: str) -> bool:
 
 
 FORMAT: Final = Format(
-    title="sudo", tables=(COMMAND, REFUSED, ACCEPT_JSON, REJECT_JSON, CONTINUED, OTHER), sniff=_sniff
+    title="sudo", tables=(COMMAND, REFUSED, ACCEPT_JSON, REJECT_JSON, CONTINUED, OTHER), sniff=_sniff, marks=("sudo",)
 )

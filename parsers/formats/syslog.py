@@ -74,8 +74,15 @@ _PAIR = re.compile(_PARAMETER, re.DOTALL)
 _ESCAPED = re.compile(r"\\([\"\\\]])")
 
 
+PARAMETERS_LIMIT: Final = 1024
+"""Elements and parameters of structured data; where there are more, it stays a text under its first element's name."""
+
+
 def to_structured(found: str) -> dict[str, Any] | None:
     r"""Return structured data by element and name; a name's further values make a list; `\"`, `\\`, `\]` are escapes."""
+    if found.count("[") + found.count('="') > PARAMETERS_LIMIT:
+        first = _ELEMENT.match(found)
+        return flattened({first[1]: found}) if first is not None else None
     elements: dict[str, dict[str, Any]] = {}
     for element in _ELEMENT.finditer(found):
         values: dict[str, list[str]] = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from parsers.access import WEB_ACCESS, access_fields
 from parsers.format import Format
 from parsers.table import Table
 from parsers.times import any_time, clf, iso
@@ -27,6 +28,7 @@ from parsers.values import (
     forwarded,
     host,
     http_outcome,
+    http_status,
     http_version,
     integer,
     level,
@@ -34,26 +36,28 @@ from parsers.values import (
     port,
     text,
     to_address,
-    uncoloured,
     url_path,
     url_query,
 )
 
+_COMMON = (
+    r"(?P<client>[^\s,]{1,255}(?:, ?[^\s,]{1,255}){0,32}) - "
+    r"(?>(?P<user>.{0,4096}?) \[(?:(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})|-)\]) "
+    r'"(?P<method>[A-Za-z_-]{1,32}) (?P<target>\S*) (?:HTTP/(?P<version>\d(?:\.\d)?)|-)" '
+    r'(?P<status>\d{1,3}|-) (?P<bytes>\d{1,18}|-) (?:(?:"(?P<referrer>[^"]*)"|-) (?:"(?P<agent>[^"]*)"|-)|".*") '
+    r'(?:\d{1,18}|-) (?:"[^"]{0,1024}"|-) (?:"(?:[a-z0-9]{2,5}://)?(?P<service>[^/"]{0,255})[^"]{0,1024}"|-) '
+    r"(?P<ms>\d{1,12})ms"
+)
+
 COMMON = Table(
     dataset="traefik.access",
-    pattern=(
-        r"(?P<client>[^\s,]{1,255}(?:, ?[^\s,]{1,255}){0,32}) - "
-        r"(?>(?P<user>.{0,4096}?) \[(?:(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})|-)\]) "
-        r'"(?P<method>[A-Za-z_-]{1,32}) (?P<target>\S*) (?:HTTP/(?P<version>\d(?:\.\d)?)|-)" '
-        r'(?P<status>\d{1,3}|-) (?P<bytes>\d{1,18}|-) (?:(?:"(?P<referrer>[^"]*)"|-) (?:"(?P<agent>[^"]*)"|-)|".*") '
-        r'(?:\d{1,18}|-) (?:"[^"]{0,1024}"|-) (?:"(?:[a-z0-9]{2,5}://)?(?P<service>[^/"]{0,255})[^"]{0,1024}"|-) '
-        r"(?P<ms>\d{1,12})ms"
-    ),
+    pattern=_COMMON,
     time=clf("time"),
-    constants={"event.category": ["web"], "event.type": ["access"]},
+    constants=WEB_ACCESS,
     fields={
-        "event.outcome": http_outcome("status"),
+        **access_fields(_COMMON),
         "event.duration": duration("ms", unit="ms"),
+        "http.response.status_code": http_status("status"),
         "source.address": text("client", absent=NOTHING),
         "source.ip": nearest("client"),
         "source.domain": domain("client"),
@@ -61,16 +65,6 @@ COMMON = Table(
         "destination.ip": address("service"),
         "destination.domain": domain("service"),
         "destination.port": port("service"),
-        "user.name": text("user", absent=NOTHING),
-        "http.response.status_code": integer("status"),
-        "http.response.body.bytes": integer("bytes"),
-        "http.version": text("version", absent=NOTHING),
-        "http.request.method": text("method", absent=NOTHING),
-        "http.request.referrer": text("referrer", absent=NOTHING),
-        "url.original": text("target", absent=NOTHING),
-        "url.path": url_path("target"),
-        "url.query": url_query("target"),
-        "user_agent.original": text("agent", absent=NOTHING),
     },
 )
 
@@ -78,7 +72,7 @@ JSON = Table(
     dataset="traefik.access",
     requires=("RequestMethod", "RequestPath", "DownstreamStatus", "level"),
     time=any_time("StartUTC", "StartLocal", "time"),
-    constants={"event.category": ["web"], "event.type": ["access"]},
+    constants=WEB_ACCESS,
     message=text("msg"),
     fields={
         "event.outcome": http_outcome("DownstreamStatus"),
@@ -92,7 +86,7 @@ JSON = Table(
         "destination.domain": domain("ServiceAddr", "BackendAddr"),
         "destination.port": port("ServiceAddr", "BackendAddr"),
         "user.name": text("ClientUsername", absent=NOTHING),
-        "http.response.status_code": integer("DownstreamStatus"),
+        "http.response.status_code": http_status("DownstreamStatus"),
         "http.response.body.bytes": integer("DownstreamContentSize"),
         "http.version": http_version("RequestProtocol"),
         "http.request.method": text("RequestMethod", absent=NOTHING),
@@ -139,16 +133,13 @@ OWN_PAIRS = Table(
     fields=_OWN_FIELDS,
 )
 
-_COLOUR = r"(?:\x1b\[[\d;]{0,8}m)?"
-
 OWN_TEXT = Table(
     dataset="traefik.log",
     pattern=(
-        rf"{_COLOUR}(?P<time>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)){_COLOUR} "
-        rf"{_COLOUR}(?P<level>TRC|DBG|INF|WRN|ERR|FTL|PNC){_COLOUR} (?P<text>.+)"
+        r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)) (?P<level>TRC|DBG|INF|WRN|ERR|FTL|PNC) (?P<text>.+)"
     ),
     time=iso("time"),
-    message=uncoloured("text"),
+    message=text("text"),
     fields={"log.level": level("level")},
 )
 
@@ -161,7 +152,7 @@ def _sniff(line: str) -> bool:
         return '] "' in line
     if line.startswith("{"):
         return '"RequestMethod":"' in line or ('"level":"' in line and any(name in line for name in _NAMES))
-    return line.startswith(('time="2', "2", "\x1b[90m2")) and any(name in line for name in _NAMES)
+    return line.startswith(('time="2', "2")) and any(name in line for name in _NAMES)
 
 
 FORMAT = Format(

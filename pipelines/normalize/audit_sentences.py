@@ -70,6 +70,39 @@ def _verify(details: Details) -> str:
     )
 
 
+def _reload(details: Details) -> str:
+    problems = details.get("problems")
+    if isinstance(problems, list) and problems:
+        named = ", ".join(map(str, problems))
+        return f"A reload of the configuration was refused, and the one before holds: problems at {named}"
+    changes = details.get("changes")
+    named = ", ".join(map(str, changes)) if isinstance(changes, list) and changes else "nothing in it changed"
+    return f"The configuration was reloaded: {named}"
+
+
+def _replay(details: Details) -> str:
+    outputs = details.get("outputs")
+    named = ", ".join(map(str, outputs)) if isinstance(outputs, list) and outputs else "none"
+    stay = sum(count for name in ("refused", "waiting", "unsent") if isinstance(count := details.get(name), int))
+    return (
+        f"Dead letters were replayed to {named} by tidewaiter dead-letters replay (user {_value(details, 'uid')}): "
+        f"{_value(details, 'stored')} stored, {stay} stay"
+    )
+
+
+def _condemn(details: Details) -> str:
+    records, messages = details.get("records"), details.get("messages")
+    told = ((messages, "message"), (records, "record"))
+    what = " and ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in told if count)
+    whose = f" of {_value(details, 'peer')} by input {_value(details, 'input')}" if "peer" in details else ""
+    does = {
+        "crash": "the worker ends with it",
+        "hang": "the worker does not come to an end with it",
+        "memory": "the worker's memory does not suffice for it",
+    }.get(str(details.get("cause")), "the worker cannot take it")
+    return f"{what or 'A record'}{whose} went into the dead letters unread, since {does}: {_value(details, 'ending')}"
+
+
 def _value(details: Details, name: str) -> str:
     return str(details.get(name, "?"))
 
@@ -82,4 +115,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Details], str]]] = {
     "block": _block,
     "forget": _forget,
     "verify": _verify,
+    "reload": _reload,
+    "replay": _replay,
+    "condemn": _condemn,
 }

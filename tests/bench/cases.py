@@ -5,10 +5,12 @@
 | `uncompressed` | the headline: the corpus as PackedForward messages, durable, documents to the sink, no gzip |
 | `gzip` | the same with gzip bodies |
 | `local` | the same into the local store instead of the sink (delivered/s to the second only) |
+| `audit` | Kubernetes audit events of 1.9 kB in the mean, 400 in a POST, to the sink |
 | `acks` | 200 senders, one message in flight each, each waiting for its ack; then one sender alone |
 | `fairness` | 20 quiet peers that wait for acks: alone, beside a busy neighbour, beside a flood in five shapes |
 | `first` | an idle collector: start to ready, one message sent to found by `tidewaiter search` |
 
+`search` stands in `search_cases`: 1,000,000 documents in the local store, sealed, searched by container and time.
 Those of the journal alone stand in `journal_cases`, those of a worker that is behind in `pressure_cases`.
 """
 
@@ -21,8 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from collector.testing.running import RunningCollector, wait_until
-from tests.bench import journal_cases, pressure_cases
+from tests.bench import journal_cases, pressure_cases, search_cases
 from tests.bench.collectors import (
     COLLECTOR_CORE,
     DELIVERY_TIMEOUT_S,
@@ -37,8 +38,10 @@ from tests.bench.collectors import (
     written,
 )
 from tests.bench.corpus import CHUNK_KEY, single_messages
+from tests.bench.format_cases import format_costs
 from tests.bench.load import ack_of, chunk_id, connect
 from tests.bench.measure import cpu_by_role, on_core, touch_memory
+from tests.kit.running import RunningCollector, free_port, wait_until
 
 WAITING_SENDERS: Final = 200
 FLOODS: Final = ("chunks", "tiny", "large", "gzip", "bombs")
@@ -79,6 +82,27 @@ def local(options: argparse.Namespace) -> Figures:
         return throughput(
             collector, options, delivered=lambda: written(collector), checked=lambda: stored(collector), poll_s=0.1
         )
+
+
+def audit(options: argparse.Namespace) -> Figures:
+    """Kubernetes audit events, from the POST to the document at the sink."""
+    with helper("tests.bench.sink", pin=options.pin) as sink:
+        port, listen = int(line_of(sink)), free_port()
+        inputs = {"audit": {"type": "kubernetes_audit", "listen": f"127.0.0.1:{listen}"}}
+        with collector_with(sink_output(port, gzip=False), pin=options.pin, settings={"inputs": inputs}) as collector:
+
+            def arrived() -> int:
+                return counts(port)["documents"]
+
+            return throughput(
+                collector,
+                options,
+                delivered=arrived,
+                checked=arrived,
+                poll_s=0.02,
+                load_command=("tests.bench.audit_load",),
+                port=listen,
+            )
 
 
 def waiting(collector: RunningCollector, senders: int, seconds: float, *, pin: bool) -> dict[str, float]:
@@ -188,16 +212,19 @@ CASES: Final[dict[str, Callable[[argparse.Namespace], Figures]]] = {
     "uncompressed": uncompressed,
     "gzip": gzip,
     "local": local,
+    "audit": audit,
     "acks": acks,
     "fairness": fairness,
     "first": first,
+    "formats": lambda options: format_costs(),
     "append": journal_cases.append,
     "read": journal_cases.read,
     "ids": journal_cases.ids,
     "behind": pressure_cases.behind,
     "hold": pressure_cases.hold,
     "start": journal_cases.start,
+    "search": search_cases.search,
 }
 
-ASKED_FOR: Final = frozenset({"hold", "start"})
+ASKED_FOR: Final = frozenset({"hold", "start", "search"})
 """Cases that take minutes, or tens of gigabytes of disk, and so are run only when they are named."""

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from collector.testing.running import RunningCollector, wait_until
 from tests.bench.measure import MemoryPeak, cpu_by_role, on_core, touch_memory
+from tests.kit.running import RunningCollector, wait_until
 
 Figures = dict[str, float]
 
@@ -100,14 +100,17 @@ def throughput(
     delivered: Callable[[], int],
     checked: Callable[[], int],
     poll_s: float,
+    load_command: Sequence[str] = ("tests.bench.load", "chunks"),
+    port: int | None = None,
 ) -> Figures:
     """Send the corpus, wait until every document has arrived; cost per event by role, pace and memory.
 
-    `delivered` is polled and must cost the collector little; `checked` is the count that is compared in the end.
+    `delivered` is polled and must cost the collector little; `checked` is the count that is compared in the end. Who
+    sends is `load_command`, to `port`; built in are the corpus and the input of Forward.
     """
     processes = collector.processes()
-    load_command = ("tests.bench.load", "chunks", "--events", str(options.events), "--port")
-    with helper(*load_command, str(collector.forward_port), pin=options.pin) as load:
+    arguments = ("--events", str(options.events), "--port", str(port or collector.forward_port))
+    with helper(*load_command, *arguments, pin=options.pin) as load:
         line_of(load)
         touch_memory()
         before = cpu_by_role(processes)
@@ -134,6 +137,7 @@ def throughput(
         "all_us": sum(cost.values()),
         "events_per_s": events / (ended - sent["began"]),
         "acked_per_s": events / (sent["ended"] - sent["began"]),
+        **({"mean_bytes": sent["mean_bytes"]} if "mean_bytes" in sent else {}),
         "pss_mib": peak.bytes / (1 << 20),
         **{f"pss_{role}_mib": size / (1 << 20) for role, size in peak.roles.items()},
     }

@@ -34,10 +34,10 @@ from collector.journal.recogniser import Recogniser
 from collector.journal.remembered import Place, Remembered
 from collector.journal.state import VerificationKey
 from collector.journal.writer import Journal
-from collector.testing.running import RunningCollector
 from pipelines.frame import Origin
 from tests.bench.corpus import forward_chunks
 from tests.bench.measure import touch_memory
+from tests.kit.running import RunningCollector
 
 Figures = dict[str, float]
 

@@ -13,9 +13,9 @@ import signal
 import time
 from typing import Final
 
-from collector.testing.running import RunningCollector, wait_until
 from tests.bench.collectors import collector_with, counts, helper, line_of, sink_output, throughput
 from tests.bench.measure import cpu_seconds, pss_bytes
+from tests.kit.running import RunningCollector, wait_until
 
 Figures = dict[str, float]
 

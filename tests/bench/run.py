@@ -24,6 +24,8 @@ from rich.table import Table
 from tests.bench.cases import ASKED_FOR, CASES, FLOODS
 from tests.bench.collectors import Figures
 from tests.bench.corpus import corpus, yardstick_body, yardstick_us
+from tests.bench.format_cases import formats_table
+from tests.bench.search_cases import rows as search_rows
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
 GUARDED_CASE: Final = "uncompressed"
@@ -69,6 +71,7 @@ JOURNAL_ROWS: Final = {
         ("the same when it was full, after {hold_full_after_s:.0f} s", "{hold_first_mib:.0f} MiB", ""),
         ("the same at the end; its peak", "{hold_last_mib:.0f}; {hold_peak_mib:.0f} MiB", "flat"),
     ),
+    "search": tuple(search_rows()),
     "start": (
         ("opening {start_gib:.0f} GiB that a killed writer left", "{start_open_s:.2f} s", "1 s"),
         ("a whole collector on them, until it is ready", "{start_ready_s:.2f} s", ""),
@@ -152,7 +155,7 @@ def latency_table(results: Results) -> Table:
 
 def journal_table(results: Results) -> Table:
     """What the journal does, and what is asked of it."""
-    table = Table(title="Journal")
+    table = Table(title="Journal and store")
     for heading, justify in (("what", "left"), ("figure", "right"), ("asked", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for case, rows in JOURNAL_ROWS.items():
@@ -219,6 +222,8 @@ def main() -> int:
     for table in (throughput_table(results, runs), latency_table(results), journal_table(results)):
         if table.row_count:
             console.print(table)
+    if "formats" in results:
+        console.print(formats_table(results["formats"]))
     report = {"machine": machine(), "rounds": options.rounds, "results": results}
     if options.json:
         options.json.write_text(json.dumps({**report, "runs": runs}, indent=2) + "\n")

@@ -8,7 +8,7 @@ import pytest
 import trustme
 import uvloop
 
-from collector.config import TlsConfig
+from collector.config_secrets import TlsConfig
 
 
 def pytest_asyncio_loop_factories(

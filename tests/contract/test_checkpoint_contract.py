@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from collector import reader
+from collector.balance.book import Book
 from collector.batches import START, Source, Window
 from collector.internal import TICK_ENCODING, TICK_ORIGIN
 from collector.journal import checkpoints as files
 from collector.journal.checkpoints import Checkpoint, checkpoints, write_checkpoint
+from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry
-from collector.journal.segments import segment_files
+from collector.journal.segments import first_position, segment_files
 from collector.journal.writer import Journal
 from collector.reader import Listeners, Reader
-from collector.testing.clock import FakeClock
-from collector.testing.journals import ORIGIN, open_journal
-from collector.testing.pieces import CONTAINERS, docker_pieces, packed
 from pipelines.batch import Batch
-from pipelines.frame import Position
+from pipelines.configuration import ENCODING, configuration_message, encode_settings
+from pipelines.frame import INTERNAL, Origin, Position
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
+from pipelines.state import STATE_VERSION
+from tests.kit.clock import FakeClock
+from tests.kit.journals import ORIGIN, open_journal
+from tests.kit.pieces import CONTAINERS, docker_pieces, packed
 
 SEED: Final = 20261129
 FRAMES: Final = 60
@@ -64,7 +69,7 @@ class Consumer:
 
     def source(self, start: Position = START) -> Source:
         """Return the source of an output."""
-        return Source(self.window, start, lambda _: None)
+        return Source(self.window, Book(start), lambda: None)
 
     async def taken(self, source: Source, journal: Journal, *, count: int = -1) -> list[Batch]:
         """Return the batches up to the journal's end, or so many."""
@@ -142,6 +147,24 @@ async def test_a_consumer_that_goes_on_anywhere_gets_the_same_bytes(journal: Jou
     await journal.close()
 
 
+async def test_a_consumer_of_the_oldest_there_is_goes_on_from_the_state_of_there(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What came before was deleted; a line that began there still becomes one. Before, it began with nothing."""
+    journal = open_journal(tmp_path, clock, segment_bytes=SEGMENT_BYTES, replayed=True)
+    await fill(journal)
+    first = Consumer(journal._directory)
+    whole = await first.taken(first.source(), journal)
+    kept = first.written[1].position
+    write_cursor(journal._directory, "store", kept)
+    journal.reclaim(wait=True)
+    consumer = Consumer(journal._directory)
+
+    assert first_position(segment_files(journal._directory)[0]) == kept
+    assert await consumer.taken(consumer.source(), journal) == [batch for batch in whole if batch.position >= kept]
+    await journal.close()
+
+
 async def test_whoever_passes_writes_the_same_checkpoint(journal: Journal) -> None:
     """Those of a consumer that began in the middle are those of the one that read all."""
     first = Consumer(journal._directory)
@@ -153,17 +176,49 @@ async def test_whoever_passes_writes_the_same_checkpoint(journal: Journal) -> No
     await journal.close()
 
 
+async def test_who_began_without_a_checkpoint_leaves_those_of_others_alone(journal: Journal) -> None:
+    """Which configuration held in an archive is not known to it: what it took for that would hold for all behind it."""
+    first = Consumer(journal._directory)
+    whole = await first.taken(first.source(), journal)
+    for written in first.written[:2]:
+        files.checkpoint_file(first.directory, written.position).unlink()
+    second = Consumer(journal._directory)
+
+    assert whole == await second.taken(second.source(), journal)
+    assert ([], True) == (second.written, len(first.written) > 3)
+    await journal.close()
+
+
+async def test_a_configuration_makes_up_for_a_checkpoint(journal: Journal) -> None:
+    """From its frame on, states are of the configuration that holds."""
+    first = Consumer(journal._directory)
+    await first.taken(first.source(), journal)
+    message = configuration_message("h", encode_settings(SETTINGS))
+    await journal.append(Entry(Origin("tidewaiter", INTERNAL, "configuration"), ENCODING, (message,)))
+    met = journal.durable.position
+    await fill(journal)
+    for written in first.written[:2]:
+        files.checkpoint_file(first.directory, written.position).unlink()
+    second = Consumer(journal._directory)
+    await second.taken(second.source(), journal)
+
+    assert [] != second.written
+    assert min(each.position for each in second.written) >= met
+    await journal.close()
+
+
 async def test_a_state_of_a_newer_version_is_passed_over_by_name(journal: Journal) -> None:
     """The file is sound, and what it holds cannot be read."""
     first = Consumer(journal._directory)
     whole = await first.taken(first.source(), journal)
     newest = first.written[-1]
-    write_checkpoint(first.directory, Checkpoint(newest.position, "", b"\x93\x02\x92\x00\x00\x80"))
+    newer = STATE_VERSION + 1
+    write_checkpoint(first.directory, Checkpoint(newest.position, "", msgspec.msgpack.encode((newer, (0, 0), {}))))
     consumer = Consumer(journal._directory)
 
     assert await consumer.taken(consumer.source(whole[-1].position), journal) == whole[-1:]
     path = str(files.checkpoint_file(first.directory, newest.position))
-    assert [path in each and "version 2" in each for each in consumer.passed_over] == [True]
+    assert [path in each and f"version {newer}" in each for each in consumer.passed_over] == [True]
     await journal.close()
 
 

@@ -13,7 +13,8 @@ import pytest
 from fluent.asyncsender import FluentSender as AsyncFluentSender
 from fluent.sender import EventTime, FluentSender
 
-from collector.testing.forward_inputs import (
+from collector.wire.forward import ForwardDecoder
+from tests.kit.forward_inputs import (
     TIMEOUT_S,
     acked,
     connect,
@@ -23,9 +24,8 @@ from collector.testing.forward_inputs import (
     port_of,
     until,
 )
-from collector.testing.forward_sender import MODES, ForwardSender, Options, tcp, unix
-from collector.testing.journal_moods import MoodyJournal
-from collector.wire.forward import ForwardDecoder
+from tests.kit.forward_sender import MODES, ForwardSender, Options, tcp, unix
+from tests.kit.journal_moods import MoodyJournal
 
 
 async def test_broken_framing_ends_one_connection_only() -> None:

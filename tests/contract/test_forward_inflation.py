@@ -10,7 +10,8 @@ import msgpack
 
 from collector.inputs.forward import ForwardInput
 from collector.inputs.inflater import Inflater, Payer
-from collector.testing.forward_inputs import (
+from collector.wire.inflation import QUICK_BYTES
+from tests.kit.forward_inputs import (
     ENTRY,
     TIMEOUT_S,
     acked,
@@ -20,8 +21,7 @@ from collector.testing.forward_inputs import (
     reset,
     until,
 )
-from collector.testing.journal_moods import Mood, MoodyJournal
-from collector.wire.forward_message import QUICK_BYTES
+from tests.kit.journal_moods import Mood, MoodyJournal
 
 LARGE = ENTRY * 100_000
 

@@ -8,8 +8,8 @@ import msgpack
 
 from collector.inputs.forward import LOOK_INTERVAL_S, ForwardInput
 from collector.inputs.forward_connection import SLOWEST_BYTES_PER_S
-from collector.testing.forward_inputs import ENTRY, TIMEOUT_S, acked, connect, listening, packed, port_of, until
-from collector.testing.journal_moods import MoodyJournal
+from tests.kit.forward_inputs import ENTRY, TIMEOUT_S, acked, connect, listening, packed, port_of, until
+from tests.kit.journal_moods import MoodyJournal
 
 STALL_S = 60.0
 IDLE_S = 600.0

@@ -13,12 +13,13 @@ import pytest
 import trustme
 from fluent.sender import FluentSender
 
-from collector.config import ForwardInputConfig, Secret, TlsConfig
+from collector.config import ForwardInputConfig
+from collector.config_secrets import Secret, TlsConfig
 from collector.inputs.proof import RELOAD_INTERVAL_S, Proof, TlsServer
 from collector.inputs.refusals import FAILURES_LIMIT
 from collector.inputs.sockets import ListenError
-from collector.testing.forward_handshakes import SHAPES, RefusedError, Shape, over_tls, ping, with_handshake
-from collector.testing.forward_inputs import (
+from tests.kit.forward_handshakes import SHAPES, RefusedError, Shape, over_tls, ping, with_handshake
+from tests.kit.forward_inputs import (
     ENTRY,
     TIMEOUT_S,
     connect,
@@ -28,8 +29,8 @@ from collector.testing.forward_inputs import (
     port_of,
     until,
 )
-from collector.testing.forward_sender import MODES, ForwardSender, Mode, Options, tcp
-from collector.testing.journal_moods import MoodyJournal
+from tests.kit.forward_sender import MODES, ForwardSender, Mode, Options, tcp
+from tests.kit.journal_moods import MoodyJournal
 
 KEY = b"k3y"
 
@@ -266,8 +267,10 @@ async def test_who_says_nothing_is_disconnected_in_time(secret: Callable[[bytes]
             with contextlib.suppress(ConnectionError):
                 while await reader.read(1024):
                     pass
+            assert not await reader.read(1)
             writer.close()
             await until(lambda: forward.counts.unproven == 1)
+            await until(lambda: not forward.connections)
 
 
 class SecuredFluentSender(FluentSender):  # type: ignore[misc]

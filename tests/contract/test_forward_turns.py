@@ -12,16 +12,16 @@ import msgpack
 import pytest
 import trustme
 
-from collector.config import TlsConfig
+from collector.config_secrets import TlsConfig
 from collector.inputs.forward import ForwardInput
 from collector.inputs.forward_connection import ForwardConnection
 from collector.inputs.in_hand import ACKS_LIMIT_BYTES
 from collector.journal.entry import Entry
-from collector.testing.forward_handshakes import over_tls
-from collector.testing.forward_inputs import TIMEOUT_S, acked, connect, listening, packed, port_of, reset, until
-from collector.testing.journal_moods import MoodyJournal
 from collector.wire.forward import MESSAGES_AT_ONCE
-from collector.wire.forward_message import QUICK_BYTES
+from collector.wire.inflation import QUICK_BYTES
+from tests.kit.forward_handshakes import over_tls
+from tests.kit.forward_inputs import TIMEOUT_S, acked, connect, listening, packed, port_of, reset, until
+from tests.kit.journal_moods import MoodyJournal
 
 SEED = 20261128
 ROUNDS = 12
@@ -133,7 +133,7 @@ def opener(forward: ForwardInput, context: ssl.SSLContext | None) -> Callable[[s
 
 def check_left(forward: ForwardInput) -> None:
     """Nobody is remembered, nothing is held."""
-    assert (set(), 0, 0) == (forward.connections, forward._peers.connections, len(forward._peers))
+    assert (set(), 0, 0) == (forward.connections, forward._admission._peers.connections, len(forward._admission._peers))
     assert forward.blocks.receiving_bytes == 0
     assert (forward.counts.failures, forward.counts.broken) == (0, {})
 
@@ -303,7 +303,7 @@ async def test_a_fault_of_ours_ends_one_connection_and_leaves_nothing() -> None:
                 each.close()
             await until(lambda: not forward.connections)
 
-            assert (forward.counts.failures, len(forward._peers)) == (1, 0)
+            assert (forward.counts.failures, len(forward._admission._peers)) == (1, 0)
 
 
 async def test_a_stop_at_the_moment_a_tls_handshake_is_done_gives_its_place_back_once(
@@ -329,5 +329,5 @@ async def test_a_stop_at_the_moment_a_tls_handshake_is_done_gives_its_place_back
             writer.close()
         await until(lambda: bool(tripped) and not forward.connections)
 
-        assert (forward._peers.connections, len(forward._peers)) == (0, 0)
+        assert (forward._admission._peers.connections, len(forward._admission._peers)) == (0, 0)
         await forward.drain(timeout_s=2 * TIMEOUT_S)

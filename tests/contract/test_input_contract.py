@@ -11,7 +11,7 @@ import pytest
 
 from collector.inputs.in_hand import SHARE_PARTS
 from collector.journal.entry import Entry, Receipt
-from collector.testing.forward_inputs import (
+from tests.kit.forward_inputs import (
     ENTRY,
     TIMEOUT_S,
     acked,
@@ -23,8 +23,8 @@ from collector.testing.forward_inputs import (
     reset,
     until,
 )
-from collector.testing.forward_sender import MODES, ForwardSender, Mode, Options, encode_message, tcp
-from collector.testing.journal_moods import Mood, MoodyJournal
+from tests.kit.forward_sender import MODES, ForwardSender, Mode, Options, encode_message, tcp
+from tests.kit.journal_moods import Mood, MoodyJournal
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -16,8 +16,8 @@ from collector.journal.entry import Entry, Receipt
 from collector.journal.follow import Gap
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
-from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 from pipelines.frame import Frame, Origin, Position, Producer
+from tests.kit.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 
 ORIGINS: Final = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0")]
 

@@ -17,10 +17,10 @@ import pytest
 import trustme
 import yaml
 
-from collector.testing.docker_engine import DockerEngine
-from collector.testing.forward_handshakes import over_tls, with_handshake
-from collector.testing.forward_sender import ForwardSender, Options
-from collector.testing.running import RunningCollector, free_port, wait_until
+from tests.kit.docker_engine import DockerEngine
+from tests.kit.forward_handshakes import over_tls, with_handshake
+from tests.kit.forward_sender import ForwardSender, Options
+from tests.kit.running import RunningCollector, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SEARCHABLE_WITHIN_S = 20.0
@@ -45,7 +45,7 @@ def recipes() -> dict[str, Mapping[str, str]]:
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_container_logs_by_the_recipe(
     docker: DockerEngine, start_collector: Callable[..., RunningCollector], recipe: str
@@ -71,7 +71,7 @@ def test_a_container_logs_by_the_recipe(
     assert 0 == collector.stop()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_the_service_starts_and_stops_as_its_unit_says(tmp_path: Path) -> None:
     """ExecStart as it stands tells systemd READY and STOPPING, needs no writable executable memory, and ends with 0."""
     unit = (DEPLOY / "systemd/tidewaiter.service").read_text()

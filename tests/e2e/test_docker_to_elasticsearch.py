@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from collector.testing.docker_engine import DockerEngine
-from collector.testing.engines import ElasticsearchEngine
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.docker_engine import DockerEngine
+from tests.kit.engines import ElasticsearchEngine
+from tests.kit.running import RunningCollector, wait_until
 
-pytestmark = [pytest.mark.docker, pytest.mark.elasticsearch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.elasticsearch, pytest.mark.timeout(600)]
 
 LINES: Final = 1000
 SCRIPT: Final = (
@@ -50,7 +50,7 @@ def test_a_containers_lines_reach_elasticsearch_once_though_it_is_killed(
 
     sending = ["--log-driver=fluentd", f"--log-opt=fluentd-address=127.0.0.1:{collector.forward_port}"]
     container = docker.start_container(SCRIPT, options=sending)
-    wait_until(lambda: len(documents_of(elasticsearch, container)) > 100, timeout_s=20, what="the first documents")
+    wait_until(lambda: len(documents_of(elasticsearch, container)) > 100, timeout_s=60, what="the first documents")
     elasticsearch.kill()
     died = time.monotonic()
     docker.docker("wait", container)

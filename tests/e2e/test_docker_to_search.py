@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from collector.testing.docker_engine import DockerEngine
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.docker_engine import DockerEngine
+from tests.kit.running import RunningCollector, wait_until
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 LINES = 1000
 SCRIPT = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); echo line $i >&2; i=$((i+1)); done"

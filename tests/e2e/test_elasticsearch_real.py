@@ -1,22 +1,18 @@
 """Into a real Elasticsearch: what it accepts, what it refuses, and that its death loses and doubles nothing."""
 
-import json
-import os
-import socket
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
 import pytest
 
-from collector.testing.docker_engine import DockerEngine
-from collector.testing.engines import ElasticsearchEngine
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.delivered import lines, send, set_up, stored
+from tests.kit.docker_engine import DockerEngine
+from tests.kit.engines import ElasticsearchEngine
+from tests.kit.running import RunningCollector, wait_until
 
 StartCollector = Callable[..., RunningCollector]
 LINES = 1000
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def into(engine: ElasticsearchEngine, **options: Any) -> dict[str, dict[str, Any]]:
@@ -30,47 +26,6 @@ def installed(elasticsearch: ElasticsearchEngine, start_collector: StartCollecto
     collector = start_collector(outputs=into(elasticsearch))
     set_up(collector)
     return collector
-
-
-def set_up(collector: RunningCollector, *options: str) -> dict[str, str]:
-    """Run `tidewaiter setup elasticsearch`."""
-    done = subprocess.run(
-        collector.command("setup", "elasticsearch", "--json", *options),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    results: dict[str, str] = json.loads(done.stdout)
-    return results
-
-
-def send(collector: RunningCollector, records: list[dict[str, Any]]) -> None:
-    """Send records in one PackedForward message of its own chunk id and wait for its acknowledgement."""
-    chunk = os.urandom(16).hex()
-    entries = b"".join(msgpack.packb([1_700_000_000 + number, each]) for number, each in enumerate(records))
-    message = msgpack.packb(["test", entries, {"chunk": chunk, "size": len(records)}])
-    with socket.create_connection(("127.0.0.1", collector.forward_port), timeout=20) as connection:
-        connection.sendall(message)
-        assert msgpack.unpackb(connection.recv(512)) == {"ack": chunk}
-
-
-def stored(engine: ElasticsearchEngine, run: str) -> int:
-    """How many documents of a test's own container there are."""
-    try:
-        engine.call("POST", "/logs-tidewaiter.container-default/_refresh")
-        body = {"query": {"term": {"container.name": run}}}
-        return int(engine.call("POST", "/logs-tidewaiter.container-default/_count", body)["count"])
-    except OSError:
-        return -1
-
-
-def lines(run: str, count: int = LINES) -> list[dict[str, Any]]:
-    """Docker's records of a container."""
-    return [
-        {"container_id": "a" * 64, "container_name": f"/{run}", "source": "stdout", "log": f"line {number}"}
-        for number in range(count)
-    ]
 
 
 def test_setup_installs_once_and_leaves_alone_what_is_right(installed: RunningCollector) -> None:
@@ -88,7 +43,7 @@ def test_a_containers_lines_stand_in_a_data_stream(
         "--log-opt", "tag={{.ImageName}}/{{.Name}}/{{.ID}}",
     ]  # fmt: skip
     docker.run(f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done", options=options)
-    wait_until(lambda: stored(elasticsearch, "es-lines") >= LINES, timeout_s=30, what="1,000 documents")
+    wait_until(lambda: stored(elasticsearch, "es-lines") >= LINES, timeout_s=60, what="1,000 documents")
     body = {"query": {"term": {"container.name": "es-lines"}}, "size": 1}
     (hit,) = elasticsearch.call("POST", "/logs-tidewaiter.container-default/_search", body)["hits"]["hits"]
 
@@ -103,9 +58,9 @@ def test_an_elasticsearch_that_is_killed_loses_and_doubles_nothing(
     installed: RunningCollector, elasticsearch: ElasticsearchEngine
 ) -> None:
     """Lines are acknowledged while it is dead; after its return each stands there once."""
-    send(installed, lines("es-killed"))
+    send(installed, lines("es-killed", LINES))
     elasticsearch.kill()
-    send(installed, lines("es-killed"))
+    send(installed, lines("es-killed", LINES))
     assert installed.get("/health/ready")[0] == 200
     elasticsearch.start()
     wait_until(lambda: stored(elasticsearch, "es-killed") >= 2 * LINES, timeout_s=60, what="2,000 documents")
@@ -128,7 +83,7 @@ def test_what_nobody_knows_is_accepted(installed: RunningCollector, elasticsearc
     run = lines("es-odd", 1)[0]
     records = [{**run, **each} for each in odd] + [{k: v for k, v in run.items() if k != "log"}]
     send(installed, records)
-    wait_until(lambda: stored(elasticsearch, "es-odd") >= len(records), timeout_s=30, what="every document")
+    wait_until(lambda: stored(elasticsearch, "es-odd") >= len(records), timeout_s=60, what="every document")
 
     assert stored(elasticsearch, "es-odd") == len(records)
     assert list((installed.data_dir / "dead-letters").glob("*.ndjson")) == []
@@ -142,8 +97,8 @@ def test_a_missing_template_keeps_everything_waiting_and_says_what_to_do(
     try:
         bare.start()
         collector = start_collector(outputs=into(bare))
-        send(collector, lines("es-bare"))
-        wait_until(lambda: "tidewaiter setup elasticsearch" in collector.log(), timeout_s=20, what="the advice")
+        send(collector, lines("es-bare", LINES))
+        wait_until(lambda: "tidewaiter setup elasticsearch" in collector.log(), timeout_s=60, what="the advice")
         set_up(collector)
         wait_until(lambda: stored(bare, "es-bare") >= LINES, timeout_s=60, what="1,000 documents")
 

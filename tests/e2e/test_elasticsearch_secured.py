@@ -1,17 +1,25 @@
 """Into a real Elasticsearch with HTTPS, users and privileges: who may not write loses nothing and is told why."""
 
+import asyncio
+import datetime
 import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 
-from collector.testing.engines import ApiKey, SecuredElasticsearch
-from collector.testing.forward_sender import ForwardSender, Options, tcp
-from collector.testing.running import RunningCollector, wait_until
+from collector.config_secrets import Secret
+from collector.outputs.elasticsearch_answers import Pace
+from tests.kit.batches import ListedSource, batch_of
+from tests.kit.bulk_server import BulkServer, running
+from tests.kit.engines import ApiKey, SecuredElasticsearch
+from tests.kit.forward_sender import ForwardSender, Options, tcp
+from tests.kit.losing_proxy import losing_proxy
+from tests.kit.running import RunningCollector, wait_until
 
 StartCollector = Callable[..., RunningCollector]
 LINES = 1000
@@ -19,7 +27,7 @@ STREAM = "logs-tidewaiter.container-default"
 WRITER = ("auto_configure", "create_doc")
 """The privileges that `deploy/elasticsearch/README.md` names for the collector's own key."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def secret(folder: Path, content: str) -> dict[str, str]:
@@ -168,7 +176,7 @@ async def test_a_key_that_was_revoked_makes_all_wait_until_another_is_given(
     arrives(installed, "before")
     key.invalidate()
     await send(collector, "revoked")
-    wait_until(lambda: "does not accept the credentials" in collector.log(), timeout_s=30, what="the reason in the log")
+    wait_until(lambda: "does not accept the credentials" in collector.log(), timeout_s=60, what="the reason in the log")
     assert stored(installed, "revoked") == 0
     secret(tmp_path, installed.api_key(*WRITER).encoded)
     arrives(installed, "revoked")
@@ -183,7 +191,9 @@ async def test_a_missing_privilege_makes_all_wait_until_it_is_granted(
     key = installed.api_key("read")
     collector = start_collector(outputs=with_key(installed, key, tmp_path))
     await send(collector, "poor")
-    wait_until(lambda: "auto_configure and create_doc" in collector.log(), timeout_s=30, what="the privileges' names")
+    missing = "the credentials lack the privilege"
+    wait_until(lambda: missing in collector.log(), timeout_s=60, what="the missing privilege's name")
+    assert any(f"{missing} {name}" in collector.log() for name in WRITER)
     key.grant(*WRITER)
     arrives(installed, "poor")
 
@@ -197,7 +207,7 @@ async def test_a_foreign_authority_is_not_trusted(
     options = with_key(installed, installed.api_key(*WRITER), tmp_path, ca_file=foreign_authority(tmp_path))
     collector = start_collector(outputs=options)
     await send(collector, "foreign")
-    wait_until(lambda: "certificate verify failed" in collector.log(), timeout_s=30, what="the reason in the log")
+    wait_until(lambda: "certificate verify failed" in collector.log(), timeout_s=60, what="the reason in the log")
 
     assert stored(installed, "foreign") <= 0
     assert dead_letters(collector) == []
@@ -210,7 +220,7 @@ async def test_a_request_that_is_too_large_is_split(
     collector = start_collector(outputs=with_key(installed, installed.api_key(*WRITER), tmp_path))
     await send(collector, "large", line_bytes=4000, records_per_message=LINES)
     arrives(installed, "large")
-    wait_until(lambda: 'output="elastic",status="413"' in collector.get("/metrics")[1], timeout_s=10, what="the 413")
+    wait_until(lambda: 'output="elastic",status="413"' in collector.get("/metrics")[1], timeout_s=60, what="the 413")
 
     assert dead_letters(collector) == []
 
@@ -224,7 +234,7 @@ async def test_a_block_makes_all_wait_until_it_is_lifted(
     arrives(installed, "open")
     installed.call("PUT", f"/{STREAM}/_settings", {"index.blocks.write": True})
     await send(collector, "blocked")
-    wait_until(lambda: "blocked" in collector.log(), timeout_s=30, what="the reason in the log")
+    wait_until(lambda: "blocked" in collector.log(), timeout_s=60, what="the reason in the log")
     installed.call("PUT", f"/{STREAM}/_settings", {"index.blocks.write": None})
     arrives(installed, "blocked")
 
@@ -237,7 +247,7 @@ async def test_a_roll_over_in_between_doubles_nothing(
     """Documents before, during and behind a roll-over stand there once each, in two backing indices."""
     collector = start_collector(outputs=with_key(installed, installed.api_key(*WRITER), tmp_path))
     await send(collector, "rolled")
-    wait_until(lambda: stored(installed, "rolled") > 0, timeout_s=30, what="the stream")
+    wait_until(lambda: stored(installed, "rolled") > 0, timeout_s=60, what="the stream")
     installed.call("POST", f"/{STREAM}/_rollover")
     await send(collector, "again")
     arrives(installed, "rolled")
@@ -247,3 +257,79 @@ async def test_a_roll_over_in_between_doubles_nothing(
 
     assert len(found["aggregations"]["indices"]["buckets"]) == 2
     assert dead_letters(collector) == []
+
+
+@pytest.mark.parametrize("given", ["nothing", "wrong"])
+async def test_credentials_that_are_not_known_make_all_wait_until_they_are(
+    installed: SecuredElasticsearch, start_collector: StartCollector, tmp_path: Path, given: str
+) -> None:
+    """A wrong key's file is given the right one; without credentials the log says so. None is a dead letter."""
+    options = output(installed) if given == "nothing" else output(installed, api_key=secret(tmp_path, "d3Jvbmc6a2V5"))
+    collector = start_collector(outputs={"elastic": options})
+    await send(collector, "unknown")
+    wait_until(lambda: "does not accept the credentials" in collector.log(), timeout_s=60, what="the reason in the log")
+    assert stored(installed, "unknown") <= 0
+    if given == "wrong":
+        secret(tmp_path, installed.api_key(*WRITER).encoded)
+        arrives(installed, "unknown")
+
+    assert dead_letters(collector) == []
+
+
+async def test_a_key_that_is_deleted_under_load_loses_nothing(
+    installed: SecuredElasticsearch, start_collector: StartCollector, tmp_path: Path
+) -> None:
+    """5,000 records are being sent when the key goes; with the next key each of them stands there once."""
+    key = installed.api_key(*WRITER)
+    collector = start_collector(outputs=with_key(installed, key, tmp_path, request_limit="50KiB"))
+    sending = [asyncio.create_task(send(collector, f"load{number}")) for number in range(5)]
+    await sending[0]
+    await asyncio.to_thread(key.invalidate)
+    await asyncio.gather(*sending)
+    wait_until(lambda: "does not accept the credentials" in collector.log(), timeout_s=60, what="the reason in the log")
+    secret(tmp_path, installed.api_key(*WRITER).encoded)
+    for number in range(5):
+        arrives(installed, f"load{number}")
+
+    assert dead_letters(collector) == []
+
+
+async def test_an_expired_certificate_is_not_trusted(start_collector: StartCollector, tmp_path: Path) -> None:
+    """Nothing is sent to such a node; the log says what is wrong, and senders are acknowledged."""
+    script = Path(__file__).parents[1] / "engines" / "elasticsearch-secured" / "start.sh"
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    engine = SecuredElasticsearch(script, settings=("test.standin_types=true",), not_after=yesterday)
+    try:
+        engine.start()
+        collector = start_collector(outputs=with_key(engine, engine.api_key(*WRITER), tmp_path))
+        await send(collector, "expired")
+        wait_until(lambda: "certificate has expired" in collector.log(), timeout_s=60, what="the reason in the log")
+
+        assert stored(engine, "expired") <= 0
+        assert dead_letters(collector) == []
+    finally:
+        engine.remove()
+
+
+@pytest.mark.parametrize("may_look", [True, False])
+async def test_a_repeat_behind_a_roll_over_is_looked_up_or_listed(
+    installed: SecuredElasticsearch, tmp_path: Path, *, may_look: bool
+) -> None:
+    """With three further privileges 1,000 documents stand there once; without them all are listed by their ids."""
+    looking = ("read", "maintenance", "view_index_metadata") if may_look else ()
+    key = Secret(file=secret(tmp_path, installed.api_key(*WRITER, *looking).encoded)["file"])
+    source = ListedSource([batch_of(0, ["first"])])
+    async with losing_proxy(installed.url, tls=installed.tls) as proxy:
+        server = BulkServer()
+        server.url = proxy.url
+        pace = msgspec.structs.replace(Pace(), answer_s=10.0)
+        async with running(server, source, tmp_path, pace=pace, api_key=key, request_limit=500_000):
+            await source.wait_settled(0, timeout_s=60)
+            proxy.lose = lambda: installed.call("POST", f"/{STREAM}/_rollover")
+            source.add(batch_of(1, ["x"] * 1000))
+            await source.wait_settled(1, timeout_s=120)
+    path = tmp_path / "uncertain" / "elastic.ndjson"
+    listed = path.read_text().splitlines() if path.exists() else []
+
+    assert installed.count(STREAM) == (1001 if may_look else 2001)
+    assert len(listed) == (0 if may_look else 1000)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.testing.forward_sender import ForwardSender, Options, tcp
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.forward_sender import ForwardSender, Options, tcp
+from tests.kit.running import RunningCollector, wait_until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def archiving(tmp_path: Path) -> RunningCollector:
             before = len(segments(collector.data_dir))
             wait_until(
                 lambda before=before: len(segments(collector.data_dir)) > before,  # type: ignore[misc]
-                timeout_s=20,
+                timeout_s=60,
                 what="a sealed segment",
             )
         assert collector.stop() == 0

@@ -1,24 +1,30 @@
 """Samples of all formats, and hostile lines, in a real Elasticsearch by our own templates: whole, typed, in place."""
 
+import asyncio
 import hashlib
+import http.client
 import json
 import os
 import socket
 import struct
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 import pytest
 
-from collector.testing import engines
-from collector.testing.ecs import Schema
-from collector.testing.engines import ElasticsearchEngine
-from collector.testing.hostile_lines import HOSTILE_LINES
-from collector.testing.running import RunningCollector, wait_until
+from collector.producer import JournalProducer
+from tests.kit import engines
+from tests.kit.audit_events import samples
+from tests.kit.ecs import Schema
+from tests.kit.engines import ElasticsearchEngine
+from tests.kit.hostile_lines import HOSTILE_LINES
+from tests.kit.posted_inputs import event_list
+from tests.kit.running import RunningCollector, free_port, wait_until
+from tests.kit.trails import exec_records
 
 StartCollector = Callable[..., RunningCollector]
 
@@ -28,14 +34,16 @@ SENT_S: Final = 1795953600
 """2026-11-29T12:00:00Z, when the samples' lines are received."""
 
 HOST: Final = "docker-1"
-LABELS: Final = "container.labels."
+LABELS: Final = ("container.labels.", "kubernetes.audit.annotations.")
 
 SAMPLES: Final = {
     path: path.read_text(encoding="utf-8").split("\n")[:-1]
     for path in sorted((TESTS / "golden" / "formats").glob("*/*.log"))
 }
 
-pytestmark = pytest.mark.timeout(480)
+NO_SECTIONS: Final[Mapping[str, object]] = {}
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", params=sorted(engines.java_homes()))
@@ -51,14 +59,24 @@ def engine(request: pytest.FixtureRequest) -> Iterator[ElasticsearchEngine]:
         node.remove()
 
 
-def collect(engine: ElasticsearchEngine, start: StartCollector, namespace: str) -> RunningCollector:
-    """A ready collector that writes into a namespace of its own, whose templates are installed."""
+def collect(
+    engine: ElasticsearchEngine,
+    start: StartCollector,
+    namespace: str,
+    *,
+    multiline: bool = False,
+    sections: Mapping[str, object] = NO_SECTIONS,
+) -> RunningCollector:
+    """A ready collector that writes into a namespace of its own; without `multiline` each line is a document."""
     outputs = {"elastic": {"type": "elasticsearch", "urls": [engine.url]}}
-    return start(outputs=outputs, settings={"namespace": namespace, "hosts": {"127.0.0.1": HOST}})
+    # Of a container's lines only the operator says that they are what an API server did.
+    rules = [{"multiline": multiline}, {"parser": "kubernetes_audit", "name": "kubernetes_audit-*"}]
+    settings = {"namespace": namespace, "hosts": {"127.0.0.1": HOST}, "parsers": rules, **sections}
+    return start(outputs=outputs, settings=settings)
 
 
-WITH_RULES = ("iptables.log",)
-"""Datasets of firewalls, whose lines name the rule that they tell of."""
+WITH_RULES = ("iptables.log", "falco.alerts", "cilium_tetragon.log", "trivy.report")
+"""Datasets of firewalls, sensors and scanners, whose lines name the rule that they tell of."""
 
 
 def set_up(collector: RunningCollector) -> dict[str, str]:
@@ -103,7 +121,7 @@ def of_lines(namespace: str) -> str:
 
 def documents(engine: ElasticsearchEngine, streams: str, count: int) -> list[dict[str, Any]]:
     """Wait for as many documents and return all there are, as search gives them."""
-    wait_until(lambda: stored(engine, streams) >= count, timeout_s=60, what=f"{count} documents in {streams}")
+    wait_until(lambda: stored(engine, streams) >= count, timeout_s=240, what=f"{count} documents in {streams}")
     found: list[dict[str, Any]] = engine.call("POST", f"/{streams}/_search", {"size": 10_000})["hits"]["hits"]
     return found
 
@@ -162,10 +180,12 @@ def test_every_sample_of_every_format_is_a_document(
     set_up(collector)
     for path, lines in SAMPLES.items():
         send(collector, f"{path.parent.name}-{path.stem}", lines)
-    count = sum(map(len, SAMPLES.values()))
-    found = documents(engine, of_lines("golden"), count)
     beside = [json.loads(line) for path in SAMPLES for line in path.with_suffix(".jsonl").read_text().splitlines()]
-    expected = Counter(each.get("dataset") or "tidewaiter.container" for each in beside)
+    expected = Counter[str]()
+    for each in beside:
+        expected[each.get("dataset") or "tidewaiter.container"] += 1 + len(each.get("findings", ()))
+    count = expected.total()
+    found = documents(engine, of_lines("golden"), count)
 
     assert len(found) == count
     assert lost(collector) == []
@@ -173,6 +193,90 @@ def test_every_sample_of_every_format_is_a_document(
     assert [(hit["_ignored"], hit["_source"]["message"]) for hit in found if "_ignored" in hit] == []
     assert Counter(hit["_source"]["data_stream"]["dataset"] for hit in found) == expected
     assert mapped_meanwhile(engine, "logs-*-golden") == set()
+
+
+def test_traces_and_audit_events_are_documents(engine: ElasticsearchEngine, start_collector: StartCollector) -> None:
+    """One each, valid ECS, without a mapping error, found by the error's type and by what was called."""
+    collector = collect(engine, start_collector, "traces", multiline=True)
+    set_up(collector)
+    count = 0
+    for path in sorted((TESTS / "golden" / "traces").glob("*.log")):
+        send(collector, f"traces-{path.stem}", path.read_text(encoding="utf-8").split("\n")[:-1])
+        count += path.with_suffix(".jsonl").read_text(encoding="utf-8").count("\n")
+    event = SAMPLES[TESTS / "golden" / "formats" / "auditd" / "audit.log"][:6]
+    send(collector, "audit", event)
+    found = documents(engine, of_lines("traces"), count + 1)
+    by_type = {"query": {"term": {"error.type": "java.lang.ArithmeticException"}}}
+
+    assert len(found) == count + 1
+    assert lost(collector) == []
+    assert [(wrong, hit["_source"]["message"]) for hit in found for wrong in problems(hit)] == []
+    assert [(hit["_ignored"], hit["_source"]["message"]) for hit in found if "_ignored" in hit] == []
+    assert 1 == len(engine.call("POST", f"/{of_lines('traces')}/_search", by_type)["hits"]["hits"])
+    assert ["\n".join(event[:5])] == [
+        hit["_source"]["message"] for hit in found if hit["_source"]["data_stream"]["dataset"] == "auditd.log"
+    ]
+    assert mapped_meanwhile(engine, "logs-*-traces") == set()
+
+
+async def append(collector: RunningCollector, kind: str, encoding: str, payload: bytes) -> None:
+    """Append a message as a watcher of an Engine does."""
+    socket_path = collector.data_dir / "run" / "intake.sock"
+    async with JournalProducer(socket_path, f"{kind}-engine", encoding=encoding, input_name="engine") as producer:
+        await producer.begin()
+        await producer.append(payload, b"")
+
+
+def test_what_engines_tell_are_documents(engine: ElasticsearchEngine, start_collector: StartCollector) -> None:
+    """Each of the samples, and a command of 100 KB: valid ECS, and no field whose type is guessed."""
+    collector = collect(engine, start_collector, "acts")
+    set_up(collector)
+    files = sorted((TESTS / "golden" / "docker").glob("*.ndjson"))
+    messages = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    about = [json.dumps(each["inspect"]).encode() for each in messages if "inspect" in each]
+    acts = [json.dumps(each["trail"]).encode() for each in messages if "trail" in each]
+    acts += exec_records(["sh", "-c", "x" * 100_000], container="c1" * 32)
+    asyncio.run(append(collector, "watcher", "docker-inspect", b"\n".join(about)))
+    asyncio.run(append(collector, "trail", "docker-event", b"\n".join(acts)))
+    found = documents(engine, "logs-docker.events-acts", len(acts))
+
+    assert len(found) == len(acts)
+    assert lost(collector) == []
+    assert [(wrong, hit["_source"]["message"]) for hit in found for wrong in SCHEMA.problems(hit["_source"])] == []
+    assert max(len(each["_source"].get("process", {}).get("command_line", "")) for each in found) == 100_006
+    shells = {"query": {"term": {"tidewaiter.facts": "shell_started"}}}
+    assert engine.call("POST", "/logs-docker.events-acts/_search", shells)["hits"]["hits"] != []
+    assert mapped_meanwhile(engine, "logs-docker.events-acts") == set()
+
+
+def test_what_api_servers_post_are_documents(engine: ElasticsearchEngine, start_collector: StartCollector) -> None:
+    """Each sample of an audit event, and a large odd one: valid ECS, found as Elastic's rules ask, no type guessed."""
+    port = free_port()
+    audit = {"type": "kubernetes_audit", "listen": f"127.0.0.1:{port}"}
+    collector = collect(engine, start_collector, "audited", sections={"inputs": {"audit": audit}})
+    set_up(collector)
+    events = samples(TESTS / "golden" / "kubernetes_audit" / "events.log")
+    odd = {"a.b": {"c": "x" * 40_000, "": None, "d": [[1, "2", {"e": True}]]}, "a": 1, "spec": [{"f": 1e300}]}
+    annotations = {"a": "1", "a.b": "2", "long": "y" * 40_000}
+    large = {**events[0], "requestObject": odd, "responseObject": odd, "annotations": annotations, "verb": "z" * 40_000}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/", event_list(*events, large))
+    assert connection.getresponse().status == 200
+    connection.close()
+    found = documents(engine, "logs-kubernetes.audit_logs-audited", len(events) + 1)
+
+    assert len(found) == len(events) + 1
+    assert lost(collector) == []
+    assert [(wrong, hit["_source"]["message"]) for hit in found for wrong in SCHEMA.problems(hit["_source"])] == []
+    query = (
+        'event.dataset:"kubernetes.audit_logs" AND '
+        "kubernetes.audit.requestObject.spec.containers.securityContext.privileged:true"
+        " AND kubernetes.audit.annotations.authorization_k8s_io\\/decision:allow AND kubernetes.audit.verb:create"
+    )
+    asked = {"query": {"query_string": {"query": query}}}
+    hits = engine.call("POST", "/logs-kubernetes.audit_logs-audited/_search", asked)["hits"]["hits"]
+    assert ["alice create pods shop/web-1: 201"] == [hit["_source"]["message"] for hit in hits]
+    assert mapped_meanwhile(engine, "logs-kubernetes.audit_logs-audited") == set()
 
 
 def test_hostile_lines_are_documents_of_who_wrote_them(

@@ -14,9 +14,9 @@ import pytest
 import trustme
 
 from collector.journal.cursors import write_cursor
-from collector.testing.forward_handshakes import RefusedError, over_tls, with_handshake
-from collector.testing.running import RunningCollector, wait_until
 from pipelines.frame import Position
+from tests.kit.forward_handshakes import RefusedError, over_tls, with_handshake
+from tests.kit.running import RunningCollector, wait_until
 
 OWN = "data_stream.dataset:tidewaiter.audit"
 CONTAINER = "b" * 64
@@ -84,7 +84,7 @@ def test_a_liars_documents_carry_who_really_sent_them(
         }
 
         asyncio.run(send(with_handshake(connect, key=b"k3y", client="bank.example"), lie))
-        wait_until(lambda: len(collector.search("*")) == 1, timeout_s=20, what="the liar's document")
+        wait_until(lambda: len(collector.search("*")) == 1, timeout_s=60, what="the liar's document")
         (document,) = collector.search("*")
     finally:
         collector.kill_all()
@@ -112,7 +112,7 @@ def test_a_failed_handshake_is_an_event_of_its_own(
         connect = over_tls("127.0.0.1", collector.forward_port, context)
         with pytest.raises(RefusedError):
             asyncio.run(send(with_handshake(connect, key=b"wrong", client="bank.example"), {"log": "x"}))
-        wait_until(lambda: bool(own_records(collector, "handshake")), timeout_s=20, what="the record")
+        wait_until(lambda: bool(own_records(collector, "handshake")), timeout_s=60, what="the record")
         (record,) = own_records(collector, "handshake")
         found = collector.search("*")
     finally:
@@ -139,7 +139,7 @@ def test_what_commands_do_to_the_evidence_stands_in_it(start_collector: Callable
     collector.start()
     collector.wait_ready()
 
-    wait_until(lambda: bool(own_records(collector, "forget")), timeout_s=20, what="the record of forget")
+    wait_until(lambda: bool(own_records(collector, "forget")), timeout_s=60, what="the record of forget")
 
     actions = [each["event"]["action"] for each in collector.search(OWN)]
     assert sorted(actions) == ["forget", "key_export", "start", "start", "stop", "verify"]

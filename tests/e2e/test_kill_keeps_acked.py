@@ -13,10 +13,10 @@ from typing import Final
 
 import pytest
 
-from collector.testing.load import RECOVERY_S, Load, check_the_books, stored_lines
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.load import RECOVERY_S, Load, check_the_books, stored_lines
+from tests.kit.running import RunningCollector, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SEED: Final = int(os.environ.get("TIDEWAITER_TEST_SEED", "20261123"))
 KILLS: Final = {"intake": 8, "worker": 6, "everything": 5, "supervisor": 3, "during start": 3}

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.running import RunningCollector, wait_until
 
-SERVED_S: Final = 60.0
+SERVED_S: Final = 90.0
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

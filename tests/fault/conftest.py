@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.testing.running import RunningCollector
+from tests.kit.running import RunningCollector
 
 DISK_BYTES = 2 << 20
 FAST_DISK_BYTES = 512 << 20

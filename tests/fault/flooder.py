@@ -10,8 +10,8 @@ import resource
 import sys
 from typing import Any, Final
 
-from collector.testing.forward_sender import ForwardSender, Options
-from collector.testing.waiting_sender import from_address
+from tests.kit.forward_sender import ForwardSender, Options
+from tests.kit.waiting_sender import from_address
 
 FLOODER: Final = "127.0.0.66"
 SHAPES: Final[dict[str, tuple[int, int, dict[str, Any]]]] = {

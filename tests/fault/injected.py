@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from collector.testing.running import wait_until
+from tests.kit.running import wait_until
 
 ATTACH_LIMIT_S: Final = 10.0
 

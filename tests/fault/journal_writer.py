@@ -18,9 +18,9 @@ from collector.journal.cursors import write_cursor
 from collector.journal.entry import Receipt
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
-from collector.testing.clock import FakeClock
-from collector.testing.journals import ORIGIN, entry_of
 from pipelines.frame import Origin
+from tests.kit.clock import FakeClock
+from tests.kit.journals import ORIGIN, entry_of
 
 IN_FLIGHT = 8
 Scenario = Callable[[Path, int, JournalOptions], Coroutine[object, object, None]]

@@ -5,7 +5,8 @@
 `mutants/GUARD.patch` takes one guard out. Above its diff stands in words which guard that is and what it holds, and in
 lines `Test: FILE::NAME` the cheapest tests that notice. They run in a copy of the working tree, which is what they and
 their child processes import. First all of them must pass there as it is. Then each patch is applied by itself, and one
-of its tests has to fail: exit code 1, since a test that cannot be found or imported notices nothing.
+of its tests has to fail, in one of three runs: exit code 1, since a test that cannot be found or imported notices
+nothing.
 
 `--part K/N` runs every N-th patch from the K-th on. Exit code 1 when a patch turns nothing red or does not apply.
 """
@@ -45,6 +46,9 @@ HURRIED: Final = ("-x", f"--timeout={TEST_TIMEOUT_S}", "--timeout-method=thread"
 
 TIMEOUT_S: Final = 120.0
 """A run of a mutant's tests; one that hangs for longer is no red test."""
+
+TRIES: Final = 3
+"""Runs in which a test may notice: what a guard prevents can be a race, which is not lost every time."""
 
 UNUSED_PLUGINS: Final = ("cacheprovider", "hypothesispytest")
 """Of pytest; to start Hypothesis takes three times as long as all else for a test that does not use it."""
@@ -151,7 +155,10 @@ def try_mutant(mutant: Mutant, tree: Path) -> Outcome:
     started = time.monotonic()
     verdict, noticed = STALE, apply(mutant, tree)
     if not noticed:
-        code, printed = run_tests(tree, mutant.tests, ci=False, timeout_s=TIMEOUT_S)
+        for _ in range(TRIES):
+            code, printed = run_tests(tree, mutant.tests, ci=False, timeout_s=TIMEOUT_S)
+            if code:
+                break
         lines = sorted(_failure.findall(printed), reverse=True)  # what failed goes before what could not be cleaned up
         noticed = lines[0] if lines else "\n".join(printed.splitlines()[-3:])
         verdict = {0: GREEN, 1: RED}.get(code, BROKEN)

@@ -19,23 +19,24 @@ from pathlib import Path
 import msgpack
 import msgspec
 
+from collector.balance.keeper import Books
 from collector.batches import Source, Window
-from collector.config import LocalOutputConfig
+from collector.config_outputs import LocalOutputConfig
 from collector.journal.arrivals import SenderConnection, client_of
 from collector.journal.checkpoints import Checkpoint, write_checkpoint
-from collector.journal.cursors import read_cursor, write_cursor
+from collector.journal.cursors import read_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.recogniser import Recogniser
 from collector.outputs.local import LocalOutput
 from collector.reader import Listeners
-from collector.testing.clock import FakeClock
-from collector.testing.forward_sender import Options, number_in, record_of
-from collector.testing.journals import ORIGIN, open_journal
 from collector.worker import start_of
 from pipelines.batch import Batch
-from pipelines.frame import Origin, Position, Producer
+from pipelines.frame import Origin, Producer
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
+from tests.kit.clock import FakeClock
+from tests.kit.forward_sender import Options, number_in, record_of
+from tests.kit.journals import ORIGIN, open_journal
 
 SENDER = Options(name="sender")
 PRODUCER = "engine"
@@ -85,6 +86,7 @@ class _Seeing:
         self._source = source
         self._see = see
         self.settle = source.settle
+        self.refuse = source.refuse
 
     async def next(self) -> Batch:
         """Return the next batch."""
@@ -115,7 +117,7 @@ class _Living:
             replayed=True,
         )
         self._recogniser = Recogniser(self._journal, self._directory)
-        self._cursor = Position(0, 0, 0)
+        self._books = Books(Path(life.root))
         self._settled_count = 0
         self._moved = asyncio.Event()
         self._marks = os.open(life.marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -127,8 +129,9 @@ class _Living:
             self._directory, lambda: Pipeline(Settings(version="0"), _fail), Listeners(_fail, self._checkpoint, _fail)
         )
         output = LocalOutput("store", LocalOutputConfig(), root, clock=map(float, itertools.count()).__next__)
-        start = start_of(output.resume(read_cursor(self._directory, "store")), journal.durable.position)
-        source = Source(window, start, self._settled)
+        book = self._books.open("store", read_cursor(self._directory, "store"))
+        reached = output.resume(book.position if book.position.epoch else None)
+        source = Source(window, book, self._settled, hand_from=start_of(reached, journal.durable.position))
         journal.on_durable(window.grow)
         window.grow(journal.durable)
         background = [
@@ -183,8 +186,7 @@ class _Living:
             for _ in range(self._chance.randrange(8)):
                 await asyncio.sleep(0)
 
-    def _settled(self, cursor: Position) -> None:
-        self._cursor = cursor
+    def _settled(self) -> None:
         self._settled_count += 1
         if self._settled_count % CURSOR_EVERY == 0:
             self._moved.set()
@@ -193,8 +195,9 @@ class _Living:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            self._mark(f"cursor {self._cursor.epoch} {self._cursor.sequence}")
-            await asyncio.to_thread(write_cursor, self._directory, "store", self._cursor)
+            taken = self._books.take("store")
+            self._mark(f"cursor {taken.position.epoch} {taken.position.sequence}")
+            await asyncio.to_thread(self._books.write, self._directory, "store", taken)
 
     def _see(self, batch: Batch) -> None:
         at = batch.position

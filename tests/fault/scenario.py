@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import msgspec
 
-from collector.testing.cutting_proxy import Cut, CuttingProxy
-from collector.testing.forward_sender import ForwardSender, Options, number_in, tcp
-from collector.testing.running import RunningCollector
+from tests.kit.cutting_proxy import Cut, CuttingProxy
+from tests.kit.forward_sender import ForwardSender, Options, number_in, tcp
+from tests.kit.running import RunningCollector
 
 LOAD_S: Final = 2.5
 """How long faults happen. Senders send on until everything is acknowledged."""

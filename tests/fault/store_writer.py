@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from collector.config import LocalOutputConfig
+from collector.config_outputs import LocalOutputConfig
 from collector.outputs.local import LocalOutput
-from collector.testing.batches import EPOCH, TIME, batch_of
 from pipelines.batch import Batch
 from pipelines.frame import Position
+from tests.kit.batches import EPOCH, TIME, batch_of
 
 LAST = 10_000_000
 ROLL_EVERY = 40
@@ -29,6 +30,10 @@ class EndlessSource:
     def ready(self) -> Batch | None:
         """Have something at hand two times of three."""
         return self._made() if self._sequence % 3 else None
+
+    def refuse(self, position: Position, identifiers: Sequence[bytes]) -> None:
+        """A store refuses nothing."""
+        raise AssertionError(position, identifiers)
 
     def settle(self, position: Position) -> None:
         """Tell the parent what is durable."""

@@ -23,9 +23,9 @@ from collector.journal.format import FRAME_HEAD_BYTES, LINK_BYTES, SEGMENT_HEAD_
 from collector.journal.recogniser import Recogniser
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE
 from collector.journal.segments import FrameHead, Segment, segment_files, walk
-from collector.testing.clock import FakeClock
-from collector.testing.journals import end_of_files, entry_of, frames_in, gaps_in, open_journal, read_all
 from pipelines.frame import Position
+from tests.kit.clock import FakeClock
+from tests.kit.journals import end_of_files, entry_of, frames_in, gaps_in, open_journal, read_all
 
 SEED = 20261128
 FLIPS_OF_A_PART = 2
@@ -141,7 +141,7 @@ async def _flip_and_start(pristine: Pristine, part: Part, offset: int, bit: int)
     assert gaps == ([(part.lost, part.lost)] if is_told else []), where
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_a_flip_in_any_part_of_any_segment_costs_its_frame_at_most_and_is_placed(pristine: Pristine) -> None:
     """Head, body and link of segments, head, header, link and payload of frames; sealed and open; a start on top."""
     chance = random.Random(SEED)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from collector.journal.segments import first_position, segment_files
-from collector.testing.load import Load, check_the_books, stored_lines
-from collector.testing.running import RunningCollector
 from tests.fault.waiting import until
+from tests.kit.load import Load, check_the_books, stored_lines
+from tests.kit.running import RunningCollector
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 FILES = 200
 CONNECTIONS = 300

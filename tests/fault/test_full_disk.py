@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from collector.durable_files import free_bytes
-from collector.testing.load import Load, check_the_books, stored_lines
-from collector.testing.running import RunningCollector
 from tests.fault.conftest import MountDisk
 from tests.fault.waiting import until
+from tests.kit.load import Load, check_the_books, stored_lines
+from tests.kit.running import RunningCollector
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 DISK_BYTES = 100 << 20
 """The journal leaves 64 MiB to cursors and stores."""

@@ -14,13 +14,13 @@ import pytest
 import trustme
 
 from collector.inputs.refusals import CAUSES_LIMIT, FAILURES_LIMIT
-from collector.testing.forward_handshakes import RefusedError, ping, with_handshake
-from collector.testing.forward_sender import Connect
-from collector.testing.running import RunningCollector
-from collector.testing.waiting_sender import WaitingSender
 from tests.fault.books import check_all_once, until
+from tests.kit.forward_handshakes import RefusedError, ping, with_handshake
+from tests.kit.forward_sender import Connect
+from tests.kit.running import RunningCollector
+from tests.kit.waiting_sender import WaitingSender
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 KEY: Final = b"k3y"
 GOOD: Final = 3

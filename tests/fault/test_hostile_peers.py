@@ -17,15 +17,15 @@ import pytest
 import zstandard
 
 from collector.inputs.sockets import KEEPALIVE_IDLE_S
-from collector.testing.cutting_proxy import CuttingProxy
-from collector.testing.forward_inputs import packed
-from collector.testing.forward_sender import Connect, Options, encode_message
-from collector.testing.running import RunningCollector
-from collector.testing.waiting_sender import WaitingSender, from_address
 from collector.wire.forward_compression import MEMBER_LIMIT
 from tests.fault.books import SERVED_S, check_all_once, until
+from tests.kit.cutting_proxy import CuttingProxy
+from tests.kit.forward_inputs import packed
+from tests.kit.forward_sender import Connect, Options, encode_message
+from tests.kit.running import RunningCollector
+from tests.kit.waiting_sender import WaitingSender, from_address
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 TRICKLERS: Final = 300
 NEVER_READ: Final = 3

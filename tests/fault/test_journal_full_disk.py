@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from collector.durable_files import free_bytes
 from collector.journal.cursors import write_cursor
-from collector.journal.entry import Receipt
+from collector.journal.entry import Entry, Receipt
 from collector.journal.format import DurableEnd
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
-from collector.testing.journals import entry_of, gaps_in, payloads_in, read_all
+from pipelines.frame import Origin, Producer
+from tests.kit.journals import entry_of, gaps_in, payloads_in, read_all
 
 SEGMENT_BYTES = 128 << 10
 RESERVE_BYTES = 64 << 10
@@ -62,6 +64,46 @@ async def test_a_disk_that_one_segment_fills_is_not_full_for_ever(small_disk: Pa
     assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
     assert payloads_in(read_all(directory, journal.durable)) == [b"after"]
     await journal.close()
+
+
+async def test_a_verdict_is_taken_by_a_journal_that_is_full(small_disk: Path) -> None:
+    """Without it the worker would end again and again with what it is about, and nothing would ever be deleted.
+
+    Everybody else waits as before; and what cursors and stores need stays free all the same.
+    """
+    directory = small_disk / "journal"
+    options = JournalOptions(reserve_bytes=RESERVE_BYTES, consumers=frozenset({"store"}))
+    journal = Journal.open(directory, name="test", options=options)
+    while await journal.append(entry_of(b"x" * 1000)) is Receipt.DURABLE:
+        pass
+    assert journal.full
+
+    together = [journal.append(entry_of(b"waits")), journal.append(_urgent(1)), journal.append(entry_of(b"waits"))]
+    assert [Receipt.RETRY, Receipt.DURABLE, Receipt.RETRY] == [await each for each in together]
+    assert journal.full
+    last = journal.last_produced("isolation")
+    assert last is not None
+    assert b"1" == last.cursor
+    assert b"verdict 1" == payloads_in(read_all(directory, journal.durable))[-1]
+    number = 2
+    while await journal.append(_urgent(number)) is Receipt.DURABLE:
+        number += 1
+    assert RESERVE_BYTES // 4 < free_bytes(directory) < RESERVE_BYTES
+    write_cursor(directory, "store", journal.durable.position)
+    journal.reclaim()
+    assert await journal.append(entry_of(b"after")) is Receipt.DURABLE
+    await journal.close()
+
+
+def _urgent(number: int) -> Entry:
+    producer = Producer("isolation", number, b"%d" % number)
+    return Entry(
+        Origin("tidewaiter", "internal", "isolation"),
+        "audit",
+        (b"verdict %d" % number,),
+        producer=producer,
+        urgent=True,
+    )
 
 
 async def test_what_is_on_a_full_disk_is_there_after_a_restart(small_disk: Path) -> None:

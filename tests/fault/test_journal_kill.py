@@ -19,9 +19,9 @@ from collector.journal.options import JournalOptions
 from collector.journal.segments import segment_files
 from collector.journal.state import VerificationKey
 from collector.journal.writer import Journal
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, frames_in, gaps_in, payloads_in, read_all
 from pipelines.frame import Position
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, frames_in, gaps_in, payloads_in, read_all
 
 WRITER = Path(__file__).with_name("journal_writer.py")
 ROUNDS = 10
@@ -51,7 +51,7 @@ def _kill_within(directory: Path, first: int, chance: random.Random) -> list[int
     return [int(line) for line in lines if line != b"open"]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_kill_at_random_moments_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """Every acknowledged entry is there once, whole, over ten kills of one journal, some of them during its start."""
     chance = random.Random(SEED)
@@ -76,7 +76,7 @@ def test_kill_at_random_moments_loses_nothing_acknowledged(tmp_path: Path) -> No
     assert all(len(payload.split()[1]) == (30_000 if int(payload.split()[0]) % 50 == 0 else 10) for payload in payloads)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_crash_before_any_file_operation_is_survived(tmp_path: Path) -> None:
     """Starts, epochs, ratchets, rolls, cursors and deletions may end between any two steps.
 
@@ -117,7 +117,7 @@ def _empty_at_the_end(root: Path, torn: bytes) -> None:
         segment.write(torn)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("torn", [b"", FRAME_MAGIC + bytes(40)], ids=["no frame", "part of a frame"])
 def test_a_kill_within_a_start_is_no_alarm(tmp_path: Path, torn: bytes) -> None:
     """The start removed the segment that the anchor named before another was anchored: `verify` said CUT, or FORGED.

@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgpack
 import pytest
 
-from collector.testing.running import RunningCollector
-from collector.testing.waiting_sender import from_address
 from tests.fault.books import until
+from tests.kit.running import RunningCollector
+from tests.kit.waiting_sender import from_address
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 LIAR: Final = "127.0.0.7"
 OTHER: Final = "a" * 64

@@ -1,8 +1,9 @@
-"""The worker is killed again and again while lines are open: each line is one document, whole, and none is missing.
+"""The worker is killed again and again while lines and traces are open: each is one document, and none is missing.
 
 While the worker is down the journal fills up and senders wait, longer than a line may: that cuts no line either.
-Containers write long lines, piece by piece and interleaved, each piece acknowledged before the next; segments are
-small, so checkpoints are written, used and deleted meanwhile. The moments are seeded.
+Containers write long lines, piece by piece, stack traces and audit events, line by line, all interleaved and each
+acknowledged before the next; segments are small, so checkpoints are written, used and deleted meanwhile. The moments
+are seeded.
 """
 
 import asyncio
@@ -19,34 +20,50 @@ from typing import Final
 import msgpack
 import pytest
 
-from collector.testing.pieces import docker_pieces
-from collector.testing.running import RunningCollector
 from collector.worker import TICK_S
 from tests.fault.books import until
+from tests.kit.pieces import docker_pieces
+from tests.kit.running import RunningCollector
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 SEED: Final = int(os.environ.get("TIDEWAITER_TEST_SEED", "20261129"))
-CONTAINERS: Final = 6
+CONTAINERS: Final = 8
 PIECE_BYTES: Final = 16 << 10
 QUIET_S: Final = 5 * TICK_S
 KILLS: Final = 7
 
 
+TRACES: Final = (CONTAINERS - 2, CONTAINERS - 1)
+"""Containers that write traces and audit events instead."""
+
+
 def text_of(container: int, number: int) -> bytes:
-    """The line of this number: up to five pieces, some of which end where a piece does."""
+    """The line of this number: up to five pieces, some of which end where a piece does; or several lines."""
+    if container == TRACES[0]:
+        frames = "".join(f"\n\tat a.B.c(B.java:{line})" for line in range(2 + number % 5))
+        return f"a.OddError: {container} {number}{frames}".encode()
+    if container == TRACES[1]:
+        stamp = f"msg=audit(1700000000.123:{number}):"
+        records = f"SYSCALL {stamp} pid={container}", f'CWD {stamp} cwd="/"', f"PROCTITLE {stamp} proctitle=x"
+        return "\n".join(f"type={record}" for record in records).encode()
     length = random.Random(f"{container} {number}").choice([20, PIECE_BYTES, 40_000, 5 * PIECE_BYTES - 1])
     return (b"%d %d " % (container, number)).ljust(length, b".")
 
 
 async def write_lines(collector: RunningCollector, container: int, pause_s: float, ended: asyncio.Event) -> int:
-    """Send lines of one container as Docker's driver does with acknowledgements, slowly; return how many."""
+    """Send lines of one container as Docker's driver does with acknowledgements, slowly; return how many texts."""
     reader, writer = await asyncio.open_connection("127.0.0.1", collector.forward_port)
     unpacker = msgpack.Unpacker()
     number = 0
     while not ended.is_set():
         name = f"{container:032x}{number:032x}"
-        for record in docker_pieces(text_of(container, number), PIECE_BYTES, container=f"{container:064x}", name=name):
+        pieces = [
+            record
+            for line in text_of(container, number).split(b"\n")
+            for record in docker_pieces(line, PIECE_BYTES, container=f"{container:064x}", name=name)
+        ]
+        for record in pieces:
             chunk = base64.b64encode(os.urandom(16)).decode()
             line = {**record, "log": record["log"].decode()}
             writer.write(msgpack.packb(["web", 1_700_000_000 + number, line, {"chunk": chunk}]))
@@ -129,7 +146,7 @@ async def check(collector: RunningCollector, counts: list[int]) -> None:
 
     await until(lambda: stored().total() >= expected.total(), "all lines")
     found = await asyncio.to_thread(stored)
-    assert {line[:9]: len(line) for line in expected - found} == {}
-    assert {line[:9]: len(line) for line in found - expected} == {}
+    lacking, strange = ({line[:64]: len(line) for line in each} for each in (expected - found, found - expected))
+    assert (lacking, strange) == ({}, {})
     rows = await asyncio.to_thread(collector.query, "SELECT count(DISTINCT id) AS n FROM logs")
     assert rows[0]["n"] == expected.total()

@@ -24,14 +24,14 @@ from collector.journal.recogniser import Recogniser
 from collector.journal.segments import FrameHead, Segment, segment_files, walk
 from collector.journal.state import VerificationKey
 from collector.store.files import StoreFiles
-from collector.testing.clock import START_NS, FakeClock
-from collector.testing.forward_sender import number_in
-from collector.testing.journals import ORIGIN, frames_in, gaps_in, open_journal, read_all
-from collector.testing.stores import EVER_S, SIZE_BYTES
 from pipelines.frame import Frame, Position
 from tests.fault.disk_model import Disk, Worst
 from tests.fault.power_life import SEGMENT_BYTES, SENDER, Life, message, submit
 from tests.fault.recorder import Call, Player, Recorder
+from tests.kit.clock import START_NS, FakeClock
+from tests.kit.forward_sender import number_in
+from tests.kit.journals import ORIGIN, frames_in, gaps_in, open_journal, read_all
+from tests.kit.stores import EVER_S, SIZE_BYTES
 
 SEED = 20261128
 CHAINS = 18
@@ -253,7 +253,7 @@ def _findings(root: Path) -> list[Finding]:
     return Verifier(root / "journal", root / "evidence", key).run().findings
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_no_power_cut_loses_what_was_acknowledged_or_gives_a_position_twice(fast_disk: Path) -> None:
     """More than 500 cuts, in a row, with a worker: every acked record once, positions and ids unique, chain whole."""
     with Recorder(PROGRAM, fast_disk) as recorder:

@@ -13,11 +13,11 @@ from typing import Final
 
 import pytest
 
-from collector.testing.running import RunningCollector
-from collector.testing.waiting_sender import WaitingSender, from_address
 from tests.fault.books import SERVED_S, check_all_once, until
+from tests.kit.running import RunningCollector
+from tests.kit.waiting_sender import WaitingSender, from_address
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 CONNECTIONS: Final = 10_000
 """The built-in limit of an input."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collector.testing.load import Load, check_the_books, stored_lines
-from collector.testing.running import RunningCollector
 from tests.fault.waiting import until
+from tests.kit.load import Load, check_the_books, stored_lines
+from tests.kit.running import RunningCollector
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 IMAGE_BYTES = 160 << 20
 PATIENCE_S = 60.0

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from collector.testing.load import RECOVERY_S, Load, stored_lines
-from collector.testing.running import RunningCollector, wait_until
+from tests.kit.load import RECOVERY_S, Load, stored_lines
+from tests.kit.running import RunningCollector, wait_until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 def _snapshot(collector: RunningCollector, target: Path) -> None:

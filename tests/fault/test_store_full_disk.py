@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.config import LocalOutputConfig
+from collector.config_outputs import LocalOutputConfig
 from collector.outputs.local import LocalOutput
 from collector.store.lucene import translate
 from collector.store.reader import open_store
-from collector.testing.batches import EPOCH, ListedSource, batch_of
 from pipelines.frame import Position
+from tests.kit.batches import EPOCH, ListedSource, batch_of
 
 LARGER_DISK_BYTES = 8 << 20
 

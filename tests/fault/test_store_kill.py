@@ -43,7 +43,7 @@ def stored(data_dir: Path) -> list[tuple[int, int]]:
     return [(int(batch), int(index)) for batch, index, _ in (message.split(" ") for message in messages)]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """After each of ten kills a search finds whole batches, no gap, no repetition, and all that was settled."""
     chance = random.Random(SEED)

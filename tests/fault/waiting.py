@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from collector.testing.load import RECOVERY_S
-from collector.testing.running import wait_until
+from tests.kit.load import RECOVERY_S
+from tests.kit.running import wait_until
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from parsers.format import formats, sniffed
+from parsers.format import formats
 from parsers.table import Payload
+from pipelines.parse import first_of, text_to_parse
 
 FOLDER = Path(__file__).parent / "formats"
 SAMPLES = sorted(FOLDER.glob("*/*.log"))
@@ -18,27 +20,28 @@ NOW_S = 1795953600
 
 def told(line: str) -> dict[str, Any]:
     """Return the format that takes a line by itself, and what it finds."""
-    found = sniffed(Payload(line), NOW_S)
-    if found is None:
+    name, parsed = first_of(formats(), Payload(text_to_parse(line)), NOW_S)
+    if parsed is None:
         return {"format": None}
-    name, parsed = found
-    return {
+    report = {"report": parsed.report, "findings": parsed.findings} if parsed.report else {}
+    return report | {
         "format": name,
         "dataset": parsed.dataset,
         "time": parsed.time,
-        "message": "(line)" if parsed.message == line else parsed.message,
+        "message": "(line)" if parsed.message == text_to_parse(line) else parsed.message,
         "event": parsed.event,
         "fields": parsed.fields,
         "related": parsed.related,
         "app": parsed.rest,
+        **({"own": parsed.own} if parsed.own else {}),
     }
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_sample_gives_the_documents_beside_it(sample: Path, golden_write: bool) -> None:
-    """Line by line: format, dataset, time, message, fields and what is related."""
+    """Line by line: format, dataset, time, message, fields and what is related; of a report its findings as well."""
     lines = sample.read_text(encoding="utf-8").split("\n")[:-1]
-    made = [json.loads(json.dumps(told(line))) for line in lines]
+    made = [json.loads(msgspec.json.encode(told(line))) for line in lines]
     beside = sample.with_suffix(".jsonl")
     if golden_write:
         beside.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in made), encoding="utf-8")

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from collector.errors import ConfigError
 from collector.supervisor import Limits
+from collector.watchers.kubernetes_cluster import LEADING_ON, NAMESPACE, NODE, POD
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TIDEWAITER = Path(sys.executable).with_name("tidewaiter")
@@ -49,6 +51,33 @@ def test_fluent_bit_keeps_what_is_not_acknowledged() -> None:
     assert output["name"] == "forward"
     assert output["require_ack_response"] is True
     assert output["retry_limit"] == "no_limits"
+
+
+def test_fluent_bit_sends_the_files_of_logins_with_acknowledgements() -> None:
+    """The files are those that rsyslog's recipe and auditd write, and the output is the one of the other recipe."""
+    pipeline = yaml.safe_load((DEPLOY / "auth/fluent-bit.yaml").read_text())["pipeline"]
+    (usual,) = yaml.safe_load((DEPLOY / "fluent-bit/output.yaml").read_text())["pipeline"]["outputs"]
+    (output,) = pipeline["outputs"]
+
+    assert output.items() <= usual.items()
+    assert {"require_ack_response", "retry_limit"} <= output.keys()
+    assert [each["path"] for each in pipeline["inputs"]] == ["/var/log/tidewaiter-auth.log", "/var/log/audit/audit.log"]
+    assert '"/var/log/tidewaiter-auth.log"' in (DEPLOY / "auth/rsyslog.conf").read_text()
+
+
+AUDIT_RULE = re.compile(
+    r"-D|-b \d+|-f [012]|-a always,exit(?: -F arch=b(?:64|32))(?: -S [a-z,]+)(?: -F [a-z]+(?:=|!=|>=)\w+)+ -k [a-z]+"
+    r"|-w /[\w./-]+ -p [rwxa]+ -k [a-z]+"
+)
+
+
+def test_the_audit_rules_are_rules() -> None:
+    """Of the forms that auditctl(8) knows; to load them would change the machine's own trail."""
+    lines = (DEPLOY / "auth/audit.rules").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+
+    assert len(rules) > 10
+    assert [rule for rule in rules if not AUDIT_RULE.fullmatch(rule)] == []
 
 
 def directives() -> dict[str, str]:
@@ -103,3 +132,39 @@ def test_systemd_accepts_the_unit_where_it_is_installed() -> None:
 
     assert "Unknown" not in done.stderr
     assert "Invalid" not in done.stderr
+
+
+def kubernetes(file: str) -> dict[str, Any]:
+    """The documents of a manifest by kind."""
+    return {each["kind"]: each for each in yaml.safe_load_all((DEPLOY / "kubernetes" / file).read_text())}
+
+
+def test_a_cluster_is_asked_for_what_its_watcher_follows_and_grants_no_more() -> None:
+    """Only reading verbs, and only of the kinds that are listed; the account is the pod's."""
+    role, binding = kubernetes("rbac.yaml")["ClusterRole"], kubernetes("rbac.yaml")["ClusterRoleBinding"]
+    pod = kubernetes("collector.yaml")["StatefulSet"]["spec"]["template"]["spec"]
+    granted = {(group, kind) for rule in role["rules"] for group in rule["apiGroups"] for kind in rule["resources"]}
+    followed = {
+        (kind.path.split("/")[2] if kind.path.startswith("/apis") else "", kind.plural)
+        for kind in (POD, NAMESPACE, NODE, *LEADING_ON)
+    }
+
+    assert granted == followed
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"][0]["name"] == pod["serviceAccountName"]
+
+
+def test_the_cluster_s_collector_has_time_to_drain_and_no_privilege() -> None:
+    """One writer of a journal, stopped within its grace, with nothing that it does not need."""
+    stateful = kubernetes("collector.yaml")["StatefulSet"]["spec"]
+    pod = stateful["template"]["spec"]
+    (container,) = pod["containers"]
+
+    assert stateful["replicas"] == 1
+    assert pod["terminationGracePeriodSeconds"] > Limits().drain_s
+    assert (pod["securityContext"]["runAsNonRoot"], container["securityContext"]["capabilities"]) == (
+        True,
+        {"drop": ["ALL"]},
+    )
+    assert container["securityContext"]["readOnlyRootFilesystem"]

@@ -3,13 +3,20 @@
 import re
 from pathlib import Path
 
+import pytest
 from click import Context, Group
 
 from collector.cli import cli
+from collector.config_page import page as configuration_page
 from parsers.describe import page
+from parsers.docker_actions import ACTS
+from parsers.facts import FACTS
 from parsers.format import formats
-from pipelines import join
+from parsers.own_fields import AUTH_FIELDS, BALANCE_FIELDS, LETTER_FIELDS, REPORT_FIELDS, TRAIL_FIELDS, WATCHED_FIELDS
+from pipelines import gather, join
+from pipelines.enrich import describe
 from pipelines.normalize import container, identity, parsed
+from pipelines.trails import docker_exec, docker_gap, docker_said
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -17,6 +24,13 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 def test_the_page_of_formats_is_what_make_docs_makes() -> None:
     """Where this fails: `make docs`."""
     assert (DEPLOY / "formats.md").read_text(encoding="utf-8") == page(), "deploy/formats.md is old: make docs"
+
+
+def test_the_page_of_options_is_what_make_docs_makes() -> None:
+    """Where this fails: `make docs`."""
+    text = (DEPLOY / "configuration.md").read_text(encoding="utf-8")
+
+    assert text == configuration_page(), "deploy/configuration.md is old: make docs"
 
 
 def test_the_page_of_formats_has_a_section_for_each() -> None:
@@ -28,7 +42,7 @@ def test_the_page_of_formats_has_a_section_for_each() -> None:
 
 def test_the_page_of_parsers_explains_each_tag() -> None:
     """A tag that documents can have from a line has a row."""
-    modules = (container, identity, join, parsed)
+    modules = (container, describe, gather, identity, join, parsed)
     tags = {
         value
         for module in modules
@@ -41,10 +55,91 @@ def test_the_page_of_parsers_explains_each_tag() -> None:
     assert tags == rows
 
 
-def test_the_page_of_parsers_shows_commands_that_exist() -> None:
+def test_the_page_of_dockers_trail_tells_of_each_action_and_tag() -> None:
+    """Each action as its table has it, and each tag that only a trail's documents have."""
+    text = (DEPLOY / "docker-trail.md").read_text(encoding="utf-8")
+    actions = [
+        f"| {kind} | `{action}` | {', '.join(act.category)} | {', '.join(act.type)} | {act.outcome} |"
+        for kind, acts in ACTS.items()
+        for action, act in acts.items()
+    ]
+    constants = [value for module in (docker_exec, docker_gap, docker_said) for value in vars(module).values()]
+    tags = {value for value in constants if re.fullmatch(r"(?:_[a-z0-9]+)+", str(value))}
+
+    assert [row for row in actions if row not in text] == []
+    assert tags == set(re.findall(r"^\| `(_\w+)` \|", text, re.MULTILINE))
+
+
+def test_the_page_of_metadata_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "metadata.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in WATCHED_FIELDS.items()
+    ]
+
+    assert "".join(rows) in text
+
+
+def test_the_page_of_facts_has_a_row_for_each_fact_and_field() -> None:
+    """With their meanings, as they are declared."""
+    text = (DEPLOY / "facts.md").read_text(encoding="utf-8")
+    facts = [f"| `{name}` | {means} |\n" for name, means in FACTS.items()]
+    fields = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in TRAIL_FIELDS.items()
+    ]
+
+    assert "".join(facts) in text
+    assert "".join(fields) in text
+
+
+def test_the_page_of_sensors_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "sensors.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in REPORT_FIELDS.items()
+    ]
+
+    assert "".join(rows) in text
+
+
+def test_the_page_of_logins_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "auth.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in AUTH_FIELDS.items()
+    ]
+
+    assert "".join(rows) in text
+
+
+def test_the_page_of_dead_letters_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "dead-letters.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in LETTER_FIELDS.items()
+    ]
+
+    assert "".join(rows) in text
+
+
+def test_the_page_of_the_books_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "balance.md").read_text(encoding="utf-8")
+    rows = [f"| `{name}` | {field.type} | {field.means} |\n" for name, field in BALANCE_FIELDS.items()]
+
+    assert "".join(rows) in text
+
+
+@pytest.mark.parametrize(("command", "page_of"), [("parsers", "parsers.md"), ("dead-letters", "dead-letters.md")])
+def test_the_page_of_a_group_shows_commands_that_exist(command: str, page_of: str) -> None:
     """Each command of the group is in it."""
-    text = (DEPLOY / "parsers.md").read_text(encoding="utf-8")
-    group = cli.get_command(Context(cli), "parsers")
+    text = (DEPLOY / page_of).read_text(encoding="utf-8")
+    group = cli.get_command(Context(cli), command)
 
     assert isinstance(group, Group)
-    assert [name for name in group.commands if f"parsers {name}" not in text] == []
+    assert [name for name in group.commands if f"{command} {name}" not in text] == []

@@ -24,6 +24,12 @@ def types_of(section: str) -> list[str]:
     return [str(kind.__struct_config__.tag) for kind in kinds]
 
 
+def module_of(section: str, kind: str) -> str:
+    """The module of a type, empty where there is none."""
+    folders = [folder for folder in (section, "watchers") if (ROOT / "collector" / folder / f"{kind}.py").is_file()]
+    return f"collector.{folders[0]}.{kind}" if folders else ""
+
+
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_pure_module_opens_nothing_and_asks_no_clock(path: Path) -> None:
     """Neither by a builtin, which needs no import, nor by `datetime`, which is imported for its types."""
@@ -42,11 +48,11 @@ def test_there_are_pure_modules() -> None:
 
 @pytest.mark.parametrize("section", ["inputs", "outputs"])
 def test_a_type_is_a_module_of_the_name_that_users_type(section: str) -> None:
-    """`type: forward` is `collector/inputs/forward.py`."""
+    """`type: forward` is `collector/inputs/forward.py`; what asks instead of listening is in `collector/watchers`."""
     kinds = types_of(section)
 
     assert kinds
-    assert [kind for kind in kinds if not (ROOT / "collector" / section / f"{kind}.py").is_file()] == []
+    assert [kind for kind in kinds if not module_of(section, kind)] == []
 
 
 @pytest.mark.parametrize("section", ["inputs", "outputs"])
@@ -56,4 +62,4 @@ def test_types_of_one_section_are_held_apart(section: str) -> None:
     apart = {module for rule in rules if rule["type"] == "independence" for module in rule["modules"]}
     kinds = types_of(section)
 
-    assert len(kinds) < 2 or {f"collector.{section}.{kind}" for kind in kinds} <= apart
+    assert len(kinds) < 2 or {module_of(section, kind) for kind in kinds} <= apart

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.outputs.bulk import slices
-from collector.testing.frames import ORIGIN, frame_of
-from collector.testing.hostile_lines import CLAIMS, HOSTILE_LINES
 from pipelines.chunk import ChunkPath
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.frames import ORIGIN, frame_of
+from tests.kit.hostile_lines import CLAIMS, HOSTILE_LINES
 
 ATTACKS = [
     '{"delete":{"_id":"1"}}',

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from parsers import columns
 from parsers.format import Format, formats
 from parsers.shapes import LINES_BEFORE, Shapes
-from parsers.splice import Spliced, spliced
+from parsers.slabs import Slab, several
 from parsers.table import Payload, Table
 from parsers.times import any_time
 from parsers.values import NOTHING, address, duration, identifier, integer, level, otherwise, port, text
@@ -53,21 +53,40 @@ OBJECTS: Final = (
 """Keyed tables with one of everything."""
 
 
-def plain(fmt: Format, lines: Sequence[str]) -> list[Spliced | None]:
+Row = tuple[Any, ...]
+"""What a line gives: dataset, event, time, message, fields, related, hosts, rest."""
+
+
+def rows_of(slabs: Sequence[Slab], lines: Sequence[str]) -> list[Row | None]:
+    """Lay slabs out by lines."""
+    made: list[Row | None] = [None] * len(lines)
+    for slab in slabs:
+        size = len(slab.places)
+        parts = [part.rows(size) for part in (slab.event, slab.fields, slab.related, slab.rest)]
+        for row, at in enumerate(slab.places):
+            assert made[at] is None
+            hosts = tuple(dict.fromkeys(column[row] for column in slab.hosts if column[row] is not None))
+            time = (slab.times[0][row], slab.times[1][row]) if slab.times is not None and slab.times[0][row] else None
+            message = slab.messages[row] if slab.messages is not None else lines[at]
+            made[at] = (slab.dataset, time, message, hosts, *(part[row] for part in parts))
+    return made
+
+
+def plain(fmt: Format, lines: Sequence[str], *, asked: bool = False) -> list[Row | None]:
     """Parse lines one by one by the tables' reading."""
-    parsed = [fmt.parse(Payload(line), NOW_S) for line in lines]
-    return [None if each is None else spliced(each) for each in parsed]
+    parsed = [fmt.parse(Payload(line), NOW_S, asked=asked) for line in lines]
+    return rows_of(several("", {at: each for at, each in enumerate(parsed) if each is not None}), lines)
 
 
-def by_chunk(name: str, lines: Sequence[str]) -> list[Spliced | None]:
+def by_chunk(name: str, lines: Sequence[str], *, asked: bool) -> list[Row | None]:
     """Parse lines by the chunk path, those that begin with a brace apart."""
-    made: list[Spliced | None] = [None] * len(lines)
+    made: list[Slab] = []
     for objects in (True, False):
         places = [at for at, line in enumerate(lines) if line.startswith("{") == objects]
-        found = columns.parse_lines(name, [lines[at] for at in places], NOW_S, objects=objects)
-        for at, each in zip(places, found, strict=True):
-            made[at] = each
-    return made
+        found, left = columns.parse_lines(name, lines, places, NOW_S, objects=objects, asked=asked)
+        assert sorted([*left, *(at for slab in found for at in slab.places)]) == places
+        made += found
+    return rows_of(made, lines)
 
 
 def hostile(lines: Sequence[str], dice: random.Random) -> list[str]:
@@ -88,16 +107,28 @@ def hostile(lines: Sequence[str], dice: random.Random) -> list[str]:
 
 @pytest.mark.parametrize("name", list(formats()))
 def test_the_chunk_path_of_a_format_equals_its_plain_one(name: str) -> None:
-    """On the samples, on other formats' and on what hostile senders make of them; again when all is remembered."""
+    """On the samples, on other formats' and on what hostile senders make of them, asked for or found; twice."""
     dice = random.Random(f"agree {name}")
     files = {path.parent.name: path.read_text(encoding="utf-8").split("\n") for path in sorted(GOLDEN.glob("*/*.log"))}
     lines = hostile(files[name], dice) + [
         line for other in files.values() for line in dice.sample(other, min(4, len(other)))
     ]
-    expected = plain(formats()[name], lines)
 
-    for _ in range(2):
-        assert by_chunk(name, lines) == expected
+    for asked in (False, True):
+        expected = plain(formats()[name], lines, asked=asked)
+        for _ in range(2):
+            assert by_chunk(name, lines, asked=asked) == expected
+
+
+def test_columns_of_one_shape_agree_whatever_their_values() -> None:
+    """Many objects at once, of one shape or a few, give what each gives by the plain reading."""
+    dice = random.Random("columns")
+    fmt = Format(title="", tables=OBJECTS, sniff=lambda line: line.startswith("{"))
+    shapes = Shapes(OBJECTS)
+    for _ in range(30):
+        lines = [json.dumps(dice.choice(KINDS)(dice)) for _ in range(200)]
+
+        assert rows_of(shapes(lines, range(200), NOW_S)[0], lines) == plain(fmt, lines)
 
 
 def test_a_table_with_everything_agrees_on_its_common_shapes() -> None:
@@ -109,7 +140,7 @@ def test_a_table_with_everything_agrees_on_its_common_shapes() -> None:
         for _ in range(LINES_BEFORE + 40):
             line = json.dumps(make(dice))
 
-            assert shapes([line], NOW_S) == plain(fmt, [line]), line
+            assert rows_of(shapes([line], [0], NOW_S)[0], [line]) == plain(fmt, [line]), line
 
 
 KINDS: Final[tuple[Callable[[random.Random], dict[str, Any]], ...]] = (
@@ -180,4 +211,6 @@ def test_any_object_agrees_once_its_shape_is_common(found: dict[str, Any]) -> No
     expected = plain(Format(title="", tables=OBJECTS, sniff=lambda line: line.startswith("{")), [line])
     shapes = Shapes(OBJECTS)
 
-    assert [shapes([line], NOW_S) for _ in range(LINES_BEFORE + 2)] == [expected] * (LINES_BEFORE + 2)
+    found_each = [rows_of(shapes([line], [0], NOW_S)[0], [line]) for _ in range(LINES_BEFORE + 2)]
+
+    assert found_each == [expected] * (LINES_BEFORE + 2)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.testing.pieces import CONTAINERS, cri_pieces, docker_pieces, frames_of, packed, unmarked_pieces
 from pipelines import join, layout, reference
 from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
@@ -18,6 +17,7 @@ from pipelines.frame import Frame
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.pieces import CONTAINERS, cri_pieces, docker_pieces, frames_of, packed, unmarked_pieces
 
 SETTINGS = Settings(version="0.1.0")
 PIECE_BYTES = 4
@@ -25,7 +25,7 @@ SECOND_NS = 1_000_000_000
 WAIT_NS = 2 * SECOND_NS
 Line = tuple[str, str, bytes]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 often = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 line = st.tuples(

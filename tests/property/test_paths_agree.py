@@ -1,6 +1,5 @@
 """The chunk path gives the same bytes as the reference path, on everything, and every document is valid ECS."""
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from collector.testing.ecs import Schema
-from collector.testing.forward_streams import decode_pieces
-from collector.testing.frames import ORIGIN, frame_of
-from collector.testing.hostile_lines import HOSTILE_LINES
-from pipelines import reference
-from pipelines.chunk import ChunkPath
+from pipelines.enrich.lookups import NamesMessage, TableMessage, encode_message
 from pipelines.frame import Frame, Origin
-from pipelines.parse import ParserRule
 from pipelines.settings import Settings
-from pipelines.state import State
+from tests.kit.ecs import Schema
+from tests.kit.forward_streams import decode_pieces
+from tests.kit.frames import FIELDS, LOOKUPS, ORIGIN, frame_of, whole_message
+from tests.kit.paths import Paths
 
 SCHEMA = Schema(Path(__file__).parent.parent / "data")
-SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
+SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"}, fields=FIELDS, lookups=LOOKUPS)
 ORIGINS = (ORIGIN, Origin("socket", "unix", "unix:uid=0"), Origin("docker", "tcp", "192.0.2.9"))
 CASES = 10_000
 PARSED_CASES = 1_000
@@ -43,6 +39,19 @@ KNOWN_KEYS = [
     "partial_id",
     "kubernetes",
     "a.b",
+    "msg",
+    "level",
+    "MESSAGE",
+    "SYSLOG_IDENTIFIER",
+    "_PID",
+    "PRIORITY",
+    "CONTAINER_ID_FULL",
+    "CONTAINER_TAG",
+    "_COMM",
+    "_UID",
+    "ident",
+    "host",
+    "pri",
 ]
 
 
@@ -114,14 +123,9 @@ tag = st.one_of(
 )
 
 
-def _whole(entry: bytes, name: bytes, option: bytes) -> bytes:
-    """Make a Message-mode object of an entry."""
-    return (b"\x94" if option else b"\x93") + bytes([0xA0 | len(name[:31])]) + name[:31] + entry[1:] + option
-
-
-docker_message = st.builds(_whole, uniform_entries[0], st.sampled_from([b"web", b""]), st.just(b"\x80"))
+docker_message = st.builds(whole_message, uniform_entries[0], st.sampled_from([b"web", b""]), st.just(b"\x80"))
 any_message = st.builds(
-    _whole,
+    whole_message,
     any_entry,
     tag,
     st.sampled_from([b"\x80", b"", b"\xc0", b"\x81\xa5chunk\xa1x", b"\x81\xa8metadata\x81\xa1k\x01"]),
@@ -150,59 +154,56 @@ one_by_one = st.one_of(
     line_messages.map(lambda each: [(one, b"", 1) for one in each]),
     st.builds(_cut, line_messages, st.lists(st.integers(0, 2**16), min_size=1, max_size=8)),
 )
+cell = st.sampled_from(["", "a", "b", "shop"])
+names = st.sampled_from(["web", "db-1", "proxy", "shop", "a"])
+table = st.one_of(
+    st.builds(
+        lambda rows: encode_message(TableMessage("names", ("team", "service", "type"), rows)),
+        st.dictionaries(names, st.tuples(cell, cell, cell), max_size=4),
+    ),
+    st.builds(
+        lambda rows: encode_message(TableMessage("services", ("team", "id"), rows)),
+        st.dictionaries(names, st.tuples(cell, cell), max_size=4),
+    ),
+    st.builds(
+        lambda rows: encode_message(TableMessage("peers", ("site", "tag"), rows, (32, 24, 0))),
+        st.dictionaries(
+            st.sampled_from(["192.0.2.0/24", "192.0.2.9/32", "0.0.0.0/0"]), st.tuples(cell, cell), max_size=3
+        ),
+    ),
+    st.lists(st.sampled_from(sorted(LOOKUPS))).map(lambda each: encode_message(NamesMessage(tuple(each)))),
+    st.sampled_from([b"{}", b'{"kind":"table","name":"names","columns":["team"],"rows":{"web":[]}}']),
+)
+
+
+@st.composite
+def some_tables(draw: st.DrawFn, least: int = 0) -> list[bytes]:
+    """Messages of encoding `lookup`; the strategy's name stands for all that it is made of."""
+    return draw(st.lists(table, min_size=least, max_size=2))
+
+
+def _tables_run(payloads: list[bytes]) -> tuple[str, list[tuple[bytes, bytes, int]]]:
+    return "lookup", [(payload, b"", -1) for payload in payloads]
+
+
 run = st.one_of(
+    some_tables(1).map(_tables_run),
     st.tuples(st.just("forward-message"), one_by_one),
     *(st.tuples(st.just("forward"), _messages(entry)) for entry in uniform_entries),
     st.tuples(st.just("forward-message"), _messages(docker_message)),
     st.tuples(st.just("forward"), _messages(any_entry)),
     st.tuples(st.just("forward-message"), _messages(any_message)),
     st.tuples(
-        st.sampled_from(["forward-broken", "forward-metrics", "unheard-of", "audit"]),
+        st.sampled_from(["forward-broken", "forward-metrics", "unheard-of", "audit", "lookup"]),
         st.lists(st.tuples(st.binary(max_size=20), tag, st.just(-1)), min_size=1, max_size=2),
     ),
 )
 frames = st.lists(run, max_size=3).map(lambda runs: frame_of(*runs, origins=ORIGINS))
 
 
-class Paths:
-    """Both paths, each with a state of its own that lives on from frame to frame."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._chunk = ChunkPath(settings)
-        self._states = (State(), State())
-
-    def check(self, frame: Frame) -> list[dict[str, Any]]:
-        """Hold the paths against each other and every document against the promises; return the documents."""
-        plain, fast = self._states
-        plain.mark()
-        fast.mark()
-        expected = list(reference.process(frame, self._settings, plain))
-
-        assert expected == list(self._chunk.process(frame, fast))
-        assert plain.encode() == fast.encode()
-        documents = []
-        for batch in expected:
-            tally = batch.tally
-            settled = tally.documents + tally.dead + tally.control + tally.joined
-            assert tally.records + tally.taken_up == settled + tally.parked
-            for part in batch.documents:
-                lines = part.ndjson.split(b"\n")
-                assert lines.pop() == b""
-                assert len(lines) == len(part.ids)
-                for line, identifier in zip(lines, part.ids, strict=True):
-                    assert line.startswith(b'{"event":{')
-                    document = json.loads(line)
-                    assert document["event"]["id"] == identifier.decode()
-                    assert document["data_stream"] == part.stream._asdict()
-                    assert SCHEMA.problems(document) == []
-                    documents.append(document)
-        return documents
-
-
 def check(frame: Frame) -> list[dict[str, Any]]:
     """Check one frame by itself."""
-    return Paths(SETTINGS).check(frame)
+    return Paths(SETTINGS, SCHEMA).check(frame)
 
 
 @pytest.mark.timeout(900)
@@ -215,79 +216,6 @@ def check(frame: Frame) -> list[dict[str, Any]]:
 def test_generated_and_hostile_frames_give_the_same_batches_on_both_paths(frame: Frame) -> None:
     """Whatever a sender puts into a frame, both paths make equal batches whose books balance."""
     check(frame)
-
-
-FILES = [path.read_text(encoding="utf-8").split("\n")[:-1] for path in sorted(GOLDEN.glob("*/*.log"))] + [HOSTILE_LINES]
-LINES = [line for lines in FILES for line in lines]
-STRAY = 6
-"""One of so many lines is of another file than its stream's."""
-
-WRITERS = [
-    ({"container_id": letter * 64, "container_name": f"/{name}", "source": source, **label}, tag)
-    for letter, name, source, label, tag in (
-        ("a", "web", "stdout", {}, b"acme/web:1.2/web/" + b"a" * 12),
-        ("a", "web", "stderr", {}, b"acme/web:1.2/web/" + b"a" * 12),
-        ("b", "proxy", "stdout", {}, b"library/nginx:1/proxy/" + b"b" * 12),
-        ("c", "db-1", "stderr", {}, b""),
-        ("d", "asked", "stdout", {"tidewaiter.parser": "json"}, b""),
-        ("e", "plain", "stdout", {"tidewaiter.parser": "none"}, b""),
-    )
-]
-"""Records without their lines, and tags: of streams as they are, of a known image, with a rule, and asked ones."""
-
-NAMES = {record["container_id"]: record["container_name"].removeprefix("/") for record, _ in WRITERS}
-PARSING = Settings(version="0.1.0", parsers=(ParserRule("postgresql", name="db-*"),))
-
-
-def _of_streams(files: list[int], frames: list[tuple[str, list[list[tuple[int, int]]]]]) -> list[Frame]:
-    """Make frames of messages of records: of each record the writer, and which of the lines of its file it writes."""
-
-    def entry(writer: int, pick: int) -> bytes:
-        lines = LINES if pick % STRAY == 0 else FILES[files[writer]]
-        record = {**WRITERS[writer][0], "log": lines[pick // STRAY % len(lines)]}
-        second = 1_795_953_600 if pick % 16 else 1_700_000_000  # the samples' day, or years before
-        packed: bytes = msgpack.packb([msgpack.ExtType(0, struct.pack(">II", second, pick)), record])
-        return packed
-
-    made = []
-    for sequence, (encoding, messages) in enumerate(frames):
-        tags = [WRITERS[picks[0][0]][1] if len({writer for writer, _ in picks}) == 1 else b"" for picks in messages]
-        entries = [[entry(writer, pick) for writer, pick in picks] for picks in messages]
-        if encoding == "forward":
-            run = [(b"".join(each), tag, len(each)) for each, tag in zip(entries, tags, strict=True)]
-        else:
-            run = [(_whole(one, tag, b""), b"", 1) for each, tag in zip(entries, tags, strict=True) for one in each]
-        made.append(frame_of((encoding, run), sequence=sequence))
-    return made
-
-
-picked = st.tuples(st.integers(0, len(WRITERS) - 1), st.integers(0, 2**16))
-of_one = st.tuples(st.integers(0, len(WRITERS) - 1), st.lists(st.integers(0, 2**16), min_size=1, max_size=12)).map(
-    lambda found: [(found[0], pick) for pick in found[1]]
-)
-parsed_frame = st.tuples(
-    st.sampled_from(["forward", "forward-message"]),
-    st.lists(st.one_of(of_one, st.lists(picked, min_size=1, max_size=12)), min_size=1, max_size=4),
-)
-parsed_frames = st.builds(
-    _of_streams,
-    st.lists(st.integers(0, len(FILES) - 1), min_size=len(WRITERS), max_size=len(WRITERS)),
-    st.lists(parsed_frame, min_size=2, max_size=4),
-)
-
-
-@pytest.mark.timeout(600)
-@settings(max_examples=PARSED_CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(parsed_frames)
-def test_streams_of_formats_give_the_same_batches_and_states_on_both_paths(frames: list[Frame]) -> None:
-    """Samples and hostile lines of several streams at once, over several frames; all stay whose they are."""
-    paths = Paths(PARSING)
-    for frame in frames:
-        for document in paths.check(frame):
-            assert document["event"]["kind"] == "event"
-            assert document["host"] == {"name": ORIGIN.peer}
-            assert document["tidewaiter"]["origin"]["peer"] == ORIGIN.peer
-            assert document["container"]["name"] == NAMES[document["container"]["id"]]
 
 
 def test_recorded_fluent_bit_streams_give_the_same_batches_on_both_paths(forward_streams: list[Frame]) -> None:

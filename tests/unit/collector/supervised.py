@@ -4,7 +4,7 @@
     python supervised.py role ROLE DESCRIPTOR       a fake role
 
 A fake role does what the file `DATA_DIR/moods/ROLE` says, read when it starts and ten times a second after that, and
-writes what happens to it into `DATA_DIR/events`, one line each.
+writes what happens to it into `DATA_DIR/events`, one line each. One that stands by obeys the file `ROLE-beside`.
 """
 
 import json
@@ -24,20 +24,29 @@ def run(data_dir: str, settings: dict[str, Any]) -> int:
     import msgspec
 
     from collector.config import Config
+    from collector.config_file import Loaded, load
     from collector.errors import TidewaiterError
     from collector.logs import configure
-    from collector.supervisor import Limits, role_command, supervise
+    from collector.roles import role_command
+    from collector.supervisor import Limits, supervise
 
     def command(role: str, descriptor: int) -> Sequence[str]:
         if role in settings.get("real", []):
             return role_command(role, descriptor)
         return [sys.executable, "-S", "-E", __file__, "role", role, str(descriptor)]
 
+    def read() -> Loaded:
+        return load(settings["file"], data_dir)
+
     configure()
-    config = msgspec.convert({"data_dir": data_dir, **settings.get("config", {})}, Config)
+    config = (
+        load(settings["file"], data_dir).config
+        if "file" in settings
+        else msgspec.convert({"data_dir": data_dir, **settings.get("config", {})}, Config)
+    )
     limits = msgspec.convert(settings.get("limits", {}), Limits)
     try:
-        return asyncio.run(supervise(config, command=command, limits=limits))
+        return asyncio.run(supervise(config, command=command, limits=limits, load=read if "file" in settings else None))
     except TidewaiterError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -53,6 +62,8 @@ class FakeRole:
         self.received = self.channel.makefile("rb", buffering=0)
         self.folder = Path()
         self.mood = ""
+        self.moods_of = role
+        self.components: list[str] = []
 
     def note(self, event: str) -> None:
         """Write down what happened."""
@@ -66,16 +77,22 @@ class FakeRole:
 
     def live(self) -> int:
         """Do as the moods say until told to stop; return the exit code."""
-        config = json.loads(self.received.readline())["config"]
+        configured = json.loads(self.received.readline())
+        config = configured["config"]
         self.folder = Path(config["data_dir"])
+        if configured.get("stands_by"):
+            self.moods_of = f"{self.role}-beside"
+            self.note(f"stands by {os.getpid()}")
         self.note(f"started {os.getpid()}")
         (self.folder / f"{self.role}.json").write_text(json.dumps({"config": config, "environment": dict(os.environ)}))
-        components = {"intake": ["journal", *(f"input {name}" for name in config["inputs"])]}
+        components: dict[str, list[str]] = {"intake": ["journal", *(f"input {name}" for name in config["inputs"])]}
         components |= {"worker": ["journal"], "console": ["console"]}
+        components["watcher"] = [f"input {name}" for name in config["inputs"]]
+        self.components = components[self.role]
         with selectors.DefaultSelector() as selector:
             selector.register(self.channel, selectors.EVENT_READ)
             while True:
-                self.change_mood(components[self.role])
+                self.change_mood()
                 if self.mood == "crash":
                     return 7
                 if self.mood.startswith("end: "):
@@ -84,12 +101,14 @@ class FakeRole:
                 if selector.select(0.1) and (code := self.obey()) is not None:
                     return code
 
-    def change_mood(self, components: list[str]) -> None:
+    def change_mood(self) -> None:
         """Report anew when the file changed."""
-        file = self.folder / "moods" / self.role
+        file = self.folder / "moods" / self.moods_of
         mood = file.read_text() if file.exists() else "well"
         if mood != self.mood and mood not in ("silent", "crash"):
-            self.report({name: mood.removeprefix("ill: ") if mood.startswith("ill: ") else "" for name in components})
+            self.report(
+                {name: mood.removeprefix("ill: ") if mood.startswith("ill: ") else "" for name in self.components}
+            )
         self.mood = mood
 
     def obey(self) -> int | None:
@@ -101,11 +120,29 @@ class FakeRole:
         message = json.loads(line)
         if message["type"] == "reports":
             self.note(f"told {json.dumps({'problems': message['problems'], 'degraded': message['degraded']})}")
+        if message["type"] == "go":
+            self.note("goes")
+        if message["type"] in ("prepare", "switch"):
+            return self.change(message)
         if message["type"] == "stop":
             self.note("told to stop")
             if self.mood != "deaf":
                 self.note("stopped")
                 return 0
+        return None
+
+    def change(self, message: dict[str, Any]) -> int | None:
+        """Do as a reload asks: `refuse: WHY` refuses to prepare, `fail: WHY` to switch, `die` ends, `hang` waits."""
+        self.change_mood()
+        kind = message["type"] if message.get("go", True) else "forget"
+        self.note(f"told to {kind}")
+        if kind == "switch" and self.mood in ("die", "hang"):
+            return 9 if self.mood == "die" else None
+        moods = {"prepare": "refuse: ", "switch": "fail: "}
+        wrong = kind in moods and self.mood.startswith(moods[kind])
+        problems = [["inputs.forward", self.mood.removeprefix(moods[kind])]] if wrong else []
+        answer = {"type": "answer", "number": message["number"], "problems": problems}
+        self.channel.sendall(json.dumps(answer).encode() + b"\n")
         return None
 
 

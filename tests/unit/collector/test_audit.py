@@ -13,8 +13,8 @@ from collector.audit import FOLDER, AuditTrail, OwnRecords, leave_record
 from collector.internal import InternalClient, InternalClosed, InternalServer
 from collector.journal.entry import Receipt
 from collector.journal.writer import Journal
-from collector.testing.journals import Gate, frames_in, open_journal, payloads_in, read_all
 from pipelines.frame import Producer
+from tests.kit.journals import Gate, frames_in, open_journal, payloads_in, read_all
 
 TIMEOUT_S = 10.0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector import batches
+from collector.balance.book import Book
 from collector.batches import START, Source, Window
 from collector.journal.checkpoints import Checkpoint
 from collector.journal.entry import Entry, Receipt
@@ -15,10 +16,10 @@ from collector.journal.follow import Gap
 from collector.journal.writer import Journal
 from collector.outputs.output import Stopped
 from collector.reader import Listeners
-from collector.testing.batches import batch_of
 from pipelines.batch import Batch, DeadLetter
 from pipelines.frame import Frame, Origin, Position
 from pipelines.state import State
+from tests.kit.batches import batch_of
 
 ORIGIN = Origin("docker", "tcp", "192.0.2.7")
 
@@ -70,7 +71,21 @@ class Setting:
 
     def source(self, start: Position = START, *, leads: bool = True) -> Source:
         """Make a source."""
-        return Source(self.window, start, self.settled.append, leads=leads)
+        self.book = Book(start)
+        return self.source_of(self.book, leads=leads)
+
+    def source_of(
+        self, book: Book, *, hand_from: Position = START, skip_to: Position = START, leads: bool = True
+    ) -> Source:
+        """Make a source that goes on with a book."""
+        return Source(
+            self.window,
+            book,
+            lambda: self.settled.append(book.position),
+            hand_from=hand_from,
+            skip_to=skip_to,
+            leads=leads,
+        )
 
 
 @pytest.fixture
@@ -236,3 +251,27 @@ async def test_an_output_that_never_delivered_is_behind_by_everything(setting: S
     await setting.append(b"1", b"1", b"1")
 
     assert source.lag(0)[0] == 5
+
+
+async def test_what_an_output_has_already_is_counted_and_not_handed_out(setting: Setting) -> None:
+    """A store that committed more than the book knows of is not given it again, and the book has it all the same."""
+    await setting.append(b"1", b"3", b"1")
+    first = setting.journal.durable.position._replace(sequence=0)
+    book = Book(START)
+    source = setting.source_of(book, hand_from=first._replace(sequence=1, record=2))
+
+    assert taken(source) == [(1, 2), (2, 0)]
+    assert setting.settled == [first._replace(sequence=1, record=at) for at in (0, 1, 2)]
+    assert book.skipped == 0
+
+
+async def test_what_an_output_skips_is_read_and_counted(setting: Setting) -> None:
+    """Each batch of it settles, in order and as skipped; what the output is known to have is not."""
+    await setting.append(b"1", b"1", b"1", b"1")
+    first = setting.journal.durable.position._replace(sequence=0)
+    book = Book(START)
+    source = setting.source_of(book, hand_from=first._replace(sequence=1), skip_to=first._replace(sequence=3))
+
+    assert taken(source) == [(3, 0)]
+    assert book.position == first._replace(sequence=3)
+    assert [1, 2, 3] == [at.sequence for at in setting.settled]

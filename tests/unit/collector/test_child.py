@@ -1,6 +1,54 @@
-"""Pauses between the starts of a role."""
+"""Pauses between the starts of a role, and what is found out about its end."""
 
-from collector.child import Backoff
+import asyncio
+
+from collector.child import Backoff, Child
+
+
+class BrokenInquest:
+    """Fails at all it is asked."""
+
+    def look(self, pid: int, silence_s: float) -> str:
+        """Find nothing."""
+        return ""
+
+    async def hold(self, pid: int, code: int, ending: str) -> str:
+        """Fail."""
+        raise OSError("Read-only file system")
+
+    def loop(self) -> str:
+        """Know of none."""
+        return ""
+
+
+async def test_a_role_is_started_again_though_nothing_could_be_found_out_of_its_end() -> None:
+    """Before, a disk that took no writes for a moment let the worker stay down for good."""
+    told: list[str] = []
+    again = asyncio.Event()
+
+    def changed() -> None:
+        told.append(child.down)
+        if sum("starts again" in each for each in told) > 1:
+            again.set()
+
+    child = Child(
+        "worker",
+        config={},
+        command=lambda role, descriptor: ["/bin/sh", "-c", "exit 70"],
+        environment={"PATH": "/bin"},
+        held=(),
+        backoff=Backoff(first_s=0.001),
+        on_change=changed,
+        inquest=BrokenInquest(),
+    )
+    keeping = asyncio.create_task(child.keep())
+    waiting = asyncio.create_task(again.wait())
+    await asyncio.wait({keeping, waiting}, timeout=30.0, return_when=asyncio.FIRST_COMPLETED)
+    child.retire()
+    waiting.cancel()
+    await keeping
+
+    assert "ended with exit code 70; what it had in hand could not be looked into: OSError; starts again" in told
 
 
 def test_pauses_double_up_to_a_limit() -> None:

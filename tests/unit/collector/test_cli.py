@@ -80,6 +80,13 @@ def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
         (["--data-dir", "empty", "search", "x"], 3, "no local store"),
         (["search", "a AND ("], 2, "column"),
         (["setup", "elasticsearch"], 2, "no output of type elasticsearch"),
+        (["setup", "kibana"], 2, "--url"),
+        (["setup", "kibana", "--url", "kibana.example"], 2, "https://"),
+        (["setup", "kibana", "--url", "https://user:word@kibana.example"], 2, "no user and password in it"),
+        (["setup", "kibana", "--url", "http://127.0.0.1:1", "--user", "x"], 2, "--password-file"),
+        (["setup", "kibana", "--url", "http://127.0.0.1:1", "--api-key-file", "none.key"], 2, "none.key"),
+        (["setup", "kibana", "--url", "https://127.0.0.1:1", "--ca-file", "none.pem"], 2, "none.pem"),
+        (["setup", "kibana", "--url", "http://127.0.0.1:1"], 3, "127.0.0.1:1"),
     ],
 )
 def test_a_mistake_is_a_sentence_with_its_exit_code(tmp_path: Path, arguments: list[str], code: int, part: str) -> None:
@@ -132,3 +139,22 @@ def test_setup_can_be_looked_at_before_it_is_done(tmp_path: Path) -> None:
     objects = json.loads(tidewaiter("setup", "elasticsearch", "--dry-run", cwd=tmp_path).stdout)
 
     assert objects["_index_template/tidewaiter"]["template"]["lifecycle"] == {"data_retention": "7d"}
+
+
+def test_a_password_in_kibanas_address_is_not_repeated(tmp_path: Path) -> None:
+    """It was, where nobody answered."""
+    done = tidewaiter("setup", "kibana", "--url", "http://elastic:s3cret@127.0.0.1:1", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_kibanas_objects_can_be_files(tmp_path: Path) -> None:
+    """Where there is no way to Kibana's API, a person imports them: one file of saved objects, one of rules."""
+    done = tidewaiter("setup", "kibana", "--folder", "kibana", cwd=tmp_path)
+
+    files = sorted((tmp_path / "kibana").iterdir())
+    assert [file.name for file in files] == ["tidewaiter-objects.ndjson", "tidewaiter-rules.ndjson"]
+    assert [line.split() for line in done.stdout.splitlines()] == [["written", f"kibana/{file.name}"] for file in files]
+    assert {json.loads(line)["type"] for line in files[0].read_text().splitlines()} >= {"dashboard", "search"}
+    assert json.loads(files[1].read_text())["rule_id"] == "tidewaiter-alerts"

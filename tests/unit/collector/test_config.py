@@ -7,12 +7,14 @@ import msgspec
 import pytest
 
 from collector import config as configuration
-from collector.config import Config, Secret, SecretError
+from collector import config_documents, config_watchers
+from collector.config import Config
 from collector.config_file import parse
+from collector.config_secrets import Secret, SecretError
 
 STRUCTS = [
     kind
-    for kind in vars(configuration).values()
+    for kind in (*vars(configuration).values(), config_watchers.EngineTlsConfig, config_documents.FactsConfig)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not Secret
 ]
 

@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.config import ElasticsearchOutputConfig, ForwardInputConfig, LocalOutputConfig, Secret
+from collector.config import ForwardInputConfig
 from collector.config_file import load, parse
+from collector.config_outputs import ElasticsearchOutputConfig, LocalOutputConfig
+from collector.config_secrets import Secret
 from collector.errors import ConfigError, Problem
 from collector.pipeline_settings import pipeline_settings
+from pipelines.enrich.lookups import Lookup
+from pipelines.enrich.static import FieldRule
 from pipelines.parse import ParserRule
 
 SIX_MISTAKES = """\
@@ -86,10 +90,32 @@ def test_a_secret_is_never_repeated() -> None:
         ("parsers: [{parser: ngnix}]", "parsers[0].parser", "did you mean nginx?"),
         ("parsers: [{parser: nginx}, {parser: None}]", "parsers[1].parser", "did you mean none?"),
         ("parsers: [{parser: '../x'}]", "parsers[0].parser", "unknown parser '../x'; known: accounts, "),
-        ("parsers: [{image: nginx}]", "parsers[0].parser", "is required"),
+        ("parsers: [{image: nginx}]", "parsers[0].parser", "is required where multiline is not given"),
+        ("parsers: [{parser: '', image: nginx}]", "parsers[0].parser", "empty"),
+        ("parsers: [{multiline: maybe}]", "parsers[0].multiline", "must be true or false"),
         ("parsers: [{parser: nginx, imag: nginx}]", "parsers[0].imag", "did you mean image?"),
         ("parsers: [{parser: nginx, image: [nginx]}]", "parsers[0].image", "must be text, not a list"),
         ("parsers: {parser: nginx}", "parsers", "must be a list, not a mapping"),
+        ("documents: {original: sometimes}", "documents.original", "sometimes"),
+        ("documents: {orginal: always}", "documents.orginal", "did you mean original?"),
+        ("fields: [{set: {host.name: a}}]", "fields[0].set.host.name", "cannot be set"),
+        ("fields: [{set: {servce.name: a}}]", "fields[0].set.servce.name", "did you mean service.name?"),
+        ("fields: [{set: {labels.team: [a, b]}}]", "fields[0].set.labels.team", "is one text; lists are"),
+        (f"fields: [{{set: {{labels.team: {'x' * 1025}}}}}]", "fields[0].set.labels.team", "more than 1024"),
+        (f"fields: [{{set: {{labels.{'x' * 250}: a}}}}]", f"fields[0].set.labels.{'x' * 250}", "name of more than 256"),
+        ("fields: [{set: {labels.team: {a: b}}}]", "fields[0].set.labels.team", "must be text"),
+        ("fields: [{set: {tags: [a, {}]}}]", "fields[0].set.tags[1]", "must be text"),
+        ("fields: [{set: {}}]", "fields[0].set", "set nothing"),
+        ("fields: [{name: a}]", "fields[0].set", "is required"),
+        ("fields: [{peer: 192.0.2.1/24, set: {labels.a: b}}]", "fields[0].peer", "host bits set"),
+        ("lookups: {A b: {file: f, match: container.name, add: {a: labels.a}}}", "lookups.A b", "a-z"),
+        ("lookups: {a: {file: f, match: source.ip, add: {a: labels.a}}}", "lookups.a.match", "from line to line"),
+        ("lookups: {a: {file: f, match: container.name, add: {a: host.name}}}", "lookups.a.add.a", "cannot be set"),
+        ("lookups: {a: {file: f, match: container.name, add: {}}}", "lookups.a.add", "set nothing"),
+        ("lookups: {a: {match: container.name, add: {a: labels.a}}}", "lookups.a.file", "is required"),
+        ("lookups: {a: {file: f, match: container.name, add: {a: [labels.a]}}}", "lookups.a.add.a", "must be text"),
+        ("lookups: {" + ", ".join(f"l{n}: {{file: f, match: container.name, add: {{a: labels.a}}}}" for n in range(17))
+         + "}", "lookups", "are 17, and at most 16"),
         ("hosts: {edge-1: a}", "hosts.edge-1", "no peer"),
         ("name: ''", "name", "empty"),
         ('name: "a\\nb"', "name", "control character"),
@@ -350,9 +376,32 @@ def test_a_data_folder_of_a_user_that_is_not_there_is_a_problem() -> None:
 
 def test_parser_rules_are_what_the_pipeline_goes_by() -> None:
     """In their order; what a rule does not say fits everything, and `none` is a name that asks for no parser."""
-    config = parse("parsers: [{parser: nginx, image: '*/edge-*', namespace: shop}, {parser: none, name: batch}]", "f")
+    rules = "[{parser: nginx, image: '*/edge-*', namespace: shop}, {parser: none, name: batch}, {multiline: false}]"
+    config = parse(f"parsers: {rules}", "f")
 
     assert pipeline_settings(config).parsers == (
         ParserRule("nginx", image="*/edge-*", namespace="shop"),
         ParserRule("none", name="batch"),
+        ParserRule(multiline=False),
     )
+
+
+def test_the_line_that_documents_keep_reaches_the_pipeline() -> None:
+    """By its name in the file; without one, lines of which something was left out."""
+    assert pipeline_settings(parse("documents: {original: changed}", "f")).original == "changed"
+    assert pipeline_settings(parse("", "f")).original == "needed"
+
+
+def test_fields_and_lookups_are_what_the_pipeline_is_told() -> None:
+    """Rules in their order; of a lookup how it is asked, for its rows come by the journal."""
+    text = """
+        fields:
+          - {name: "shop-*", peer: 192.0.2.0/24, set: {service.name: shop, labels.build: 007, tags: [a, b]}}
+        lookups:
+          teams: {file: /etc/tidewaiter/teams.csv, match: service.name, add: {team: labels.team}}
+    """
+    settings = pipeline_settings(parse(text, "tidewaiter.yaml"))
+    fields: dict[str, str | list[str]] = {"service.name": "shop", "labels.build": "007", "tags": ["a", "b"]}
+
+    assert settings.fields == (FieldRule(fields, name="shop-*", peer="192.0.2.0/24"),)
+    assert settings.lookups == {"teams": Lookup("service.name", {"team": "labels.team"})}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from collector.control import UNREAD_LIMIT_BYTES, Channel, Configure, Message, Report, Reports, Stop
-from collector.telemetry import Family, Sample
+from collector.samples import Family, Sample
 
 REPORT = Report(
     "intake", {"journal": "", "input docker": "in use"}, [Family("a", [Sample("a_total", {"b": "c"}, 1.0)])]

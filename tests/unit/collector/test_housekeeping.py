@@ -17,9 +17,9 @@ from collector.journal.cursors import write_cursor
 from collector.journal.recogniser import Recogniser
 from collector.journal.resend_index import FOLDER, index_files
 from collector.role import Context
-from collector.testing.journals import entry_of, open_journal, payloads_in, read_all
-from collector.testing.recognisers import Intake
 from collector.wire.blocks import Blocks
+from tests.kit.journals import entry_of, open_journal, payloads_in, read_all
+from tests.kit.recognisers import Intake
 from tests.unit.collector.test_intake import FakeContext
 
 TIMEOUT_S = 10

@@ -8,15 +8,15 @@ from typing import cast
 
 import pytest
 
-from collector import intake
+from collector import intake, ports
 from collector.config import Config, ForwardInputConfig
 from collector.inputs.forward import ForwardInput
 from collector.internal import InternalClient
 from collector.journal.entry import Receipt
 from collector.journal.follow import Follower
 from collector.role import Context
-from collector.testing.forward_sender import MODES, ForwardSender, Options, unix
 from pipelines.frame import Frame, Producer
+from tests.kit.forward_sender import MODES, ForwardSender, Options, unix
 
 TIMEOUT_S = 10
 
@@ -96,19 +96,23 @@ async def test_an_input_that_cannot_listen_stops_no_other(tmp_path: Path) -> Non
             context.changed.clear()
             await context.changed.wait()
 
-        await ForwardSender(unix(f"{tmp_path}/good.sock")).send(1)
+        good, late = (ForwardSender(unix(f"{tmp_path}/{name}.sock")) for name in ("good", "taken"))
+        await good.send(1)
         (tmp_path / "taken.sock").unlink()
         await context.ready()
-        await ForwardSender(unix(f"{tmp_path}/taken.sock")).send(1)
+        await late.send(1)
         context.stopping.set()
         await running
+
+    assert (good.acked, late.acked) == ({0}, {0})
+    assert context.health == {"input good": "", "input bad": "", "journal": ""}
 
 
 async def test_an_input_that_cannot_listen_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is tried again every second, and each try was a line of the log."""
-    monkeypatch.setattr(intake, "INTERVAL_S", 0.001)
+    monkeypatch.setattr(ports, "RETRY_S", 0.001)
     taken = tmp_path / "taken.sock"
     taken.write_text("")
     context = make_context(tmp_path, bad=f"unix://{taken}")

@@ -2,60 +2,17 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from collector import internal
 from collector.internal import CONNECTION_LIMIT, MESSAGE_LIMIT_BYTES, InternalClient, InternalClosed, InternalServer
-from collector.journal.entry import Entry, Receipt
-from collector.journal.format import DurableEnd
-from pipelines.frame import Origin, Position, Producer
+from collector.journal.entry import Receipt
+from pipelines.frame import Origin, Producer
+from tests.kit.memory_journal import MemoryJournal
 
 TIMEOUT_S = 5.0
-
-
-class MemoryJournal:
-    """Makes everything durable at once, or answers with the receipts it was given first."""
-
-    def __init__(self) -> None:
-        self.durable = DurableEnd("a", 0, Position(0, 1, 0))
-        self.entries: list[Entry] = []
-        self.receipts: list[Receipt] = []
-        self.produced: dict[str, Producer] = {}
-        self._callbacks: list[Callable[[DurableEnd], None]] = []
-
-    def append(self, entry: Entry) -> asyncio.Future[Receipt]:
-        """Answer with the next receipt."""
-        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        answer = self.receipts.pop(0) if self.receipts else Receipt.DURABLE
-        producer = entry.producer
-        last = self.produced.get(producer.name) if producer is not None else None
-        if answer is Receipt.DURABLE and (producer is None or last is None or producer.sequence > last.sequence):
-            self.entries.append(entry)
-            self.grow()
-            if producer is not None:
-                self.produced[producer.name] = producer
-        receipt.set_result(answer)
-        return receipt
-
-    def grow(self) -> None:
-        """Let one more frame be durable."""
-        end = self.durable
-        self.durable = DurableEnd(
-            end.segment, end.offset + 1, end.position._replace(sequence=end.position.sequence + 1)
-        )
-        for callback in self._callbacks:
-            callback(self.durable)
-
-    def last_produced(self, name: str) -> Producer | None:
-        """Return the last triple of a producer."""
-        return self.produced.get(name)
-
-    def on_durable(self, callback: Callable[[DurableEnd], None]) -> None:
-        """Call back at each growth."""
-        self._callbacks.append(callback)
 
 
 def left_behind(path: Path) -> None:
@@ -67,27 +24,6 @@ def left_behind(path: Path) -> None:
 def mode_of(path: Path) -> int | None:
     """The permissions of a file, None when there is none."""
     return path.stat().st_mode & 0o777 if path.exists() else None
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    """An empty journal."""
-    return MemoryJournal()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the socket is."""
-    return tmp_path / "run" / "intake.sock"
-
-
-@pytest.fixture
-async def server(journal: MemoryJournal, path: Path) -> AsyncIterator[InternalServer]:
-    """A listening server."""
-    each = InternalServer(journal, path)
-    await each.start()
-    yield each
-    await each.close()
 
 
 async def test_an_append_is_answered_with_its_receipt(
@@ -124,6 +60,24 @@ async def test_other_receipts_reach_the_producer(
     assert receipt == answer
 
 
+@pytest.mark.usefixtures("server")
+async def test_messages_of_others_come_under_their_names(journal: MemoryJournal, path: Path) -> None:
+    """All at once, in order, a receipt of each; the transport stays internal, whoever they are of."""
+    journal.receipts = [Receipt.DURABLE, Receipt.REJECTED]
+    messages = [(Producer("watcher-engine", number, b"c"), b"%d" % number) for number in (1, 2, 3)]
+
+    async with InternalClient(path) as client:
+        receipts = await client.append_all(messages, "docker-inspect", input_name="engine", peer="unix:///d.sock")
+
+    assert [Receipt.DURABLE, Receipt.REJECTED, Receipt.DURABLE] == receipts
+    assert [(Producer("watcher-engine", 1, b"c"), b"1"), (Producer("watcher-engine", 3, b"c"), b"3")] == [
+        (entry.producer, b"".join(entry.payload)) for entry in journal.entries
+    ]
+    assert {(Origin("engine", "internal", "unix:///d.sock"), "docker-inspect")} == {
+        (entry.origin, entry.encoding) for entry in journal.entries
+    }
+
+
 async def test_ticks_are_few_however_often_they_are_asked_for(
     server: InternalServer, path: Path, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,9 +107,12 @@ async def test_a_subscriber_hears_the_end_now_and_whenever_it_moves(
 
 async def test_subscribers_that_died_while_nothing_happened_take_no_place(server: InternalServer, path: Path) -> None:
     """A worker that dies again and again on a quiet day is always let in: its dead connections filled the limit."""
+    heard = []
     for _ in range(2 * CONNECTION_LIMIT):
         async with InternalClient(path) as client, asyncio.timeout(TIMEOUT_S):
-            await anext(client.durable_ends())
+            heard.append(await anext(client.durable_ends()))
+
+    assert [0] * (2 * CONNECTION_LIMIT) == [end.position.sequence for end in heard]
 
 
 async def test_a_slow_subscriber_is_told_the_newest_end_soon(

@@ -17,7 +17,7 @@ import pytest
 from collector.config import Config, ConsoleConfig
 from collector.control import Message, Report, Stop
 from collector.role import Context, main, run
-from collector.testing.running import free_port, lives, wait_until
+from tests.kit.running import free_port, lives, wait_until
 
 TIMEOUT_S = 10.0
 

@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
-from collector.config import Config, ElasticsearchOutputConfig, ForwardInputConfig, LocalOutputConfig, Secret
-from collector.supervisor import config_for, secret_variables
-from collector.testing.running import free_port, lives, wait_until
+from collector.config import Config, ForwardInputConfig
+from collector.config_http import HttpInputConfig, KubernetesAuditInputConfig
+from collector.config_outputs import ElasticsearchOutputConfig, LocalOutputConfig
+from collector.config_secrets import Secret
+from collector.config_watchers import DockerEventsInputConfig
+from collector.roles import config_for, required_components, secret_variables
+from tests.kit.running import free_port, lives, wait_until
 
 SCRIPT = Path(__file__).with_name("supervised.py")
 QUICK = {"drain_s": 2.0, "first_pause_s": 0.02, "longest_pause_s": 0.2, "stable_s": 30.0}
@@ -63,7 +67,7 @@ class Supervised:
 
     def pids(self) -> list[int]:
         """Process ids of all fake roles that were ever started."""
-        return [int(line.split()[2]) for line in self.events() if " started " in line]
+        return [int(line.split()[2]) for line in self.events() if line.split()[1] == "started"]
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """What the supervisor logged."""
@@ -394,3 +398,75 @@ def test_the_console_knows_neither_inputs_nor_outputs() -> None:
 
     assert ({}, {}, {}) == (told.inputs, told.outputs, told.hosts)
     assert (config.data_dir, config.console) == (told.data_dir, told.console)
+
+
+WATCHED = {"inputs": {"forward": {"type": "forward"}, "engine": {"type": "docker_events"}}}
+
+
+def test_a_watcher_runs_only_where_something_is_to_be_asked() -> None:
+    """Nobody else needs the process."""
+    asked = Config(inputs={"engine": DockerEventsInputConfig()})
+
+    assert {"intake", "worker", "console"} == set(required_components(Config()))
+    assert frozenset({"input engine"}) == required_components(asked)["watcher"]
+    assert frozenset({"journal"}) == required_components(asked)["intake"]
+
+
+def test_only_the_watcher_and_the_worker_hear_of_what_is_asked() -> None:
+    """The intake has what listens; the watcher no outputs; the worker what it is to know whom an Engine speaks for."""
+    config = Config(
+        inputs={"a": ForwardInputConfig(), "e": DockerEventsInputConfig()}, outputs={"b": LocalOutputConfig()}
+    )
+    told = {role: config_for(role, config) for role in ("intake", "watcher", "worker", "console")}
+
+    assert {"intake": {"a"}, "watcher": {"e"}, "worker": {"e"}, "console": set()} == {
+        role: set(each.inputs) for role, each in told.items()
+    }
+    assert {"intake": set(), "watcher": set(), "worker": {"b"}, "console": set()} == {
+        role: set(each.outputs) for role, each in told.items()
+    }
+
+
+def test_the_worker_hears_of_audit_inputs_without_their_secrets() -> None:
+    """It has to know cluster and proxies; what proves senders only the intake knows, as a secret's variable."""
+    options = KubernetesAuditInputConfig(cluster="shop", proxies=["192.0.2.1"], tokens={"a": Secret(env="TOKEN")})
+    config = Config(inputs={"audit": options, "json": HttpInputConfig(users={"b": Secret(env="PASSWORD")})})
+    told = {role: config_for(role, config).inputs for role in ("intake", "worker", "watcher", "console")}
+
+    assert {"audit": KubernetesAuditInputConfig(cluster="shop", proxies=["192.0.2.1"])} == told["worker"]
+    assert (config.inputs, {}, {}) == (told["intake"], told["watcher"], told["console"])
+    assert {"TOKEN", "PASSWORD"} == secret_variables(config.inputs)
+
+
+def test_a_watcher_that_is_ill_or_down_leaves_the_collector_ready(supervised: Supervised) -> None:
+    """Senders lose nothing by it: what is wrong stands under `degraded`, and goes when it is well."""
+    supervised.mood("watcher", "ill: no such socket")
+    supervised.start(config=WATCHED)
+    supervised.wait_log("ready")
+    ill = {"problems": {}, "degraded": {"watcher: input engine": "no such socket"}}
+    supervised.wait_events(f"console told {json.dumps(ill)}")
+
+    supervised.mood("watcher", "crash")
+    down = {"problems": {}, "degraded": {"watcher": "ended with exit code 7; starts again"}}
+    supervised.wait_events(f"console told {json.dumps(down)}")
+    supervised.mood("watcher", "well")
+    well = len(supervised.events(f"console told {json.dumps({'problems': {}, 'degraded': {}})}"))
+    supervised.wait_events(f"console told {json.dumps({'problems': {}, 'degraded': {}})}", well + 1)
+
+    assert 1 == len(supervised.log("ready"))
+    assert [] == supervised.log("not_ready")
+    assert 0 == supervised.stop()
+
+
+def test_a_watcher_is_told_to_stop_with_the_intake(supervised: Supervised) -> None:
+    """Before the roles that read what it appended."""
+    supervised.start(config=WATCHED)
+    supervised.wait_log("ready")
+    supervised.wait_events("watcher started")
+
+    code = supervised.stop()
+
+    stops = [event for event in supervised.events() if event.endswith("told to stop")]
+    assert 0 == code
+    assert {"watcher told to stop", "intake told to stop"} == set(stops[:2])
+    assert {"worker told to stop", "console told to stop"} == set(stops[2:])

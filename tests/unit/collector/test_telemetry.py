@@ -8,7 +8,8 @@ from prometheus_client.metrics_core import Metric
 
 from collector import telemetry
 from collector.console.exposition import exposition
-from collector.telemetry import Family, Sample, Telemetry, set_total
+from collector.samples import Family, Sample, Telemetry
+from collector.telemetry import set_total
 
 
 def families(role: str) -> dict[str, Family]:
@@ -19,7 +20,7 @@ def families(role: str) -> dict[str, Family]:
 @pytest.mark.parametrize("metric", list(telemetry.declared()), ids=lambda metric: metric.name)
 def test_every_metric_has_a_name_with_its_role_and_a_meaning(metric: Metric) -> None:
     """`tidewaiter_<role>_<what>`, and a sentence."""
-    assert re.fullmatch(r"tidewaiter_(intake|worker|console|supervisor|process)_[a-z_]+", metric.name)
+    assert re.fullmatch(r"tidewaiter_(intake|worker|console|supervisor|watcher|process)_[a-z_]+", metric.name)
     assert metric.documentation.endswith(".")
 
 

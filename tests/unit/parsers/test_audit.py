@@ -129,7 +129,7 @@ def test_every_field_of_a_record_is_in_its_table() -> None:
     found = [(FORMAT.parse(Payload(line), 0), fields(line.removeprefix("type="))) for line in lines]
 
     assert [len(expected) for parsed, expected in found if parsed is not None] == [
-        count(parsed.event) + count(parsed.fields) for parsed, _ in found if parsed is not None
+        count(parsed.event) + count(parsed.fields) + count(parsed.own) for parsed, _ in found if parsed is not None
     ]
 
 

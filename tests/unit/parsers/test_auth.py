@@ -4,18 +4,19 @@ from typing import Any, Final
 
 import pytest
 
-from parsers.format import sniffed
+from parsers.format import formats
 from parsers.table import Payload, related_kind
+from pipelines.parse import first_of
 
 NOW_S: Final = 1795953600
 
 
 def fields(line: str) -> dict[str, Any]:
     """The fields of a line by their whole names, with its format under `format`."""
-    found = sniffed(Payload(line), NOW_S)
-    if found is None:
+    name, parsed = first_of(formats(), Payload(line), NOW_S)
+    if parsed is None:
         return {}
-    flat = {"format": found[0], "message": found[1].message}
+    flat = {"format": name, "message": parsed.message}
 
     def add(inner: dict[str, Any], before: str) -> None:
         for name, value in inner.items():
@@ -24,8 +25,8 @@ def fields(line: str) -> dict[str, Any]:
             else:
                 flat[before + name] = value
 
-    add(found[1].event, "event.")
-    add(found[1].fields, "")
+    add(parsed.event, "event.")
+    add(parsed.fields, "")
     return flat
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.values import to_address_of, to_domain, to_http_status, to_http_version, uncoloured
+from parsers.values import to_address_of, to_domain, to_http_status, to_http_version
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,3 @@ def test_the_version_stands_behind_the_protocol(raw: str, version: str | None) -
 def test_a_status_has_three_digits(raw: object, status: int | None) -> None:
     """What proxies write where they sent none is no status."""
     assert to_http_status(raw) == status
-
-
-def test_colours_of_a_terminal_are_left_out() -> None:
-    """Other control characters stay, and a text of colours alone is none."""
-    strip = uncoloured("text").convert
-
-    assert [strip("\x1b[1mup\x1b[0m \x1b[38;5;7mx=\x1b[0m1\x1b[K"), strip("\x1b[0m")] == ["up x=1\x1b[K", None]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from parsers.times import Instant, any_time, iso, twelve_hours
+from parsers.times import Instant, any_time, iso, short_date, twelve_hours
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,23 @@ def test_a_padded_hour_is_an_hour() -> None:
     assert [(1795917600, 0), None] == [
         iso("time").read(text, 0) for text in ("2026-11-29  2:00:00", "2026-11-29 2:00:00")
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("261129 02:00:00", (1795917600, 0)),
+        ("261129  2:00:00", (1795917600, 0)),
+        ("261129 02:00:00.5", (1795917600, 500000000)),
+        ("2026-11-29T02:00:00.5Z", (1795917600, 500000000)),
+        ("261129 2:00:00", None),
+        ("261329 02:00:00", None),
+        ("20261129 02:00:00", None),
+    ],
+)
+def test_a_year_of_two_digits_is_of_this_century(written: str, expected: Instant | None) -> None:
+    """As MariaDB writes of its crashes; where it writes all four, they count."""
+    assert expected == short_date("time").read(written, 0)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,21 @@ def test_a_value_of_several_conversions_is_of_the_kind_of_the_first() -> None:
     assert ("keyword", ("a", "b", "c")) == (value.kind, value.sources)
 
 
+def test_a_long_text_is_not_searched_for_an_address() -> None:
+    """64 KiB that begin like one took 10 ms in each field that may hold an address."""
+    asked: list[str] = []
+
+    class Text(str):
+        __slots__ = ()
+
+        def partition(self, sep: str, /) -> tuple[str, str, str]:
+            asked.append(sep)
+            return super().partition(sep)
+
+    assert [to_address(Text("1:" * length)) for length in (2, 32_768)] == [None, None]
+    assert asked.count("%") <= 1
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [

@@ -4,10 +4,10 @@ import tracemalloc
 
 import msgpack
 
-from collector.testing.frames import frame_of
 from pipelines.chunk import STREAMS_KEPT_BYTES, ChunkPath
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.frames import frame_of
 
 SETTINGS = Settings(version="0.1.0")
 

@@ -7,13 +7,13 @@ from typing import Any
 import msgpack
 import pytest
 
-from collector.testing.frames import ORIGIN, frame_of
 from parsers.flattened import flattened
 from pipelines import reference
 from pipelines.decode.forward import decode_entry
 from pipelines.frame import Origin
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.frames import ORIGIN, frame_of
 
 SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"})
 ID = "8f3a1c0b9d2e" + "0" * 52
@@ -110,6 +110,14 @@ def test_a_label_cannot_take_another_containers_identity() -> None:
     assert made["container"] == {"id": SHORT_ID, "name": "web-1", "image": {"name": "acme/bb", "tag": ["1.2"]}}
     assert made["tags"] == ["_identity_conflict"]
     assert made["tidewaiter"]["claimed"] == {"container": {"id": "f" * 64, "name": "victim"}}
+
+
+def test_an_id_at_the_end_of_a_tag_of_its_own_form_proves_nothing() -> None:
+    """A container's name may end in another's id: a tag that does, and is no file's, leaves the id as it was said."""
+    made = document(docker(), tag=f"docker.{'f' * 64}")
+
+    assert made["container"]["id"] == document(docker())["container"]["id"]
+    assert "claimed" not in made["tidewaiter"]
 
 
 def test_unknown_fields_never_reach_the_root() -> None:

@@ -1,10 +1,9 @@
 """Ids and sequences come from the position and sort like it."""
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.testing.frames import frame_of
 from pipelines.frame import (
     INDEX_LIMIT,
     INDEXES_KEPT,
@@ -15,11 +14,13 @@ from pipelines.frame import (
     id_prefix,
     proven_name,
 )
+from tests.kit.frames import frame_of
 
 frames = st.integers(0, 2**35 - 1).map(lambda sequence: frame_of(sequence=sequence))
 index = st.integers(0, INDEX_LIMIT - 2)
 
 
+@settings(deadline=None)  # The first of all renders the texts of 131,072 indexes.
 @given(st.tuples(st.integers(0, 2**35 - 1), index), st.tuples(st.integers(0, 2**35 - 1), index))
 def test_ids_and_sequences_sort_like_positions(one: tuple[int, int], other: tuple[int, int]) -> None:
     """Of two records the one that lies earlier has the smaller id and the smaller event.sequence."""

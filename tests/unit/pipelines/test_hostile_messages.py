@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 import msgpack
 import pytest
 
-from collector.testing.frames import frame_of
 from pipelines import reference
 from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
 from pipelines.frame import INDEX_LIMIT, Frame
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.frames import frame_of
 
 SETTINGS = Settings(version="0.1.0")
 FRAME_BYTES = 1 << 20

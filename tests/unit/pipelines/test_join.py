@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from collector.testing.frames import ORIGIN
-from collector.testing.pieces import cri_pieces, docker_pieces, frames_of, packed, unmarked_pieces
 from pipelines import join
 from pipelines.batch import Batch
 from pipelines.frame import Frame, Origin
 from pipelines.join import INCOMPLETE, LINE_BYTES_LIMIT, PIECE_BYTES, PIECES_LIMIT, TOO_LONG
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
+from tests.kit.frames import ORIGIN
+from tests.kit.pieces import cri_pieces, docker_pieces, frames_of, packed, unmarked_pieces
 
 SECOND_NS = 1_000_000_000
 ID = "a" * 64

@@ -3,7 +3,6 @@
 import msgpack
 import pytest
 
-from collector.testing.frames import frame_of
 from pipelines import reference
 from pipelines.batch import Outcomes
 from pipelines.books import RECORDS_LIMIT
@@ -12,6 +11,7 @@ from pipelines.frame import Frame
 from pipelines.parse import ParserRule
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.frames import frame_of
 
 ACCESS = '192.0.2.7 - - [29/Nov/2026:02:00:00 +0000] "GET /cart HTTP/1.1" 200 512 "-" "curl/8.5.0"'
 JSON = '{"level":"info","msg":"cart is full","ts":1795917600.12}'
@@ -20,8 +20,10 @@ SETTINGS = Settings(version="0.1.0", parsers=RULES)
 
 
 def entry(container: str, line: str) -> bytes:
-    """One record of Docker's driver."""
+    """One record of Docker's driver; `mistyped` has a label that names no parser."""
     fields = {"container_id": container[0] * 64, "container_name": container, "source": "stdout", "log": line}
+    if container == "mistyped":
+        fields["tidewaiter.parser"] = "ngnix"
     return bytes(msgpack.packb([1_795_917_600, fields]))
 
 
@@ -41,12 +43,13 @@ def counted(path: str, given: Frame) -> tuple[list[Outcomes], State]:
 
 @pytest.mark.parametrize("path", ["chunk", "reference"])
 def test_lines_are_counted_by_parser_and_outcome(path: str) -> None:
-    """Taken by a parser, plain, kept plain by a rule, and not what was asked for."""
+    """Taken by a parser, plain, kept plain by a rule, not what was asked for, and asked for by a name of no parser."""
     lines = [("web", ACCESS), ("web", JSON), ("web", "hello"), ("web", JSON), ("asked", JSON), ("plain", JSON)]
 
-    found, _ = counted(path, frame(*lines, ("asked", ACCESS)))
+    found, _ = counted(path, frame(*lines, ("asked", ACCESS), ("mistyped", JSON)))
 
-    assert found == [{("nginx", "parsed"): 2, ("json", "parsed"): 2, ("", "plain"): 2, ("nginx", "failed"): 1}]
+    parsed: Outcomes = {("nginx", "parsed"): 2, ("json", "parsed"): 2}
+    assert found == [parsed | {("", "plain"): 2, ("nginx", "failed"): 1, ("", "failed"): 1}]
 
 
 @pytest.mark.parametrize("path", ["chunk", "reference"])

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from collector.testing.pieces import docker_pieces, frames_of, packed
 from pipelines import reference
 from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
@@ -12,6 +11,7 @@ from pipelines.frame import Frame
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.pieces import docker_pieces, frames_of, packed
 
 SETTINGS = Settings(version="0.1.0")
 

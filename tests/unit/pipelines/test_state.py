@@ -1,26 +1,27 @@
 """What a pipeline remembers: bounded, in order, taken back when a path fails, and the same when it was written down."""
 
 import copy
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.testing.frames import JOURNAL_TIME, ORIGIN
 from pipelines.frame import JournalIdentity, Position
 from pipelines.sections import ENTRY_BYTES, Section
 from pipelines.state import OPEN_LINES_LIMIT, STEP_NS, OpenLine, State, StateError
+from tests.kit.frames import JOURNAL_TIME, ORIGIN
 
 keys = st.sampled_from("abcde").map(lambda text: (text,))
 changes = st.lists(st.tuples(st.sampled_from(["put", "take"]), keys, st.integers(0, 9)), max_size=20)
 
 
-def section(*, limit: int = 3, limit_bytes: int = 1 << 20) -> Section[int]:
+def section(*, limit: int = 3, limit_bytes: int = 1 << 20, grouped: int = 0, fair: bool = False) -> Section[int]:
     """Make a section of numbers, each of which counts for as many bytes."""
-    return Section(int, limit=limit, limit_bytes=limit_bytes, cost=lambda value: value)
+    return Section(int, limit=limit, limit_bytes=limit_bytes, cost=lambda value: value, grouped=grouped, fair=fair)
 
 
-def change(changed: Section[int], steps: list[tuple[str, tuple[str], int]]) -> None:
+def change(changed: Section[int], steps: Sequence[tuple[str, tuple[str, ...], int]]) -> None:
     """Put and take."""
     for step, key, value in steps:
         if step == "put":
@@ -63,6 +64,67 @@ def test_undo_takes_everything_back_also_the_order(
     assert (list(changed.items()), changed.size_bytes) == expected
 
 
+@settings(max_examples=300, deadline=None, database=None)
+@given(changes, changes, st.booleans())
+def test_entries_of_groups_are_found_in_their_order(
+    before: list[tuple[str, tuple[str], int]], steps: list[tuple[str, tuple[str], int]], undone: bool
+) -> None:
+    """Whatever was put, taken, had no room or was taken back: those that a look at all would find."""
+    grouped = section(grouped=1)
+    pairs = [(step, (*key, str(value)), value) for step, key, value in before + steps]
+    change(grouped, pairs[: len(before)])
+    grouped.mark()
+    change(grouped, pairs[len(before) :])
+    if undone:
+        grouped.undo()
+
+    expected = [key for key, _ in grouped.items() if key[0] in "bd"]
+    assert grouped.in_groups([("d",), ("b",), ("x",)]) == expected
+
+
+def test_where_room_is_made_fairly_the_largest_group_gives_up_its_oldest() -> None:
+    """Also by bytes, and where many go at once; of groups as large, that with the oldest entry."""
+    fair = section(limit=4, grouped=1, fair=True)
+    for key in ("bx", "ax", "ay", "az"):
+        fair.put(tuple(key), 1)
+
+    assert fair.put(("a", "v"), 1) == [(("a", "x"), 1)]
+    assert fair.put(("c", "x"), 1) == [(("a", "y"), 1)]
+    assert fair.put(("c", "y"), 1) == [(("a", "z"), 1)]
+    assert fair.put(("b", "y"), 1) == [(("b", "x"), 1)]
+    small = section(limit=1000, limit_bytes=200 * ENTRY_BYTES, grouped=1, fair=True)
+    outdone = [key for number in range(1000) for key, _ in small.put(("ab"[number > 0], str(number)), 0)]
+    assert ("a", "0") not in outdone
+    assert sorted(outdone, key=lambda key: int(key[1])) == outdone
+    assert len(outdone) + len(small) == 1000
+    assert small.size_bytes <= 200 * ENTRY_BYTES
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(changes, changes, changes)
+def test_which_entries_a_fair_section_gives_up_does_not_depend_on_how_it_came_to_be(
+    before: list[tuple[str, tuple[str], int]],
+    undone: list[tuple[str, tuple[str], int]],
+    steps: list[tuple[str, tuple[str], int]],
+) -> None:
+    """Read back, or with something taken back in between: the entries and their order decide."""
+
+    def in_groups(all_steps: list[tuple[str, tuple[str], int]]) -> list[tuple[str, tuple[str, ...], int]]:
+        return [(step, (*key, str(value)), value) for step, key, value in all_steps]
+
+    kept, restored = (section(limit=4, grouped=1, fair=True) for _ in range(2))
+    change(kept, in_groups(before))
+    kept.mark()
+    restored.become(kept.items())
+    change(kept, in_groups(undone))
+    kept.undo()
+    for each in (kept, restored):
+        change(each, in_groups(steps))
+
+    assert list(kept.items()) == list(restored.items())
+    assert len(kept) <= 4
+
+
 def test_what_has_no_room_is_given_back_the_oldest_first() -> None:
     """By number and by bytes; what was put again is the newest."""
     few = section(limit=2)
@@ -95,7 +157,7 @@ def test_a_state_is_the_same_when_it_was_written_down() -> None:
 
 
 @pytest.mark.parametrize(
-    "encoded", [b"", b"\x00", b"\x93\x02\x92\0\0\x80", b"\x93\x01\x92\0\0\x81\xa5lines\x91\xc0", b"\x92\x01\xc0"]
+    "encoded", [b"", b"\x00", b"\x93\x03\x92\0\0\x80", b"\x93\x01\x92\0\0\x81\xa5lines\x91\xc0", b"\x92\x01\xc0"]
 )
 def test_bytes_that_are_no_state_change_nothing(encoded: bytes) -> None:
     """A newer version is refused like bytes that cannot be decoded."""

@@ -141,3 +141,37 @@ def test_an_empty_protection_is_refused(
 
     assert code == 1
     assert f"tidewaiter.yaml:4: {path}: {said}" in lines
+
+
+TABLES = """\
+lookups:
+  teams:
+    match: container.name
+    file: {file}
+    add: {{team: labels.team}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("service,team\nshop,payments\n", (0, ["tidewaiter.yaml: ok"])),
+        (
+            "service,team\nshop\n",
+            (1, ["tidewaiter.yaml:4: lookups.teams.file: teams.csv, line 2: has 1 cells, and there are 2 columns",
+                 "tidewaiter.yaml: 1 problem"]),
+        ),
+        (
+            None,
+            (0, ["tidewaiter.yaml: warning: lookup teams: from here, cannot read teams.csv", "tidewaiter.yaml: ok"]),
+        ),
+    ],
+)  # fmt: skip
+def test_the_file_of_a_lookup_is_read(
+    folder: Path, check: Callable[[str], tuple[int, list[str]]], content: str | None, expected: tuple[int, list[str]]
+) -> None:
+    """What is wrong in it is told with its line; one that is not there may be on the machine it is meant for."""
+    if content is not None:
+        (folder / "teams.csv").write_text(content)
+
+    assert check(TABLES.format(file="@teams.csv")) == expected

@@ -17,8 +17,8 @@ from collector.config_values import size_text
 from collector.data_dir import lock_data_dir
 from collector.journal.checkpoints import Checkpoint, write_checkpoint
 from collector.journal.cursors import cursors, write_cursor
-from collector.testing.journals import entry_of, open_journal
 from pipelines.frame import Position
+from tests.kit.journals import entry_of, open_journal
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector.cli import cli
+from collector.commands.parsers_try import Sender, Trial
 from parsers.describe import facts
 from parsers.format import formats
+from pipelines.enrich.engines import Engine
+from pipelines.settings import Settings
 
 AT = "2026-11-29T02:00:05Z"
 ACCESS = '192.0.2.7 - - [29/Nov/2026:02:00:00 +0000] "GET /cart HTTP/1.1" 200 512 "-" "curl/8.5.0"\n'
@@ -121,6 +124,25 @@ def test_rules_of_the_configuration_hold(tmp_path: Path) -> None:
     assert (labelled["parser"], labelled["reason"]) == ("json", "label")
 
 
+def test_fields_and_tables_of_the_configuration_are_on_the_document(tmp_path: Path) -> None:
+    """A table whose file cannot be used is told, and sets nothing."""
+    file, teams = tmp_path / "tidewaiter.yaml", tmp_path / "teams.csv"
+    teams.write_text("name,team\nweb,payments\n")
+    file.write_text(
+        "fields: [{set: {service.name: shop}}]\n"
+        f"lookups: {{teams: {{file: {teams}, match: container.name, add: {{team: labels.team}}}}}}\n"
+    )
+    (found,) = tried("--config", str(file), "--container", "web", lines=JSON)
+    teams.unlink()
+    without = parsers("try", "--config", str(file), "--container", "web", lines="x\n")
+
+    assert isinstance(found["document"], dict)
+    assert (found["document"]["service"], found["document"]["labels"]) == ({"name": "shop"}, {"team": "payments"})
+    assert without.exit_code == 0
+    assert f"note: lookup teams sets nothing: {teams}: cannot be read" in without.stderr
+    assert "service.name" in without.stdout
+
+
 def test_people_are_told_what_became_of_each_line() -> None:
     """In a sentence, with the fields that vary; nothing of a line reaches the terminal as a command (P5)."""
     shown = parsers("try", "--at", AT, lines=ACCESS + "hello \x1b[31m\n").stdout
@@ -153,3 +175,10 @@ def test_an_option_that_says_nothing_is_wrong_usage(options: list[str]) -> None:
 
     assert result.exit_code == 2
     assert "write" in result.output
+
+
+def test_a_line_that_is_tried_waits_for_no_engine() -> None:
+    """Where an Engine is configured for this machine's senders, what it would say of a container is not asked."""
+    trial = Trial(Settings(version="0", engines=(Engine("engine"),)), Sender(), 1_700_000_000_000_000_000)
+
+    assert [each.outcome for each in trial.line(b"hello")] == ["plain"]

@@ -14,11 +14,11 @@ from collector.commands.parsers_streams import found_streams
 from collector.journal.checkpoints import Checkpoint, write_checkpoint
 from collector.journal.entry import Entry
 from collector.journal.survey import end_of_files
-from collector.testing.journals import ORIGIN, open_journal
 from pipelines.frame import Position
 from pipelines.parse import Choice, ParserRule
 from pipelines.settings import Settings
 from pipelines.state import State
+from tests.kit.journals import ORIGIN, open_journal
 
 ACCESS = '192.0.2.7 - - [29/Nov/2026:02:00:00 +0000] "GET /cart HTTP/1.1" 200 512 "-" "curl/8.5.0"'
 JSON = '{"level":"info","msg":"cart is full"}'

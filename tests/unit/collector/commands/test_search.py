@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.testing.batches import batch_of
-from collector.testing.stores import batch_of_lines, opened_files
 from pipelines.batch import DataStream
+from tests.kit.batches import batch_of
+from tests.kit.stores import batch_of_lines, opened_files
 
 AUDIT = DataStream("logs", "tidewaiter.audit", "default")
 HOSTILE = "\x1b[2Jgone \x9b31m \u202egnp.exe\r\x07\\ [bold]x[/bold]"

@@ -12,8 +12,8 @@ from collector.cli import cli
 from collector.commands import verify as command
 from collector.errors import DataDirError, UnreachableError
 from collector.journal.segments import segment_files
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, open_journal
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, open_journal
 
 
 def fill(root: Path) -> None:

@@ -13,7 +13,7 @@ from collector.config import Config, ConsoleConfig
 from collector.console.server import BrokenRequests, application, main
 from collector.control import Message, Report, Reports
 from collector.role import Context
-from collector.telemetry import Family, Sample
+from collector.samples import Family, Sample
 
 Client = TestClient[Request, Application]
 

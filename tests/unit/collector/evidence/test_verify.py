@@ -18,9 +18,9 @@ from collector.journal.format import FrameHeader, encode_frame_head
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, read_seal
 from collector.journal.segments import FrameHead, Segment, segment_files, walk
 from collector.journal.state import VerificationKey
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, open_journal
 from pipelines.frame import Position
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, open_journal
 
 EDITS = 10_000
 SEED = 20261123

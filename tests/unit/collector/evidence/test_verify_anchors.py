@@ -15,8 +15,8 @@ from collector.evidence.verdict import ELSEWHERE, Verdict
 from collector.journal.seals import ANCHOR_FILE, Anchor, read_seal, sealed
 from collector.journal.segments import first_position, segment_files
 from collector.journal.state import VerificationKey
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, open_journal
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, open_journal
 from tests.unit.collector.evidence.test_verify import fill, reclaim, verified
 
 ONE_MONTH_MINUTES = 43_200

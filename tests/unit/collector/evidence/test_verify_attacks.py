@@ -13,9 +13,9 @@ from collector.journal.cursors import write_cursor
 from collector.journal.seals import ANCHOR_FILE, TOMBSTONE_FILE, Anchor, read_seal
 from collector.journal.segment_file import SUFFIX, compress, path_of
 from collector.journal.segments import Segment, first_position, segment_files
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, open_journal
 from pipelines.frame import Position
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, open_journal
 from tests.unit.collector.evidence.test_verify import fill, verified
 
 ATTACKS = 600

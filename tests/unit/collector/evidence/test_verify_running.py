@@ -15,8 +15,8 @@ from collector.journal.segment_file import compress
 from collector.journal.segments import Segment, first_position, segment_files
 from collector.journal.state import VerificationKey
 from collector.journal.writer import Journal
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, open_journal
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, open_journal
 from tests.unit.collector.evidence.test_verify import fill, verified
 
 Step = Callable[[], None]

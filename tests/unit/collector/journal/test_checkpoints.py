@@ -1,6 +1,7 @@
 """Checkpoint files: what is written is read, damage is told by name, and only what nobody needs is deleted."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from collector.journal.checkpoints import (
 )
 from collector.journal.cursors import write_cursor
 from collector.journal.segments import first_position, segment_bytes, segment_files
-from collector.testing.journals import entry_of, open_journal
 from pipelines.frame import Position
+from tests.kit.journals import entry_of, open_journal
 
 POSITIONS = [Position(0, 7, 5), Position(0, 7, 60), Position(0, 8, 0)]
 
@@ -116,6 +117,34 @@ def test_only_what_no_cursor_needs_is_deleted(folder: Path) -> None:
     assert (delete_checkpoints(folder, Position(0, 8, 0)), checkpoints(folder)) == (2, POSITIONS[2:])
 
 
+def test_checkpoints_are_thinned_while_a_consumer_is_far_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own and the newest stay; between them no gap is much wider than the others."""
+    monkeypatch.setattr(module, "CHECKPOINTS_LIMIT", 12)
+    monkeypatch.setattr(module, "NEWEST_KEPT", 4)
+    for sequence in range(10, 4_010, 10):
+        write_checkpoint(tmp_path, Checkpoint(Position(0, 7, sequence), "", b""))
+        delete_checkpoints(tmp_path, Position(0, 7, 25))
+    left = [position.sequence for position in checkpoints(tmp_path)]
+    gaps = [then - first for first, then in pairwise(left[:-4])]
+
+    assert (len(left), left[0], left[-4:]) == (12, 20, [3970, 3980, 3990, 4000])
+    assert max(gaps) <= 4_000 / (12 - 4) * 3
+
+
+def test_checkpoints_of_several_starts_are_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one start ended, its successor does not say; those close together go first."""
+    monkeypatch.setattr(module, "CHECKPOINTS_LIMIT", 5)
+    monkeypatch.setattr(module, "NEWEST_KEPT", 1)
+    positions = [Position(0, 7, 5), Position(0, 7, 900), Position(0, 8, 0), Position(0, 8, 10), Position(0, 8, 800)]
+    for position in [*positions, Position(0, 9, 1)]:
+        write_checkpoint(tmp_path, Checkpoint(position, "", b""))
+
+    assert delete_checkpoints(tmp_path, Position(0, 7, 6)) == 1
+    assert Position(0, 8, 0) not in checkpoints(tmp_path)
+
+
 def test_a_crash_before_the_rename_leaves_the_one_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was being written is no checkpoint, and the next write goes over it."""
 
@@ -136,7 +165,10 @@ def test_a_crash_before_the_rename_leaves_the_one_before(folder: Path, monkeypat
 async def test_without_a_checkpoint_some_segments_before_the_cursor_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole segments, as many as fit; at least the one with the cursor, and none beyond it."""
+    """Whole segments, REPLAY_BYTES or more before the one with the cursor, and none beyond that.
+
+    Before, that one counted as well: behind a segment of its full size nothing was read again.
+    """
     journal = open_journal(tmp_path, segment_bytes=600)
     for _ in range(12):
         await journal.append(entry_of(bytes(200)))
@@ -144,14 +176,16 @@ async def test_without_a_checkpoint_some_segments_before_the_cursor_are_read_aga
     await journal.close()
     starts = [first_position(name) for name in segment_files(directory)]
     sizes = [segment_bytes(directory, name) for name in segment_files(directory)]
-    monkeypatch.setattr(module, "REPLAY_BYTES", max(sizes) * 2)
+    monkeypatch.setattr(module, "REPLAY_BYTES", max(sizes) + 1)
 
     assert len(starts) > 4
-    assert replay_start(directory, end) == starts[-2]
-    assert replay_start(directory, starts[2]._replace(sequence=starts[2].sequence + 1)) == starts[1]
+    assert replay_start(directory, end) == starts[-3]
+    assert replay_start(directory, starts[3]) == starts[1]
+    assert replay_start(directory, starts[3]._replace(sequence=starts[3].sequence + 1)) == starts[1]
+    assert replay_start(directory, starts[1]) == starts[0]
     assert replay_start(directory, Position(0, 0, 0)) == Position(0, 0, 0)
     monkeypatch.setattr(module, "REPLAY_BYTES", 1)
-    assert replay_start(directory, end) == starts[-1]
+    assert replay_start(directory, end) == starts[-2]
     write_checkpoint(directory, Checkpoint(starts[1], "", b""))
     assert replayed_from(directory, end) == starts[1]
 

@@ -13,8 +13,8 @@ from collector.journal.fair_queue import (
     FairQueue,
 )
 from collector.journal.receipts import Pending
-from collector.testing.journals import Gate, open_journal, payloads_in, read_all
 from pipelines.frame import Origin, Producer
+from tests.kit.journals import Gate, open_journal, payloads_in, read_all
 
 FLOODER = Origin("docker", "tcp", "192.0.2.66")
 QUIET = Origin("docker", "tcp", "192.0.2.7")

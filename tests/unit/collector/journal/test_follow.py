@@ -10,7 +10,8 @@ from collector.journal.follow import Follower, Gap
 from collector.journal.format import FRAME_MAGIC, DurableEnd
 from collector.journal.segments import segment_files
 from collector.journal.writer import Journal
-from collector.testing.journals import (
+from pipelines.frame import Frame, Position
+from tests.kit.journals import (
     ORIGIN,
     entry_of,
     frame_offsets,
@@ -20,7 +21,6 @@ from collector.testing.journals import (
     payloads_in,
     read_all,
 )
-from pipelines.frame import Frame, Position
 
 
 async def _filled(root: Path, count: int = 5, **changed: object) -> Journal:
@@ -115,7 +115,10 @@ async def test_a_damaged_payload_is_a_gap_of_one_frame(tmp_path: Path) -> None:
     found = read_all(tmp_path / "journal", journal.durable)
     lost = journal.durable.position._replace(sequence=2)
 
-    assert found[2] == Gap(lost, lost, "a frame's payload is damaged")
+    gap = found[2]
+    assert isinstance(gap, Gap)
+    assert (gap.first, gap.last, gap.reason) == (lost, lost, "a frame's payload is damaged")
+    assert [len("payload 2")] == [message.length for message in gap.messages]
     assert payloads_in(found) == [b"payload 0", b"payload 1", b"payload 3", b"payload 4"]
     await journal.close()
 

@@ -8,8 +8,8 @@ from collector.errors import DataDirError
 from collector.journal.cursors import write_cursor
 from collector.journal.holders import Holders
 from collector.journal.segments import first_position, segment_files
-from collector.testing.journals import entry_of, open_journal
 from pipelines.frame import Position
+from tests.kit.journals import entry_of, open_journal
 
 SEGMENT_BYTES = 4 << 10
 

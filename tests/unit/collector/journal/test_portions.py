@@ -12,13 +12,13 @@ import pytest
 from collector.evidence.verify import Verifier
 from collector.journal.arrivals import SenderConnection
 from collector.journal.entry import Entry, Receipt
-from collector.journal.follow import Gap
 from collector.journal.format import DurableEnd
 from collector.journal.segments import FrameHead, Segment, segment_files, walk
 from collector.journal.state import VerificationKey
 from collector.journal.survey import survey
 from collector.journal.writer import Journal
-from collector.testing.journals import (
+from pipelines.frame import Origin
+from tests.kit.journals import (
     ORIGIN,
     Gate,
     frames_in,
@@ -27,8 +27,7 @@ from collector.testing.journals import (
     payloads_in,
     read_all,
 )
-from collector.testing.recognisers import crash, intake
-from pipelines.frame import Origin
+from tests.kit.recognisers import crash, intake
 
 PORTION_BYTES = 100
 LONG = b"".join(b"%03d" % number for number in range(300))
@@ -199,7 +198,8 @@ async def test_a_damaged_portion_loses_its_message_alone(tmp_path: Path, journal
     found = read_all(tmp_path / "journal", journal.durable)
     whole = journal.durable.position._replace(sequence=journal.durable.position.sequence - 1)
 
-    assert gaps_in(found) == [Gap(whole, whole, "a frame's payload is damaged")]
+    (gap,) = gaps_in(found)
+    assert (gap.first, gap.last, gap.reason) == (whole, whole, "a frame's payload is damaged")
     assert sorted(payloads_in(found)[2:]) == [b"behind", b"in between"]
 
 

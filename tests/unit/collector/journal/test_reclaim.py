@@ -17,8 +17,8 @@ from collector.journal.segments import segment_files
 from collector.journal.state import VerificationKey, load_state
 from collector.journal.survey import survey
 from collector.journal.writer import Journal
-from collector.testing.clock import FakeClock
-from collector.testing.journals import entry_of, gaps_in, open_journal, payloads_in, read_all
+from tests.kit.clock import FakeClock
+from tests.kit.journals import entry_of, gaps_in, open_journal, payloads_in, read_all
 
 LINE = b"a line of a container that says the same again and again\n" * 20
 

@@ -11,8 +11,8 @@ from collector.journal.entry import Entry, Receipt
 from collector.journal.recogniser import ENCODING
 from collector.journal.resend_index import index_files, read_indexes
 from collector.journal.segments import segment_files
-from collector.testing.journals import ORIGIN, Gate, frames_in, messages_of, open_journal, read_all
-from collector.testing.recognisers import Intake, crash, intake
+from tests.kit.journals import ORIGIN, Gate, frames_in, messages_of, open_journal, read_all
+from tests.kit.recognisers import Intake, crash, intake
 
 CLIENT = ORIGIN.peer.encode()
 

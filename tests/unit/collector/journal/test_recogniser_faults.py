@@ -11,8 +11,8 @@ from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.resend_index import index_files
 from collector.journal.segments import segment_files
-from collector.testing.journals import ORIGIN, Gate, frames_in, read_all
-from collector.testing.recognisers import intake
+from tests.kit.journals import ORIGIN, Gate, frames_in, read_all
+from tests.kit.recognisers import intake
 
 
 def _client() -> SenderConnection:

@@ -12,7 +12,8 @@ from collector.journal.format import FRAME_MAGIC
 from collector.journal.recovery import Recovered
 from collector.journal.segments import Segment, segment_files
 from collector.journal.writer import Journal
-from collector.testing.journals import (
+from pipelines.frame import Producer
+from tests.kit.journals import (
     end_of_files,
     entry_of,
     frame_offsets,
@@ -22,7 +23,6 @@ from collector.testing.journals import (
     payloads_in,
     read_all,
 )
-from pipelines.frame import Producer
 
 PAYLOADS = [b"first", b"second!", b"third"]
 

@@ -24,10 +24,10 @@ from collector.journal.resend_index import index_files
 from collector.journal.resends import Resends
 from collector.journal.segments import segment_files
 from collector.journal.writer import Journal
-from collector.testing.clock import FakeClock
-from collector.testing.journals import frames_in, messages_of, open_journal, read_all
-from collector.testing.resend_senders import KINDS, ORIGINS, Key, Kind, Line, Sender
 from pipelines.frame import Origin, Position
+from tests.kit.clock import FakeClock
+from tests.kit.journals import frames_in, messages_of, open_journal, read_all
+from tests.kit.resend_senders import KINDS, ORIGINS, Key, Kind, Line, Sender
 
 STEPS = 1500
 PERMIT_TIMEOUT_S = 60.0

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from collector.journal.entry import Entry, Receipt
 from collector.journal.options import JournalOptions
 from collector.journal.writer import Journal
-from collector.testing.clock import FakeClock
-from collector.testing.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 from pipelines.frame import Frame, Origin
+from tests.kit.clock import FakeClock
+from tests.kit.journals import frames_in, gaps_in, kept_of, messages_of, read_all
 
 ORIGINS = [Origin("docker", "tcp", "192.0.2.7"), Origin("socket", "unix", "unix:uid=0", "uid 0")]
 

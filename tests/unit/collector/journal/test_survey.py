@@ -7,8 +7,8 @@ import pytest
 from collector.errors import UnreachableError
 from collector.journal.cursors import write_cursor
 from collector.journal.survey import ConsumerFacts, survey
-from collector.testing.journals import entry_of, frame_offsets, open_journal
 from pipelines.frame import Position
+from tests.kit.journals import entry_of, frame_offsets, open_journal
 
 
 async def test_consumers_are_behind_by_what_they_have_not_settled(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from collector.journal.entry import Entry, Receipt
 from collector.journal.format import EPOCH_LIMIT, DurableEnd
 from collector.journal.segments import Segment, segment_files
 from collector.journal.state import load_state
-from collector.testing.clock import FakeClock
-from collector.testing.journals import (
+from pipelines.frame import Position, Producer
+from tests.kit.clock import FakeClock
+from tests.kit.journals import (
     ORIGIN,
     Gate,
     Kept,
@@ -25,7 +26,6 @@ from collector.testing.journals import (
     payloads_in,
     read_all,
 )
-from pipelines.frame import Position, Producer
 
 
 async def test_what_is_acknowledged_can_be_read(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from collector.journal.cursors import write_cursor
 from collector.journal.entry import Entry, Receipt
 from collector.journal.seals import TOMBSTONE_FILE, Tombstone, read_seal
 from collector.journal.segments import segment_files
-from collector.testing.journals import (
+from pipelines.frame import Producer
+from tests.kit.journals import (
     ORIGIN,
     Gate,
     entry_of,
@@ -22,7 +23,6 @@ from collector.testing.journals import (
     payloads_in,
     read_all,
 )
-from pipelines.frame import Producer
 
 
 @pytest.mark.parametrize("kept", [1, 0], ids=["behind a kept frame", "first of its segment"])

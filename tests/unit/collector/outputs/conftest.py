@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from collector.testing.bulk_server import BulkServer, bulk_server
+from tests.kit.bulk_server import BulkServer, bulk_server
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from collector.outputs.bulk import Body, slices
-from collector.testing.batches import batch_of
 from parsers.timestamps import rfc3339
+from tests.kit.batches import batch_of
 
 INGESTED = "2026-11-23T00:00:00.000000000Z"
 

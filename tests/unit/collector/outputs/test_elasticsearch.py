@@ -10,9 +10,9 @@ from aiohttp import web
 from collector import telemetry
 from collector.dead_letters import DeadLetterFile, read_letters
 from collector.outputs.elasticsearch import BATCH_BYTES, GATHER_BYTES
-from collector.testing.batches import ListedSource, batch_of
-from collector.testing.bulk_server import HEADERS, BulkServer, answer, running
 from pipelines.batch import DataStream
+from tests.kit.batches import ListedSource, batch_of
+from tests.kit.bulk_server import HEADERS, BulkServer, answer, running
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -81,7 +81,17 @@ async def test_a_repeat_of_what_is_stored_counts_as_stored(server: BulkServer, t
     assert len(server.stored) == 2
 
 
-@pytest.mark.parametrize("garbage", ['{"errors":false,"items":[', '{"errors":false,"items":[]}', "", "[]", "null"])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        '{"errors":false,"items":[',
+        '{"errors":false,"items":[]}',
+        '{"errors":false,"items":[{"create":{"status":201}}]}',
+        "",
+        "[]",
+        "null",
+    ],
+)
 async def test_an_answer_that_cannot_be_understood_is_no_success(
     server: BulkServer, tmp_path: Path, garbage: str
 ) -> None:
@@ -117,7 +127,7 @@ async def test_a_document_refused_for_good_is_a_dead_letter_with_its_reason(serv
 
     assert (letter.code, letter.reason) == ("document_parsing_exception", "failed to parse; no object")
     assert json.loads(letter.payload_bytes)["message"] == "bad"
-    assert letter.document_id == server.requests[0][1]
+    assert (letter.document_id, letter.stream) == (server.requests[0][1], "logs-tidewaiter.container-default")
     assert len(server.requests) == 1
 
 
@@ -142,7 +152,7 @@ async def test_a_body_that_is_too_large_is_split(server: BulkServer, tmp_path: P
     [
         (400, "refuses"),
         (401, "credentials"),
-        (403, "privileges"),
+        (403, "privilege"),
         (404, "tidewaiter setup elasticsearch"),
         (429, "429"),
         (503, "503"),
@@ -270,7 +280,7 @@ async def test_full_dead_letters_make_the_output_wait(server: BulkServer, tmp_pa
         letters.path.rename(tmp_path / "moved")
         await source.wait_settled(1)
 
-    assert "has reached 10 bytes: move it away to go on" in reason
+    assert "those of elastic have reached 10 B: deliver them" in reason
     assert [0] == before
     assert 1 == len(list(read_letters(tmp_path, "elastic")))
 

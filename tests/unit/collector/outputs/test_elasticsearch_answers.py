@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from collector.outputs.bulk import Body, slices
-from collector.outputs.elasticsearch_answers import Answer, Pace, Verdict, request_problem, verdict_of
-from collector.testing.batches import batch_of
+from collector.outputs.elasticsearch_answers import Answer, Pace, Verdict, request_error, verdict_of
+from tests.kit.batches import batch_of
 
 NOW = "2026-11-23T00:00:00.000000000Z"
 PACE = Pace(first_s=0.1, longest_s=30, refused_s=5, unreachable_s=3)
@@ -52,7 +52,7 @@ def test_an_answer_that_is_not_utf8_is_no_success() -> None:
 
     assert body is verdict.again
     assert not verdict.refused
-    assert "" == request_problem(b'{"error":{"type":"\xff","reason":"\xfe"}}')
+    assert ("", "") == request_error(b'{"error":{"type":"\xff","reason":"\xfe"}}')
 
 
 def test_a_conflict_is_a_duplicate_only_where_it_says_so() -> None:
@@ -67,6 +67,6 @@ def test_a_conflict_is_a_duplicate_only_where_it_says_so() -> None:
 
     verdict = verdict_of(body, Answer(200, msgspec.json.encode({"errors": True, "items": items})))
 
-    assert (verdict.duplicates, verdict.delivered, verdict.refused) == (2, 0, [])
+    assert ([(batch.position, 2)], [], []) == (verdict.found, verdict.stored, verdict.refused)
     assert verdict.again is not None
     assert verdict.again.identifier(0) == batch.documents[0].ids[1].decode()

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from collector.config import Secret
+from collector.config_secrets import Secret
 from collector.outputs import elasticsearch_client
 from collector.outputs.elasticsearch import GATHER_BYTES
 from collector.outputs.elasticsearch_answers import Pace, Verdict
-from collector.testing.batches import ListedSource, batch_of
-from collector.testing.bulk_server import HEADERS, QUICK, BulkServer, Reply, bulk_server, running
+from tests.kit.batches import ListedSource, batch_of
+from tests.kit.bulk_server import HEADERS, QUICK, BulkServer, Reply, bulk_server, running
 
 
 async def test_a_dead_elasticsearch_settles_nothing_and_stops_in_time(tmp_path: Path) -> None:

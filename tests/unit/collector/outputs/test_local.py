@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from collector.config import LocalOutputConfig
+from collector.config_outputs import LocalOutputConfig
 from collector.outputs.local import LocalOutput
 from collector.store.files import StoreFiles
 from collector.store.lucene import translate
 from collector.store.manifest import read_manifest
 from collector.store.reader import open_store
-from collector.testing.batches import EPOCH, TIME, ListedSource, batch_of
 from pipelines.batch import Batch
 from pipelines.frame import Position
+from tests.kit.batches import EPOCH, TIME, ListedSource, batch_of
 
 
 class FedSource(ListedSource):

@@ -64,7 +64,7 @@ def test_every_data_stream_has_one_template() -> None:
         for name in names
     }
 
-    assert len(names) == len(set(names)) == len(datasets()) + 2
+    assert len(names) == len(set(names)) == len(datasets()) + 4
     assert "logs-nginx.access-prod" in names
     assert {name: paths for name, paths in found.items() if len(paths) != 1} == {}
 

@@ -12,10 +12,10 @@ from collector.store.files import ROLL_NS, StoreFiles
 from collector.store.lucene import translate
 from collector.store.manifest import MANIFEST_FILE, Manifest, read_manifest
 from collector.store.reader import Choice, open_store
-from collector.testing.batches import EPOCH, TIME, batch_of
-from collector.testing.stores import EVER_S, SIZE_BYTES, opened_files
 from pipelines.batch import DataStream
 from pipelines.frame import Position
+from tests.kit.batches import EPOCH, TIME, batch_of
+from tests.kit.stores import EVER_S, SIZE_BYTES, opened_files
 
 STREAM_FOLDER = "logs-tidewaiter.container-default"
 AUDIT = DataStream("logs", "tidewaiter.audit", "default")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from collector.errors import QueryError
 from collector.store.lucene import translate
 from collector.store.reader import Store, open_store
-from collector.testing.batches import TIME, batch_of
-from collector.testing.stores import opened_files
+from tests.kit.batches import TIME, batch_of
+from tests.kit.stores import opened_files, seal_all
 
 DOCUMENTS: list[dict[str, Any]] = [
     {"message": "GET /index.html 200", "container": {"name": "web-1", "labels": {"app_kubernetes_io/name": "shop"}}},
@@ -31,14 +31,16 @@ DOCUMENTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store that holds DOCUMENTS."""
+@pytest.fixture(scope="module", params=["lines", "sealed"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that holds DOCUMENTS, as lines and sealed."""
     folder: Path = tmp_path_factory.mktemp("data")
     files = opened_files(folder)
     for number, more in enumerate(DOCUMENTS):
         files.append(batch_of(number, [more["message"]], more={k: v for k, v in more.items() if k != "message"}))
     files.commit(TIME)
+    if request.param == "sealed":
+        seal_all(folder)
     with open_store(folder) as opened:
         yield opened
 

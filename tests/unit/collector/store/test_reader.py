@@ -11,9 +11,9 @@ from collector.errors import DataDirError, QueryError, UnreachableError
 from collector.store.lucene import translate
 from collector.store.manifest import MANIFEST_FILE
 from collector.store.reader import Choice, Store, open_store
-from collector.testing.batches import TIME, batch_of
-from collector.testing.stores import batch_of_lines, opened_files, store_documents
 from pipelines.batch import DataStream
+from tests.kit.batches import TIME, batch_of
+from tests.kit.stores import batch_of_lines, opened_files, store_documents
 
 AUDIT = DataStream("logs", "tidewaiter.audit", "default")
 STREAM_FOLDER = "logs-tidewaiter.container-default"
@@ -85,7 +85,7 @@ def test_a_folder_without_a_store_is_said_to_be_none(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize(("content", "part"), [(b"{", "damaged"), (b'{"version": 2}', "newer than")])
+@pytest.mark.parametrize(("content", "part"), [(b"{", "damaged"), (b'{"version": 3}', "newer than")])
 def test_a_manifest_that_cannot_be_understood_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
     """A newer store, or a damaged one, is never read halfway."""
     opened_files(tmp_path)

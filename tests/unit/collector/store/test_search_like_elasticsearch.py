@@ -9,7 +9,7 @@ import pytest
 from collector.errors import QueryError
 from collector.store.lucene import translate
 from collector.store.reader import Store, open_store
-from collector.testing.stores import store_lines
+from tests.kit.stores import seal_all, store_lines
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "search"
 FOUND: dict[str, list[int] | None] = json.loads((GOLDEN / "found.json").read_text(encoding="utf-8"))
@@ -41,11 +41,13 @@ DIFFERENT = {"*"}
 """A bare asterisk is everything, as in Kibana's search bar; `query_string` asks whether the default field exists."""
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store that holds the recorded documents."""
+@pytest.fixture(scope="module", params=["lines", "sealed"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that holds the recorded documents, as lines and sealed."""
     data_dir = tmp_path_factory.mktemp("data")
     store_lines(data_dir, (GOLDEN / "documents.ndjson").read_bytes().splitlines(keepends=True))
+    if request.param == "sealed":
+        seal_all(data_dir)
     with open_store(data_dir) as opened:
         yield opened
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from collector.store.lucene import translate
 from collector.store.reader import Store, open_store
-from collector.testing.stores import store_documents
 from parsers.timestamps import rfc3339
+from tests.kit.stores import seal_all, store_documents
 
 Document = dict[str, Any]
 Query = tuple[str, Callable[[Document], bool]]
@@ -92,12 +92,14 @@ CORPUS = make_corpus()
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store that holds CORPUS."""
-    data_dir = tmp_path_factory.mktemp("data")
-    store_documents(data_dir, CORPUS)
-    with open_store(data_dir) as opened:
-        yield opened
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Store]]:
+    """A store that holds CORPUS as lines, and the same sealed."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("lines", "sealed")]
+    for folder in folders:
+        store_documents(folder, CORPUS)
+    seal_all(folders[1])
+    with open_store(folders[0]) as lines, open_store(folders[1]) as sealed:
+        yield lines, sealed
 
 
 def values(document: Document, name: str) -> list[Any]:
@@ -293,12 +295,14 @@ def _none_of(queries: list[Query]) -> Query:
 leaf_queries = st.one_of(text_queries(), keyword_queries(), typed_queries(), *map(flattened_queries, FLATTENED))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(query=st.recursive(leaf_queries, combined, max_leaves=8))
-def test_queries_find_what_the_plain_matcher_finds(store: Store, query: Query) -> None:
-    """Whatever is asked of whatever documents, the hits are those of plain evaluation."""
+def test_queries_find_what_the_plain_matcher_finds(stores: tuple[Store, Store], query: Query) -> None:
+    """Whatever is asked of whatever documents, as lines or sealed, the hits are those of plain evaluation."""
     text, matches = query
-    found = [json.loads(document)["event"]["sequence"] for document in store.search(translate(text, now_ns=BASE_NS))]
+    lines, sealed = (list(store.search(translate(text, now_ns=BASE_NS))) for store in stores)
+    found = [json.loads(document)["event"]["sequence"] for document in lines]
 
     assert sorted(found) == [document["event"]["sequence"] for document in CORPUS if matches(document)]
+    assert sealed == lines

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.testing.forward_sender import MODES, Mode, Options, encode_message
-from collector.testing.forward_streams import MESSAGE_LIMIT_BYTES, Decoded, decode_pieces
 from collector.wire.blocks import BLOCK_BYTES, Blocks
 from collector.wire.forward import BrokenStream, ForwardDecoder
 from collector.wire.forward_heads import TAG_LIMIT_BYTES
 from collector.wire.forward_message import ForwardMessage
 from collector.wire.forward_options import CHUNK_ID_LIMIT_BYTES
+from tests.kit.forward_sender import MODES, Mode, Options, encode_message
+from tests.kit.forward_streams import MESSAGE_LIMIT_BYTES, Decoded, decode_pieces
 
 GOLDEN = sorted((Path(__file__).parents[3] / "golden" / "forward").glob("*.bin"))
 TIME = bytes.fromhex("d7006553f100075bcd15")

@@ -1,0 +1,1 @@
+"""What tests share: senders, stubs, engines that are started for real, generators of input, a running collector."""
