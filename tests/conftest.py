@@ -1,6 +1,7 @@
 """What holds for every test, and what tests of several kinds share."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,11 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.kit.running import RunningCollector
+
+# A shell starts what it runs in the background with SIGINT ignored, and every program that a test starts would inherit
+# it: then Ctrl-C says nothing to it, which several tests say for a person.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
