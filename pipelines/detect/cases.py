@@ -82,8 +82,8 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: Annotated[
         Input,
         Meta(
-            description="Where the lines come from: `forward`, a container's lines; `file`, lines of a host's log file; "
-            "`docker_events`, events of a Docker Engine; `kubernetes_audit`, audit events; `http`, posted JSON."
+            description="Where the lines come from: `forward`, a container's lines; `file`, lines of a host's log "
+            "file; `docker_events`, events of a Docker Engine; `kubernetes_audit`, audit events; `http`, posted JSON."
         ),
     ] = "forward"
     container: Annotated[
@@ -91,7 +91,8 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     tag: Annotated[str, Meta(description="The tag of Forward messages; else as Docker's driver makes it.")] = ""
     rule: Annotated[
-        str | list[str] | None, Meta(description="Id or name of the rule, or several, whose alerts count; else the file's.")
+        str | list[str] | None,
+        Meta(description="Id or name of the rule, or several, whose alerts count; else as the file says."),
     ] = None
     start: Annotated[datetime, Meta(tz=True, description="Journal time at which it begins.")] = START
 
@@ -122,6 +123,14 @@ class Placed(NamedTuple):
     place: Place
     rules: tuple[str, ...]
     lines: tuple[Line, ...]
+
+    @property
+    def expected(self) -> int:
+        """How many alerts it expects."""
+        wanted = self.case.expect
+        if isinstance(wanted, list):
+            return sum(each.count for each in wanted)
+        return 0 if wanted == "none" else wanted
 
 
 _OFFSET: Final = re.compile(r"@\+(\d{1,9})(?: +\{repeat: *(\d{1,6})\})?(?: |$)")
