@@ -221,9 +221,7 @@ BALANCE_FIELDS: Final[dict[str, OwnField]] = {
 
 ALERT_FIELDS: Final[dict[str, OwnField]] = {
     "tidewaiter.alert.level": OwnField("keyword", "the rule's: `informational`, `low`, `medium`, `high`, `critical`"),
-    "tidewaiter.alert.source.id": OwnField(
-        "keyword", "the documents that it is about, by `event.id`", True
-    ),
+    "tidewaiter.alert.source.id": OwnField("keyword", "the documents that it is about, by `event.id`", True),
     "tidewaiter.alert.source.stream": OwnField("keyword", "the data stream in which they stand"),
     "tidewaiter.alert.source.action": OwnField("keyword", "their `event.action`"),
     "tidewaiter.alert.message": OwnField("keyword", "the source's `message`, as far as 1,000 characters go"),
