@@ -177,6 +177,8 @@ def _holds(asked: _Prepared, view: View, document: int, failed: list[Failure]) -
     """Whether a rule holds on a document; where it fails, that is put to the others."""
     try:
         return holds(asked.expression, view)
+    except MemoryError:
+        raise
     except Exception as error:  # the boundary of a rule: a fault of one is not another's (P7)
         failed.append(Failure(document, asked.rule, error))
         return False
