@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from collector.commands import terminal
+from collector.commands.rules_test import test
 from collector.config_rules import RulesConfig
 from collector.logs import escaped
 from collector.rule_files import read_rule_files
@@ -16,6 +17,9 @@ from pipelines.detect.rule import Rule, RuleSet
 @click.group()
 def rules() -> None:
     """See which rules run on documents, and why some never do."""
+
+
+rules.add_command(test)
 
 
 @rules.command(name="list", short_help="List all rules.")
