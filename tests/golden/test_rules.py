@@ -1,4 +1,4 @@
-"""The rules that come with Tidewaiter, each by its test file: lines on which it holds, and lines on which not."""
+"""The rules that come with Tidewaiter, each by the test file beside it: lines it is for, and lines it is not."""
 
 from pathlib import Path
 from typing import Final
