@@ -1,0 +1,243 @@
+"""A case of a rule's test file is run: its lines go through the pipeline, and the alerts are held against `expect`.
+
+Each case runs as one frame and line by line, and on the documents of each way three are asked which rules hold: the
+scan as in production, the scan without Hyperscan, and every rule on every document (P4). All have to agree.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import orjson
+
+from pipelines.batch import Batch
+from pipelines.detect.case_frames import Journal
+from pipelines.detect.cases import Case, Expected, Placed
+from pipelines.detect.matcher import Matcher, brute_force
+from pipelines.detect.predicate import View, spelled
+from pipelines.detect.rule import Rule
+from pipelines.frame import Frame
+from pipelines.pipeline import Pipeline
+from pipelines.settings import Settings
+
+PAUSES_LIMIT: Final = 3600
+"""Seconds of journal time that are let pass at the end for lines that wait for more."""
+
+ONE_FRAME: Final = "as one frame"
+ONE_BY_ONE: Final = "line by line"
+
+OF_THE_FRAME: Final = ("id", "sequence", "created")
+"""What of `event` depends on the frame that brought a record, and not on the record."""
+
+
+class Made(NamedTuple):
+    """A document that lines became, and which of the rules hold on it."""
+
+    dataset: str
+    document: dict[str, Any]
+    rules: tuple[Rule, ...]
+
+
+class Alert(NamedTuple):
+    """A rule that holds, and the document that it holds on."""
+
+    rule: Rule
+    document: dict[str, Any]
+
+
+class Result(NamedTuple):
+    """What came of a case: `faults` say why it failed, `rules` are those it is about, `made` its documents."""
+
+    placed: Placed
+    rules: tuple[Rule, ...]
+    faults: tuple[str, ...]
+    alerts: tuple[Alert, ...] = ()
+    made: tuple[Made, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.placed.case.name
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as expected."""
+        return not self.faults
+
+
+class Way(NamedTuple):
+    """What one way of sending the lines gave."""
+
+    made: tuple[Made, ...]
+    faults: tuple[str, ...]
+
+
+class Trial:
+    """Runs cases against the rules of one file; compiled once for all of them."""
+
+    def __init__(self, rules: Iterable[Rule], settings: Settings, unable: Mapping[str, str] | None = None) -> None:
+        """Take the rules; `unable` says by id, name or title of further rules of the file why these cannot be run."""
+        self._rules = tuple(rules)
+        # Nobody is asked here what a container is, so no line may wait for that.
+        self._settings = msgspec.structs.replace(settings, engines=())
+        self._unable = unable or {}
+        self._scan = Matcher(self._rules)
+        self._plain = Matcher(self._rules, plain=True)
+
+    def run(self, placed: Placed) -> Result:
+        """Run a case."""
+        wanted, faults = self._wanted(placed.rules)
+        if faults:
+            return Result(placed, wanted, tuple(faults))
+        journal = Journal(placed.case)
+        together = self._way([journal.together(placed.lines)], journal)
+        journal = Journal(placed.case)
+        apart = self._way(journal.one_by_one(placed.lines), journal)
+        faults = list(dict.fromkeys((*together.faults, *apart.faults)))
+        alerts = [Alert(rule, made.document) for made in together.made for rule in made.rules if rule in wanted]
+        others = [Alert(rule, made.document) for made in apart.made for rule in made.rules if rule in wanted]
+        if sorted(map(_same, alerts)) != sorted(map(_same, others)):
+            faults.append(
+                f"the lines make {counted(len(alerts))} {ONE_FRAME}, and {counted(len(others))} {ONE_BY_ONE}: "
+                "what fires must not depend on how lines travel together"
+            )
+        faults += unmet(placed, alerts)
+        return Result(placed, wanted, tuple(faults), tuple(alerts), together.made)
+
+    def _wanted(self, names: Sequence[str]) -> tuple[tuple[Rule, ...], list[str]]:
+        """Return the rules that a case is about, or why it cannot be run."""
+        if not names:
+            if len(self._rules) + len(self._unable) == 1:
+                return self._rules, list(self._unable.values())
+            several = ", ".join([*(rule.key for rule in self._rules), *self._unable])
+            return (), [f"the file has several rules: say by `rule:` which is meant ({several})"]
+        wanted, faults = [], []
+        for name in names:
+            found = [rule for rule in self._rules if name in (rule.id, rule.name, rule.title)]
+            if found:
+                wanted += found
+            elif name in self._unable:
+                faults.append(self._unable[name])
+            else:
+                known = ", ".join([*(rule.id or rule.name or rule.title for rule in self._rules), *self._unable])
+                faults.append(f"the file beside it has no rule {name!r}; it has {known or 'none that loads'}")
+        return tuple(wanted), faults
+
+    def _way(self, frames: Iterable[Frame], journal: Journal) -> Way:
+        """Send frames through a pipeline of their own."""
+        faults: list[str] = []
+
+        def failed(path: str, frame: Frame, error: Exception) -> None:
+            faults.append(f"the {path} path of the pipeline failed, which is a mistake of ours: {error!r}")
+
+        pipeline = Pipeline(self._settings, failed)
+        made: list[Made] = []
+        for frame in _and_pauses(frames, journal, pipeline):
+            for batch in pipeline(frame):
+                made += self._made(batch, faults)
+        return Way(tuple(made), tuple(faults))
+
+    def _made(self, batch: Batch, faults: list[str]) -> Iterator[Made]:
+        """Yield the documents of a batch with the rules that hold on them."""
+        faults += [f"a line is refused: {letter.reason}" for letter in batch.dead_letters]
+        for documents in batch.documents:
+            scanned = self._scan.matches(documents)
+            failures = [(failure.document, failure.rule.key) for failure in self._scan.failures]
+            faults += [f"{each.rule.title}: it cannot be evaluated: {each.error}" for each in self._scan.failures]
+            plain = self._plain.matches(documents)
+            if not failures and not scanned == plain == brute_force(self._rules, documents):
+                faults.append("the scan finds other matches than the plain evaluation, which is a mistake of ours")
+            holding: dict[int, list[Rule]] = {}
+            for document, rule in scanned:
+                holding.setdefault(document, []).append(rule)
+            for number, line in enumerate(documents.ndjson.splitlines()):
+                yield Made(documents.stream.dataset, orjson.loads(line), tuple(holding.get(number, ())))
+
+
+def expected_fields(case: Case) -> list[str]:
+    """Return the fields of which a case says what they are."""
+    return [field for each in case.expect for field in each.fields] if isinstance(case.expect, list) else []
+
+
+def unmet(placed: Placed, alerts: Sequence[Alert]) -> list[str]:
+    """Return what of a case's expectation the alerts do not meet."""
+    case = placed.case
+    if len(alerts) != placed.expected:
+        return [f"expected {counted(placed.expected)}, got {counted(len(alerts))}"]
+    if not isinstance(case.expect, list):
+        return []
+    wanted = [each for each in case.expect for _ in range(each.count)]
+    taken = _assigned([[_fits(each, alert) for alert in alerts] for each in wanted])
+    left = [alert for number, alert in enumerate(alerts) if number not in taken.values()]
+    return [f"no alert has {_different(each, left)}" for number, each in enumerate(wanted) if number not in taken]
+
+
+def counted(number: int) -> str:
+    """Return a number of alerts for people."""
+    return "no alert" if not number else "1 alert" if number == 1 else f"{number} alerts"
+
+
+def _and_pauses(frames: Iterable[Frame], journal: Journal, pipeline: Pipeline) -> Iterator[Frame]:
+    yield from frames
+    for _ in range(PAUSES_LIMIT):
+        if not pipeline.state.is_open:
+            return
+        yield journal.pause()
+
+
+def _same(alert: Alert) -> tuple[str, bytes]:
+    """Return what an alert is, whichever frame brought its record."""
+    document = {name: value for name, value in alert.document.items() if name != "@timestamp"}
+    document["event"] = {name: value for name, value in document["event"].items() if name not in OF_THE_FRAME}
+    return alert.rule.key, orjson.dumps(document)
+
+
+def _fits(expected: Expected, alert: Alert) -> bool:
+    view = View(alert.document)
+    return all(_has(view, field, value) for field, value in expected.fields.items())
+
+
+def _has(view: View, field: str, value: Any) -> bool:
+    """Whether a field has a value, of a list any; a list is wanted as a whole, and nothing where no value is there."""
+    found = [spelled(each) for each in view.values(field)]
+    if value is None:
+        return not found
+    if isinstance(value, list):
+        return sorted(found) == sorted(spelled(each) for each in value)
+    return spelled(value) in found
+
+
+def _assigned(fits: Sequence[Sequence[bool]]) -> dict[int, int]:
+    """Return for as many expectations as can be an alert of its own (augmenting paths)."""
+    owner: dict[int, int] = {}
+
+    def take(wanted: int, seen: set[int]) -> bool:
+        for alert, fit in enumerate(fits[wanted]):
+            if fit and alert not in seen:
+                seen.add(alert)
+                if alert not in owner or take(owner[alert], seen):
+                    owner[alert] = wanted
+                    return True
+        return False
+
+    for wanted in range(len(fits)):
+        take(wanted, set())
+    return {wanted: alert for alert, wanted in owner.items()}
+
+
+def _different(expected: Expected, alerts: Sequence[Alert]) -> str:
+    """Return the fields that were expected, and what the alerts that are left have there."""
+    wanted = ", ".join(f"{field}: {shown(value)}" for field, value in expected.fields.items())
+    views = [View(alert.document) for alert in alerts]
+    wrong = [field for field, value in expected.fields.items() if not any(_has(view, field, value) for view in views)]
+    got = [
+        f"{field}: {', '.join(shown(value) for value in view.values(field)) or 'nothing'}"
+        for view in views
+        for field in wrong or expected.fields
+    ]
+    return f"{wanted}; it has {'; '.join(dict.fromkeys(got))}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON."""
+    return orjson.dumps(value).decode()
