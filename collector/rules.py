@@ -134,6 +134,7 @@ async def keep_rules(
         if not options.wanted:
             if last is not None:
                 await producer.append(encode_rules(RuleSet()))
+                logger.info("rules_loaded", rules=0, active=0, files=0)
             return
         files = RuleFiles(options, producer.append, health, build or partial(build_apart, options, data_dir))
         await files.start()
