@@ -5,11 +5,10 @@ document with the rule's, so it is created once (P8). The books count it as deri
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
-import orjson
 
 from pipelines.batch import Accounts, Batch, Documents
 from pipelines.detect.alerts import Alerts, Source, severity_of
@@ -46,8 +45,12 @@ class _Counts(NamedTuple):
     suppressed: Counter[str]
 
 
-_Found = list[tuple[int, Match]]
-"""Matches, each with the place of its documents in the batch."""
+class _Found(NamedTuple):
+    """A match with the place of its documents in the batch, and its document."""
+
+    number: int
+    match: Match
+    document: Mapping[str, Any]
 
 
 class Detection:
@@ -88,35 +91,38 @@ class Detection:
         if self._matcher is None:
             return batch
         found = [
-            (number, match)
+            _Found(number, *each)
             for number, documents in enumerate(batch.documents)
             if documents.stream.dataset not in NOT_MATCHED
-            for match in self._matches(self._matcher, documents)
+            for each in self._matches(self._matcher, documents)
         ]
         if not found:
             return batch
         limiter = Limiter(self._limits, state.alert_groups, state.alert_rules, state.now_ns)
         counts = _Counts(Counter(), Counter())
         made = list(self._raised(batch, found, limiter, counts, frame, settings))
+        limiter.close()
         return _with(batch, sorted(made), settings, counts)
 
     def _raised(
-        self, batch: Batch, found: _Found, limiter: Limiter, counts: _Counts, frame: Frame, settings: Settings
+        self, batch: Batch, found: list[_Found], limiter: Limiter, counts: _Counts, frame: Frame, settings: Settings
     ) -> Iterator[_Made]:
         """Yield the alerts of matches."""
+        left = ALERTS_LIMIT
         for place in _in_order(found):
-            number, match = found[place]
+            number, match, document = found[place]
             key = match.rule.key
-            if sum(counts.raised.values()) >= ALERTS_LIMIT or not limiter.has_room(key):
+            if not left or not limiter.has_room(key):
                 limiter.suppress(key)
                 counts.suppressed[key] += 1
                 continue
             try:
-                source = _source(batch.documents[number], match.document)
-                before = limiter.take(key, source.document)
+                before = limiter.take(key, document)
                 if before is None:
                     counts.suppressed[key] += 1
                     continue
+                documents = batch.documents[number]
+                source = Source(document, documents.ids[match.document], documents.stream)
                 identifier = alert_id(source.identifier, key)
                 line = self._alerts.encoded(match.rule, source, identifier, frame, settings, suppressed=before)
             except MemoryError:
@@ -124,10 +130,11 @@ class Detection:
             except Exception as error:  # the boundary of a rule: its alert is not made, all else goes on (P7)
                 self._fail(match.rule, error)
                 continue
+            left -= 1
             counts.raised[key] += 1
             yield _Made(place, identifier, line)
 
-    def _matches(self, matcher: Matcher, documents: Documents) -> list[Match]:
+    def _matches(self, matcher: Matcher, documents: Documents) -> list[tuple[Match, Mapping[str, Any]]]:
         """Return the matches on one data stream's documents; where the scan fails, those that are found without it."""
         try:
             found = matcher.matches(documents)
@@ -141,7 +148,7 @@ class Detection:
             return self._matches(self._plain, documents)
         for failure in matcher.failures:
             self._fail(failure.rule, failure.error)
-        return found
+        return [(match, matcher.matched[match.document]) for match in found]
 
     def _prepared(self, rules: tuple[Rule, ...]) -> Matcher:
         """Make the matcher; a rule that it cannot be made with is left out."""
@@ -168,17 +175,12 @@ class Detection:
             self._on_failure(rule, error)
 
 
-def _in_order(found: _Found) -> Iterable[int]:
+def _in_order(found: list[_Found]) -> Iterable[int]:
     """Return the places of matches in the order in which they may become alerts."""
     places = range(len(found))
     if len(found) <= ALERTS_LIMIT:
         return places
-    return sorted(places, key=lambda place: -severity_of(found[place][1].rule))
-
-
-def _source(documents: Documents, place: int) -> Source:
-    line = documents.picked((place,)).ndjson
-    return Source(orjson.loads(line), documents.ids[place], documents.stream)
+    return sorted(places, key=lambda place: -severity_of(found[place].match.rule))
 
 
 def _with(batch: Batch, made: list[_Made], settings: Settings, counts: _Counts) -> Batch:

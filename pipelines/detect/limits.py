@@ -5,13 +5,13 @@ by the next alert of its group; what was suppressed for a rule as a whole, or fo
 the next of the rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from pipelines.detect.carried import AlertLimits
-from pipelines.sections import Section
+from pipelines.sections import Key, Section
 
 GROUPS_LIMIT: Final = 16_384
 """Groups of all rules that are remembered; the one that raised an alert longest ago is forgotten, and begins anew."""
@@ -53,59 +53,85 @@ def new_rules() -> Raisings:
 
 
 class Limiter:
-    """Says of each match in turn whether it is an alert; at one instant of journal time."""
+    """Says of each match of a batch in turn whether it is an alert; all at one instant of journal time.
+
+    What it says is noted in the sections by `close`: a flood costs them one entry for each group, not for each match.
+    """
 
     def __init__(self, limits: AlertLimits, groups: Raisings, rules: Raisings, now_ns: int) -> None:
-        self._limits = limits
-        self._groups = groups
-        self._rules = rules
-        self._now_ns = now_ns
+        self._groups = _Open(groups, now_ns, round(limits.every_s * 1e9), limits.burst)
+        self._rules = _Open(rules, now_ns, MINUTE_NS // limits.rule_burst, limits.rule_burst)
 
     def has_room(self, rule: str) -> bool:
         """Whether a rule may raise one more for any group."""
-        pace_ns = MINUTE_NS // self._limits.rule_burst
-        return _next(self._rules.get((rule,)), self._now_ns, pace_ns, self._limits.rule_burst) is not None
+        return self._rules.has_room((rule,))
 
     def suppress(self, rule: str) -> None:
         """Count one that is not raised whatever its group."""
-        found = self._rules.get((rule,)) or Raised()
-        self._rules.put((rule,), Raised(found.due_ns, found.suppressed + 1))
+        self._rules.suppress((rule,), 1)
 
     def take(self, rule: str, source: Mapping[str, Any]) -> int | None:
         """Return how many were suppressed before the one that is raised now; None where it is suppressed as well."""
-        limits, now_ns = self._limits, self._now_ns
+        key = (rule, *group_of(source))
         if not self.has_room(rule):
             self.suppress(rule)
             return None
-        key = (rule, *group_of(source))
-        group = self._groups.get(key) or Raised()
-        due_ns = _next(group, now_ns, round(limits.every_s * 1e9), limits.burst)
-        if due_ns is None:
-            self._put_group(key, Raised(group.due_ns, group.suppressed + 1))
+        if not self._groups.has_room(key):
+            self._groups.suppress(key, 1)
             return None
-        whole = self._rules.get((rule,)) or Raised()
-        rule_due_ns = _next(whole, now_ns, MINUTE_NS // limits.rule_burst, limits.rule_burst)
-        self._rules.put((rule,), Raised(rule_due_ns or now_ns))
-        self._put_group(key, Raised(due_ns))
-        return group.suppressed + whole.suppressed
+        return self._groups.take(key) + self._rules.take((rule,))
 
-    def _put_group(self, key: tuple[str, ...], raised: Raised) -> None:
-        for (rule, *_), outdone in self._groups.put(key, raised):
+    def close(self) -> None:
+        """Note what was said; what groups suppressed that have no room any more is their rules'."""
+        for key, outdone in self._groups.close():
             if outdone.suppressed:
-                found = self._rules.get((rule,)) or Raised()
-                self._rules.put((rule,), Raised(found.due_ns, found.suppressed + outdone.suppressed))
+                self._rules.suppress(key[:1], outdone.suppressed)
+        list(self._rules.close())
+
+
+class _Open:
+    """The entries of a section that a batch is about, while they change: [`due_ns`, `suppressed`] each."""
+
+    def __init__(self, section: Raisings, now_ns: int, pace_ns: int, burst: int) -> None:
+        self._section = section
+        self._now_ns = now_ns
+        self._pace_ns = pace_ns
+        self._ahead_ns = (burst - 1) * pace_ns
+        self._entries: dict[Key, list[int]] = {}
+
+    def has_room(self, key: Key) -> bool:
+        """Whether one more is not more than a burst ahead of its pace."""
+        return self._entry(key)[0] - self._now_ns <= self._ahead_ns
+
+    def suppress(self, key: Key, count: int) -> None:
+        self._entry(key)[1] += count
+
+    def take(self, key: Key) -> int:
+        """Raise one, and return how many were suppressed before it."""
+        entry = self._entry(key)
+        suppressed = entry[1]
+        entry[:] = max(entry[0], self._now_ns) + self._pace_ns, 0
+        return suppressed
+
+    def close(self) -> Iterator[tuple[Key, Raised]]:
+        """Put what changed; yield what has no room any more."""
+        for key, (due_ns, suppressed) in self._entries.items():
+            raised = Raised(due_ns, suppressed)
+            if raised != (self._section.get(key) or Raised()):
+                yield from self._section.put(key, raised)
+
+    def _entry(self, key: Key) -> list[int]:
+        found = self._entries.get(key)
+        if found is None:
+            raised = self._section.get(key) or Raised()
+            found = self._entries[key] = [raised.due_ns, raised.suppressed]
+        return found
 
 
 def group_of(source: Mapping[str, Any]) -> tuple[str, str]:
     """Return where a document is from, its container or else its host, and the user that it is about."""
     place = _text(source, "container", "id") or _text(source, "host", "name")
     return place, _text(source, "user", "name")
-
-
-def _next(raised: Raised | None, now_ns: int, pace_ns: int, burst: int) -> int | None:
-    """Return when so many will be due with one more; None where that is more than a burst ahead of their pace."""
-    due_ns = max(raised.due_ns if raised is not None else 0, now_ns)
-    return due_ns + pace_ns if due_ns - now_ns <= (burst - 1) * pace_ns else None
 
 
 def _text(source: Mapping[str, Any], name: str, leaf: str) -> str:
