@@ -237,7 +237,7 @@ def flat(step: Step, depth: int = 0) -> Iterator[tuple[int, Step]]:
     """Yield a step and all below it with their depth; a name with one part alone is one line with it."""
     while len(step.steps) == 1 and not step.values:
         (only,) = step.steps
-        joint = " " if step.text == "not" else ": "
+        joint = " " if step.text.rpartition(": ")[2] == "not" else ": "
         step = Step(f"{step.text}{joint}{only.text}", only.steps, step.holds, only.values)
     yield depth, step
     for each in step.steps:
