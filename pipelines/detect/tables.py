@@ -299,6 +299,17 @@ SOURCES: Final = Sources(
             _DOCKER,
             ("tidewaiter.app.attributes",),
         ),
+        Source(
+            "container-exec",
+            (LogSource(product="container", service="exec"),),
+            only("docker.events", "kubernetes.audit_logs"),
+            _all(
+                is_one("event.type", "start"),
+                is_one("event.category", "process"),
+                FieldTest("CommandLine", ("process.command_line",), Exists(value=True)),
+            ),
+            _PROCESS,
+        ),
         Source("docker-daemon", (LogSource(product="docker", service="daemon"),), only("docker.daemon")),
         *(
             Source(name, (LogSource(product=name),), only(dataset), None, fields, prefixes)

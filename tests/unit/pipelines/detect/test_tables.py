@@ -32,6 +32,18 @@ def test_an_attribute_that_is_no_field_of_ours_is_found() -> None:
     assert fires(rule, {"tidewaiter": {"app": {"attributes": {"oldName": "/web"}}}}, "docker.events")
 
 
+def test_a_process_in_a_running_container_is_the_same_in_both_trails() -> None:
+    """`product: container, service: exec` means its start, by the Engine's word and by an API server's."""
+    (rule,) = loaded(RULE % ("product: container, service: exec", "CommandLine|startswith: bash"), SOURCES).rules
+    start = {"event": {"category": ["process"], "type": ["start"]}, "process": {"command_line": "bash -l"}}
+    end = {**start, "event": {"category": ["process"], "type": ["end"]}}
+
+    for dataset in ("docker.events", "kubernetes.audit_logs"):
+        assert fires(rule, start, dataset)
+        assert not fires(rule, end, dataset)
+    assert not fires(rule, start, "auditd.log")
+
+
 @pytest.mark.parametrize(
     ("selection", "spec"),
     [
