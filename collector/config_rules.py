@@ -1,9 +1,12 @@
 """Options of rules: which Sigma files run, and the lists that they name."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+
+COMPONENT: Final = "rules"
+"""What the health of a worker calls them."""
 
 
 class RulesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

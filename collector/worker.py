@@ -34,7 +34,6 @@ from collector.journal.cursors import needed_position, read_cursor
 from collector.journal.follow import Gap
 from collector.letter_teller import tell_letters
 from collector.logs import get_logger
-from collector.lookup_files import read_table
 from collector.lookups import keep_lookups
 from collector.outputs import make_output
 from collector.outputs.dead_letters import DeadLettersOutput
@@ -45,6 +44,8 @@ from collector.reader import Pipeline as ReaderPipeline
 from collector.relief import Skips, relieve
 from collector.replayer import serve_replays
 from collector.role import Context
+from collector.rules import keep_rules
+from collector.standing_by import stood_by
 from pipelines.condemned import Verdict
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
@@ -220,6 +221,7 @@ async def main(context: Context) -> None:
             tasks.create_task(_tick(socket, window)),
             tasks.create_task(_stop_when_told(context, window)),
             tasks.create_task(keep_lookups(config.lookups, socket, context)),
+            tasks.create_task(keep_rules(config.rules, context.data_dir, socket, context)),
             tasks.create_task(serve_replays(context)),
             tasks.create_task(tell_balance(context)),
             *([tasks.create_task(tell_letters(context))] if config.dead_letters.stream else []),
@@ -247,20 +249,6 @@ def _give_way() -> None:
     # A chunk makes tens of thousands of short-lived tuples that hold no cycles; at the default threshold the collector
     # walks them again and again (measured: 0.35 us per event).
     gc.set_threshold(100_000, 20, 20)
-
-
-async def stood_by(context: Context, socket: Path) -> bool:
-    """Get as far as is possible beside the worker before us, say so, and wait for our turn; False for a stop.
-
-    Nothing that it owns is touched: neither outputs' files nor cursors, nor is anything appended.
-    """
-    for name, options in context.config.lookups.items():
-        await asyncio.to_thread(read_table, name, options)
-        context.healthy(f"lookup {name}")
-    async with InternalClient(socket):
-        context.healthy("journal")
-    await context.turn.wait()
-    return not context.stopping.is_set()
 
 
 async def _begin(books: Books, window: Window, context: Context) -> None:

@@ -7,6 +7,8 @@ import click
 import msgspec
 
 from collector.commands import terminal
+from collector.commands.rules_explain import explain
+from collector.commands.rules_new import new, print_schema
 from collector.commands.rules_test import test
 from collector.config_rules import RulesConfig
 from collector.logs import escaped
@@ -19,7 +21,10 @@ def rules() -> None:
     """See which rules run on documents, and why some never do."""
 
 
+rules.add_command(new)
 rules.add_command(test)
+rules.add_command(explain)
+rules.add_command(print_schema)
 
 
 @rules.command(name="list", short_help="List all rules.")

@@ -1,7 +1,7 @@
 """`tidewaiter rules test`: the test files beside rules are run, from raw lines to alerts."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -10,7 +10,6 @@ import msgspec
 
 from collector.commands import terminal
 from collector.config_rules import RulesConfig
-from collector.logs import escaped
 from collector.pipeline_settings import pipeline_settings
 from collector.rule_tests import RuleFile, read_rule_tests, results
 from pipelines.detect.told import told
@@ -18,10 +17,7 @@ from pipelines.detect.trial import Result
 
 EXIT_FOUND: Final = 1
 
-LINE_CHARACTERS: Final = 2_000
-"""Characters of a line that people are shown."""
-
-STYLES: Final = {"✓": "green", "✗": "red", "·": "dim"}
+STYLES: Final = {"✓": "green", "✗": "red"}
 
 
 class Counts(msgspec.Struct):
@@ -98,12 +94,16 @@ def _summary(counts: Counts) -> str:
 
 def _printed(file: RuleFile, ran: list[Result]) -> None:
     """Show people a file: a line for what is good, and why the rest is not."""
+    print_marked(_lines(file, ran))
+
+
+def print_marked(lines: Iterable[str]) -> None:
+    """Print lines for people; those that begin with a mark have its colour."""
     from rich.console import Console  # for people only
 
     console = Console(soft_wrap=True, highlight=False)
-    for line in _lines(file, ran):
-        mark = next((each for each in line.lstrip() if not each.isspace()), "")
-        console.print(escaped(line, limit=LINE_CHARACTERS), style=STYLES.get(mark, ""), markup=False)
+    for line in lines:
+        console.print(terminal.visible(line), style=STYLES.get(line.lstrip()[:1], ""), markup=False)
 
 
 def _lines(file: RuleFile, ran: list[Result]) -> Iterator[str]:
@@ -179,4 +179,4 @@ def _suite(file: RuleFile, ran: list[Result]) -> ElementTree.Element:
 
 def _xml(text: str) -> str:
     """Return a text without the characters that XML cannot hold."""
-    return escaped(text, limit=len(text))
+    return terminal.visible(text, limit=len(text))

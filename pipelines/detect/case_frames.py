@@ -1,10 +1,10 @@
 """Lines of a case become frames of a journal, as intake and watchers would write them; the clock is the case's own.
 
-The same lines as one frame, and one frame a line: what fires must not depend on how lines travel together. Behind the
-last line journal time goes on until nothing waits for more (`pause`).
+The same lines as one frame, and one frame a line: what fires must not depend on how lines travel together. While
+something waits for more, journal time goes on by frames without lines (`pause`), as the intake's ticks let it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -57,10 +57,13 @@ class Journal:
         """Return all lines as one frame."""
         return self._frame([self._part(line) for line in lines])
 
-    def one_by_one(self, lines: Sequence[Line]) -> Iterator[Frame]:
-        """Yield one frame a line."""
-        for line in lines:
-            yield self._frame([self._part(line)])
+    def alone(self, line: Line) -> Frame:
+        """Return one line as a frame."""
+        return self._frame([self._part(line)])
+
+    def has_pause_before(self, line: Line) -> bool:
+        """Whether a second can pass before a line comes."""
+        return self._now_ns + STEP_NS < self._start_ns + line.offset_s * SECOND_NS
 
     def pause(self) -> Frame:
         """Let a second of journal time pass."""

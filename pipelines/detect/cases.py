@@ -175,7 +175,7 @@ def _cases(document: Document, problems: list[Problem]) -> list[Placed]:
             why = f"lines of the input {case.input} are no container's: what they say of one stands in them"
             problems.append(document.problem(why, (*path, "container")))
         lines = tuple(_lines(document, case, (*path, "lines"), problems))
-        if not lines:
+        if not case.lines:
             problems.append(document.problem("a case needs a line", (*path, "lines")))
         placed.append(Placed(case, document.place(path), _names(case.rule) or _names(made.rule), lines))
     return placed
@@ -198,7 +198,7 @@ def _lines(document: Document, case: Case, path: Path, problems: list[Problem]) 
             if said is None and content.startswith("@+"):
                 problems.append(document.problem("a line begins with `@+N `, N in whole seconds", place))
             if said is not None:
-                offset, repeat, content = int(said[1]), int(said[2] or 1), content[said.end() :].lstrip(" ")
+                offset, repeat, content = int(said[1]), int(said[2] or 1), content[said.end() :]
         elif (why := _unpostable(content)) is not None:
             problems.append(document.problem(why, place))
             continue
@@ -251,6 +251,7 @@ _KINDS: Final = {
 }  # fmt: skip
 """Types, as msgspec calls them, in the words of our messages."""
 _TYPE: Final = re.compile(r"`([^`]+)`")
+_MISSING: Final = re.compile(r"Object missing required field `(.+)`")
 _NOT_ONE: Final = re.compile(r"[Ii]nvalid enum value '(.*)'", re.DOTALL)
 
 
@@ -263,9 +264,11 @@ def _problem(document: Document, said: str) -> Problem:
         if number == "...":
             break
         path.append(int(number) if number else key)
-    wrong = _NOT_ONE.fullmatch(text)
+    wrong, missing = _NOT_ONE.fullmatch(text), _MISSING.fullmatch(text)
     if wrong is not None:
         text = _choice(wrong[1], path)
+    if missing is not None:
+        text = f"{missing[1]} is required"
     text = _TYPE.sub(lambda kinds: " or ".join(_KINDS.get(kind, kind) for kind in kinds[1].split(" | ")), text)
     about = f"{path[-1]}: " if path and isinstance(path[-1], str) else ""
     return document.problem(f"{about}{text[:1].lower()}{text[1:]}", path)

@@ -149,12 +149,12 @@ class _Teller:
         return Step(f"{field_text(first)} {said}", (), self._holds(item), self._values(first))
 
     def _listed(self, item: Or, texts: Sequence[str]) -> str:
-        """Return alternatives: those that hold first, where there are too many to name."""
-        if len(texts) <= self._alternatives:
-            return ", ".join(texts)
+        """Return alternatives, as many as there is room for, and which of them hold."""
+        shown = list(texts)[: self._alternatives]
+        more = f" and {len(texts) - len(shown)} more" if len(shown) < len(texts) else ""
         holding = [text for each, text in zip(item.items, texts, strict=True) if self._holds(each)]
-        shown = (holding or list(texts))[: self._alternatives]
-        return f"{', '.join(shown)} and {len(texts) - len(shown)} more"
+        here = f" (here {', '.join(holding[: self._alternatives])})" if holding else ""
+        return f"{', '.join(shown)}{more}{here}"
 
     def _values(self, item: FieldTest) -> tuple[str, ...] | None:
         if self._view is None:

@@ -161,14 +161,27 @@ _OUTCOMES: Final = {
     for value, outcome in (("success", "success"), ("yes", "success"), ("failed", "failure"), ("no", "failure"))
 }
 
+_POD_SPECS: Final = tuple(
+    f"kubernetes.audit.requestObject.spec{below}" for below in ("", ".template.spec", ".jobTemplate.spec.template.spec")
+)
+"""Where a request's object says how pods are to run: a pod itself, what makes pods, what makes jobs."""
+
+
+def _of_containers(field: str) -> tuple[str, ...]:
+    """Return where the containers of such pods have a field."""
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    return tuple(f"{spec}.{containers}.{field}" for spec in _POD_SPECS for containers in kinds)
+
+
 _KUBERNETES: Final = {
     "apiGroup": ("kubernetes.audit.objectRef.apiGroup",),
     "namespace": ("kubernetes.audit.objectRef.namespace",),
     "resource": ("kubernetes.audit.objectRef.resource",),
     "subresource": ("kubernetes.audit.objectRef.subresource",),
     "username": ("kubernetes.audit.user.username",),
-    "hostPath": ("kubernetes.audit.requestObject.spec.volumes.hostPath.path",),
-    "capabilities": ("kubernetes.audit.requestObject.spec.containers.securityContext.capabilities.add",),
+    "hostPath": tuple(f"{spec}.volumes.hostPath.path" for spec in _POD_SPECS),
+    "capabilities": _of_containers("securityContext.capabilities.add"),
+    "image": _of_containers("image"),
 }
 _DOCKER: Final = {
     "Action": ("event.action",),
@@ -285,6 +298,17 @@ SOURCES: Final = Sources(
             None,
             _DOCKER,
             ("tidewaiter.app.attributes",),
+        ),
+        Source(
+            "container-exec",
+            (LogSource(product="container", service="exec"),),
+            only("docker.events", "kubernetes.audit_logs"),
+            _all(
+                is_one("event.type", "start"),
+                is_one("event.category", "process"),
+                FieldTest("CommandLine", ("process.command_line",), Exists(value=True)),
+            ),
+            _PROCESS,
         ),
         Source("docker-daemon", (LogSource(product="docker", service="daemon"),), only("docker.daemon")),
         *(

@@ -1,6 +1,6 @@
 """A case's result as lines of text: the documents as made, and which condition failed on which value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pipelines.detect.predicate import View
@@ -22,9 +22,13 @@ def told(result: Result) -> Iterator[str]:
     yield from result.faults
     if result.passed or not result.rules:
         return
+    yield from documents_told(result, _telling(result))
+
+
+def documents_told(result: Result, chosen: Sequence[tuple[int, Made]]) -> Iterator[str]:
+    """Yield what documents, given with their numbers, are to the rules: the fields that are read, each condition."""
     if not result.made:
         yield "the lines make no document"
-    chosen = _telling(result)
     for number, made in chosen[:DOCUMENTS_LIMIT]:
         yield f"document {number} of {len(result.made)}, {made.dataset}"
         view = View(made.document)

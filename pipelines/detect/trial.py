@@ -4,7 +4,7 @@ Each case runs as one frame and line by line, and on the documents of each way t
 scan as in production, the scan without Hyperscan, and every rule on every document (P4). All have to agree.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from pipelines.detect.rule import Rule
 from pipelines.frame import Frame
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
+from pipelines.state import State
 
 PAUSES_LIMIT: Final = 3600
 """Seconds of journal time that are let pass at the end for lines that wait for more."""
@@ -89,10 +90,8 @@ class Trial:
         wanted, faults = self._wanted(placed.rules)
         if faults:
             return Result(placed, wanted, tuple(faults))
-        journal = Journal(placed.case)
-        together = self._way([journal.together(placed.lines)], journal)
-        journal = Journal(placed.case)
-        apart = self._way(journal.one_by_one(placed.lines), journal)
+        together = self._way(placed, _together)
+        apart = self._way(placed, _apart)
         faults = list(dict.fromkeys((*together.faults, *apart.faults)))
         alerts = [Alert(rule, made.document) for made in together.made for rule in made.rules if rule in wanted]
         others = [Alert(rule, made.document) for made in apart.made for rule in made.rules if rule in wanted]
@@ -123,8 +122,8 @@ class Trial:
                 faults.append(f"the file beside it has no rule {name!r}; it has {known or 'none that loads'}")
         return tuple(wanted), faults
 
-    def _way(self, frames: Iterable[Frame], journal: Journal) -> Way:
-        """Send frames through a pipeline of their own."""
+    def _way(self, placed: Placed, frames: Callable[[Journal, Placed, State], Iterator[Frame]]) -> Way:
+        """Send the lines' frames through a pipeline of their own."""
         faults: list[str] = []
 
         def failed(path: str, frame: Frame, error: Exception) -> None:
@@ -132,7 +131,7 @@ class Trial:
 
         pipeline = Pipeline(self._settings, failed)
         made: list[Made] = []
-        for frame in _and_pauses(frames, journal, pipeline):
+        for frame in frames(Journal(placed.case), placed, pipeline.state):
             for batch in pipeline(frame):
                 made += self._made(batch, faults)
         return Way(tuple(made), tuple(faults))
@@ -177,10 +176,23 @@ def counted(number: int) -> str:
     return "no alert" if not number else "1 alert" if number == 1 else f"{number} alerts"
 
 
-def _and_pauses(frames: Iterable[Frame], journal: Journal, pipeline: Pipeline) -> Iterator[Frame]:
-    yield from frames
+def _together(journal: Journal, placed: Placed, state: State) -> Iterator[Frame]:
+    yield journal.together(placed.lines)
+    yield from _pauses(journal, state)
+
+
+def _apart(journal: Journal, placed: Placed, state: State) -> Iterator[Frame]:
+    for line in placed.lines:
+        while state.is_open and journal.has_pause_before(line):
+            yield journal.pause()
+        yield journal.alone(line)
+    yield from _pauses(journal, state)
+
+
+def _pauses(journal: Journal, state: State) -> Iterator[Frame]:
+    """Let time pass until nothing waits."""
     for _ in range(PAUSES_LIMIT):
-        if not pipeline.state.is_open:
+        if not state.is_open:
             return
         yield journal.pause()
 

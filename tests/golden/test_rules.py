@@ -1,4 +1,4 @@
-"""The rules that come with Tidewaiter, each by the test file beside it: lines that it is for, and lines that it is not."""
+"""The rules that come with Tidewaiter, each by the test file beside it: lines it is for, and lines it is not."""
 
 from pathlib import Path
 from typing import Final
