@@ -36,7 +36,7 @@ PACK: Final = "pack"
 PACK_FOLDER: Final = Path(pipelines.__file__).with_name("rules")
 
 Signature = tuple[object, ...]
-_Stated = tuple[int, int, int] | None
+_Stated = tuple[int, int, int, int] | None
 _path = itemgetter(0)
 
 
@@ -170,7 +170,8 @@ def _signature(file: "str | os.DirEntry[str]") -> _Stated:
         found = os.stat(file) if isinstance(file, str) else file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # A file that may be read now, and might not before, has no other time but that of its change.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _read(path: str) -> str:

@@ -85,6 +85,13 @@ def test_what_is_kept_and_is_something_else_is_built_anew(rules: Rules) -> None:
         assert built == rules.build()
 
 
+def test_a_set_that_cannot_be_kept_is_built_all_the_same(rules: Rules) -> None:
+    """A full disk costs time at the next start, and no detection."""
+    (rules.data_dir / FOLDER / KEPT).mkdir(parents=True)
+
+    assert [["Word alpha", "Word beta"]] * 2 == [rules.titles, rules.titles]
+
+
 def test_another_program_builds_anew(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of fields may have grown, and the rule that could not match can now."""
     rules.build()
