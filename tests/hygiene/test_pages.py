@@ -154,7 +154,10 @@ def test_the_page_of_alerts_has_a_row_for_each_field() -> None:
     assert "".join(rows) in text
 
 
-@pytest.mark.parametrize(("command", "page_of"), [("parsers", "parsers.md"), ("dead-letters", "dead-letters.md")])
+@pytest.mark.parametrize(
+    ("command", "page_of"),
+    [("parsers", "parsers.md"), ("rules", "rules.md"), ("dead-letters", "dead-letters.md")],
+)
 def test_the_page_of_a_group_shows_commands_that_exist(command: str, page_of: str) -> None:
     """Each command of the group is in it."""
     text = (DEPLOY / page_of).read_text(encoding="utf-8")
