@@ -18,7 +18,7 @@ from pipelines.detect.rule import Rule, RuleSet
 
 @click.group()
 def rules() -> None:
-    """See which rules run on documents, and why some never do."""
+    """Sigma rules: which run on documents and why some never do; begin, test and explain them."""
 
 
 rules.add_command(new)
