@@ -1,7 +1,8 @@
 """MITRE ATT&CK as rules name it in their tags (`attack.t1059.004`, `attack.execution`), as ECS says it (`threat.*`).
 
-Tactics are those of the Sigma specification's appendix on tags, the two of ATT&CK that come before an intrusion, and
-the two that its version 19 (2026) made of Defense Evasion: published rules name these.
+Tactics are those of ATT&CK 19, which calls Defense Evasion Stealth and has Defense Impairment apart, and of the Sigma
+specification's appendix on tags, which knows the name before that. Of techniques an alert
+gives the ids, and the pages that have their names.
 """
 
 import re
@@ -19,8 +20,8 @@ TACTICS: Final = {
     "execution": ("TA0002", "Execution"),
     "persistence": ("TA0003", "Persistence"),
     "privilege-escalation": ("TA0004", "Privilege Escalation"),
-    "defense-evasion": ("TA0005", "Defense Evasion"),
     "stealth": ("TA0005", "Stealth"),
+    "defense-evasion": ("TA0005", "Defense Evasion"),
     "defense-impairment": ("TA0112", "Defense Impairment"),
     "credential-access": ("TA0006", "Credential Access"),
     "discovery": ("TA0007", "Discovery"),
@@ -30,7 +31,7 @@ TACTICS: Final = {
     "command-and-control": ("TA0011", "Command and Control"),
     "impact": ("TA0040", "Impact"),
 }
-"""Id and name by the tag's word; TA0005 has an old and a new one."""
+"""Id and name by the tag's word."""
 
 _TECHNIQUE: Final = re.compile(r"t(?P<technique>\d{4})(?:\.(?P<sub>\d{3}))?")
 

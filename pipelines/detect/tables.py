@@ -277,7 +277,16 @@ SOURCES: Final = Sources(
         Source(
             "database",
             (LogSource(category="database"),),
-            only("mongodb.log", "mysql.error", "postgresql.log", CONTAINER),
+            only("mongodb.log", "mysql.error", "postgresql.log", "redis.log", CONTAINER),
+        ),
+        *(
+            Source(name, (LogSource(product=name), LogSource("database", name)), only(dataset))
+            for name, dataset in (
+                ("mongodb", "mongodb.log"),
+                ("mysql", "mysql.error"),
+                ("postgresql", "postgresql.log"),
+                ("redis", "redis.log"),
+            )
         ),
         Source(
             "kubernetes-audit",
@@ -316,8 +325,17 @@ SOURCES: Final = Sources(
             for name, dataset, fields, prefixes in (
                 ("falco", "falco.alerts", _same(("rule", "priority")), ("falco.output_fields", "falco")),
                 ("tetragon", "cilium_tetragon.log", _PROCESS, ("tetragon",)),
-                ("vault", "hashicorp_vault.audit", {}, ()),
+                ("vault", "hashicorp_vault.audit", {}, ("tidewaiter.app",)),
+                ("keycloak", "keycloak.log", {}, ()),
             )
+        ),
+        Source(
+            "elasticsearch-audit",
+            (LogSource(product="elasticsearch", service="audit"),),
+            only("elasticsearch.audit"),
+            None,
+            {},
+            ("tidewaiter.app",),
         ),
         Source(
             "container",

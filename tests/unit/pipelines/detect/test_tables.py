@@ -62,3 +62,33 @@ def test_what_makes_pods_is_looked_into_as_pods_are(selection: str, spec: dict[s
     for made in (spec, {"template": {"spec": spec}}, {"jobTemplate": {"spec": {"template": {"spec": spec}}}}):
         assert fires(rule, {"kubernetes": {"audit": {"requestObject": {"spec": made}}}}, "kubernetes.audit_logs")
     assert not fires(rule, {"kubernetes": {"audit": {"requestObject": {"status": spec}}}}, "kubernetes.audit_logs")
+
+
+@pytest.mark.parametrize(
+    ("product", "dataset"),
+    [("mysql", "mysql.error"), ("postgresql", "postgresql.log"), ("redis", "redis.log"), ("keycloak", "keycloak.log")],
+)
+def test_a_product_means_its_own_log(product: str, dataset: str) -> None:
+    """Lines of that program, and no other's."""
+    (rule,) = loaded(RULE % (f"product: {product}", "message|contains: refused"), SOURCES).rules
+    line = {"message": "a login was refused"}
+
+    assert fires(rule, line, dataset)
+    assert not fires(rule, line, "tidewaiter.container")
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset", "field"),
+    [
+        ("product: vault", "hashicorp_vault.audit", "request.path"),
+        ("product: elasticsearch, service: audit", "elasticsearch.audit", "put.user.name"),
+    ],
+)
+def test_what_a_trail_says_stands_under_its_own_names(source: str, dataset: str, field: str) -> None:
+    """Fields of Vault's and Elasticsearch's audit logs that are none of ECS."""
+    (rule,) = loaded(RULE % (source, f"{field}: x"), SOURCES).rules
+    first, *rest = field.split(".")
+    said: dict[str, Any] = {first: {rest[0]: "x"} if len(rest) == 1 else {rest[0]: {rest[1]: "x"}}}
+
+    assert fires(rule, {"tidewaiter": {"app": said}}, dataset)
+    assert not fires(rule, {"tidewaiter": {"app": {}}}, dataset)
