@@ -93,6 +93,18 @@ def build(options: RulesConfig, data_dir: Path) -> Built:
         os.close(lock)
 
 
+def loaded(options: RulesConfig) -> RuleSet:
+    """Read and compile rules here and now, with all that is wrong with them and their files; nothing is kept.
+
+    Raises RuleFilesError, and ValueError for a set that is too large.
+    """
+    from pipelines.detect.load import load  # pySigma is slow to import
+
+    texts = read_rule_files(options)
+    found, _, refused = _encoded(load(texts.files.items(), placeholders=texts.placeholders))
+    return msgspec.structs.replace(found, problems=(*texts.problems, *found.problems, *refused))
+
+
 def _built(texts: RuleTexts, key: bytes, sound_before: Mapping[str, str]) -> _Kept:
     from pipelines.detect.load import load  # pySigma is slow to import, and a set that is kept needs none
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+from collector import telemetry
 from collector.config_rules import COMPONENT, RulesConfig
 from collector.errors import TidewaiterError
 from collector.logs import get_logger
@@ -96,6 +97,8 @@ class RuleFiles:
         self._health.unhealthy(COMPONENT, reason)
 
     def _tell(self, built: Built) -> None:
+        telemetry.RULES_ACTIVE.set(built.active)
+        telemetry.RULE_MISTAKES.set(built.mistakes)
         for problem in built.problems:
             logger.error("rule_not_loaded", reason=problem)
         if not built.faulty_files:
@@ -131,6 +134,7 @@ async def keep_rules(
         if not options.wanted:
             if last is not None:
                 await producer.append(encode_rules(RuleSet()))
+                logger.info("rules_loaded", rules=0, active=0, files=0)
             return
         files = RuleFiles(options, producer.append, health, build or partial(build_apart, options, data_dir))
         await files.start()

@@ -47,8 +47,10 @@ from collector.role import Context
 from collector.rules import keep_rules
 from collector.standing_by import stood_by
 from pipelines.condemned import Verdict
+from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
+from pipelines.settings import Settings
 
 CURSOR_INTERVAL_S: Final = 1.0
 """A cursor is written at most this often: each costs a sync, and a stale one only repeats what outputs recognise."""
@@ -210,7 +212,7 @@ async def main(context: Context) -> None:
     mark = _marking(context)
     checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
     listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)
-    window = Window(journal, lambda: mark(Pipeline(settings, _report_failure, verdicts)), listeners)
+    window = Window(journal, lambda: mark(_pipeline(settings, verdicts)), listeners)
     sources: dict[str, Source] = {}
     context.telemetry.before_report(lambda: _report_lag(sources))
     async with asyncio.TaskGroup() as tasks:
@@ -267,6 +269,10 @@ async def _begin(books: Books, window: Window, context: Context) -> None:
 async def _stop_when_told(context: Context, window: Window) -> None:
     await context.stopping.wait()
     window.stop()
+
+
+def _pipeline(settings: Settings, verdicts: dict[Position, Verdict]) -> Pipeline:
+    return Pipeline(settings, _report_failure, verdicts, on_rule_failure=_report_rule)
 
 
 def _marking(context: Context) -> Callable[[Pipeline], ReaderPipeline]:
@@ -368,6 +374,12 @@ def _told(name: str, error: Exception, pause_s: float) -> str:
 def _report_failure(path: str, frame: Frame, error: Exception) -> None:
     telemetry.PIPELINE_FAILURES.labels(path=path).inc()
     logger.error("pipeline_path_failed", path=path, epoch=frame.epoch, sequence=frame.sequence, exc_info=error)
+
+
+def _report_rule(rule: Rule | None, error: Exception) -> None:
+    telemetry.RULE_FAILURES.inc()
+    named = "the set" if rule is None else f"{rule.title} ({rule.key})"
+    logger.error("rule_failed", rule=named, exc_info=error)
 
 
 def _report_gap(gap: Gap) -> None:

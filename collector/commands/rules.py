@@ -12,7 +12,7 @@ from collector.commands.rules_new import new, print_schema
 from collector.commands.rules_test import test
 from collector.config_rules import RulesConfig
 from collector.logs import escaped
-from collector.rule_files import read_rule_files
+from collector.rule_build import loaded
 from pipelines.detect.rule import Rule, RuleSet
 
 
@@ -58,21 +58,12 @@ def chosen(ctx: click.Context, paths: tuple[str, ...]) -> RulesConfig:
     return msgspec.structs.replace(options, paths=list(paths), pack=False) if paths else options
 
 
-def loaded(options: RulesConfig) -> RuleSet:
-    """Read and compile the rules here and now; raise RuleFilesError."""
-    from pipelines.detect.load import load  # pySigma is slow to import
-
-    texts = read_rule_files(options)
-    made = load(texts.files.items(), placeholders=texts.placeholders)
-    return msgspec.structs.replace(made, problems=(*texts.problems, *made.problems))
-
-
 def summary(found: RuleSet) -> str:
     """Return how many rules there are, for people."""
     failed = sum(problem.fatal for problem in found.problems)
     active = sum(rule.never is None for rule in found.rules)
     said = f"{len(found.rules)} rules, {active} can match"
-    return f"{said}; {failed} mistakes keep rules from loading" if failed else said
+    return f"{said}; mistakes that keep others from loading: {failed}" if failed else said
 
 
 def _cell(rule: Rule, column: str, *, as_json: bool) -> Any:

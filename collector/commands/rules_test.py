@@ -141,7 +141,7 @@ def _objects(file: RuleFile, ran: list[Result]) -> Iterator[dict[str, Any]]:
             "rules": [rule.key for rule in result.rules],
             "passed": result.passed,
             "expected": result.placed.expected,
-            "alerts": [{"rule": alert.rule.key, "event": alert.document["event"]["id"]} for alert in result.alerts],
+            "alerts": [alert.document for alert in result.alerts],
             "faults": list(result.faults),
             "told": list(told(result)),
             "documents": [each.document for each in result.made],

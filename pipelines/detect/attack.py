@@ -1,6 +1,8 @@
 """MITRE ATT&CK as rules name it in their tags (`attack.t1059.004`, `attack.execution`), as ECS says it (`threat.*`).
 
-Tactics are those of the Sigma specification's appendix on tags, and the two of ATT&CK that come before an intrusion.
+Tactics are those of ATT&CK 19, which calls Defense Evasion Stealth and has Defense Impairment apart, and of the Sigma
+specification's appendix on tags, which knows the name before that. Of techniques an alert
+gives the ids, and the pages that have their names.
 """
 
 import re
@@ -18,7 +20,9 @@ TACTICS: Final = {
     "execution": ("TA0002", "Execution"),
     "persistence": ("TA0003", "Persistence"),
     "privilege-escalation": ("TA0004", "Privilege Escalation"),
+    "stealth": ("TA0005", "Stealth"),
     "defense-evasion": ("TA0005", "Defense Evasion"),
+    "defense-impairment": ("TA0112", "Defense Impairment"),
     "credential-access": ("TA0006", "Credential Access"),
     "discovery": ("TA0007", "Discovery"),
     "lateral-movement": ("TA0008", "Lateral Movement"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgpack
 import orjson
 
+from pipelines.detect import carried
 from pipelines.detect.cases import Case, Container, Line
 from pipelines.frame import INTERNAL, Frame, JournalIdentity, Message, Origin, Run
 from pipelines.state import STEP_NS
@@ -26,6 +27,8 @@ ORIGINS: Final = {
     "http": Origin("http", "tcp", "192.0.2.9"),
 }
 """Who sends lines of an input."""
+
+RULES_ORIGIN: Final = Origin("tidewaiter", INTERNAL, "rules")
 
 FILE_TAG: Final = "host.log"
 """The tag of lines of a host's log file, where a case has none."""
@@ -52,6 +55,10 @@ class Journal:
         container = case.container or Container()
         tag = case.tag or (FILE_TAG if case.input == "file" else docker_tag(container))
         self._tag = tag.encode() if case.input in ("forward", "file") else b""
+
+    def rules(self, message: bytes) -> Frame:
+        """Return a rule set as a frame; it holds from the next one on."""
+        return self._frame([(carried.ENCODING, message, self._start_ns)], RULES_ORIGIN)
 
     def together(self, lines: Sequence[Line]) -> Frame:
         """Return all lines as one frame."""
@@ -91,7 +98,7 @@ class Journal:
         stamp = msgpack.ExtType(0, second.to_bytes(4, "big") + nanosecond.to_bytes(4, "big"))
         return bytes(msgpack.packb([stamp, fields], unicode_errors="surrogateescape"))
 
-    def _frame(self, parts: Sequence[Part]) -> Frame:
+    def _frame(self, parts: Sequence[Part], origin: Origin | None = None) -> Frame:
         self._sequence += 1
         self._now_ns = max([self._now_ns + 1, *(now_ns for _, _, now_ns in parts)])
         messages, runs, payloads = [], [], []
@@ -107,7 +114,7 @@ class Journal:
             epoch=1,
             sequence=self._sequence,
             journal_time=self._now_ns,
-            origins=(ORIGINS[self._case.input],),
+            origins=(origin or ORIGINS[self._case.input],),
             messages=tuple(messages),
             runs=tuple(runs),
             payload=memoryview(b"".join(payloads)),

@@ -94,7 +94,7 @@ class View:
         return found
 
     def values(self, path: str) -> list[Any]:
-        """Return the single values at a path."""
+        """Return the single values at a path, in the document's order."""
         return [value for each in self.found(path) for value in _single(each)]
 
     def folded(self, path: str) -> list[str]:
@@ -139,7 +139,7 @@ def _at(document: dict[str, Any], path: str) -> Iterator[Any]:
     while waiting:
         here, rest = waiting.pop()
         if isinstance(here, list):
-            waiting.extend((each, rest) for each in here if isinstance(each, dict | list))
+            waiting.extend((each, rest) for each in reversed(here) if isinstance(each, dict | list))
             first, _, below = rest.partition(".")
             if first.isdecimal() and len(first) < INDEX_DIGITS and int(first) < len(here):
                 if below:
@@ -163,7 +163,7 @@ def _single(value: Any) -> Iterator[Any]:
     while waiting:
         here = waiting.pop()
         if isinstance(here, list):
-            waiting.extend(here)
+            waiting.extend(reversed(here))
         elif here is not None and not isinstance(here, dict):
             yield here
 

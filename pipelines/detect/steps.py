@@ -59,11 +59,11 @@ def steps_of(item: Expression, view: View | None = None, *, alternatives: int = 
     return _Teller(view, alternatives).step(item)
 
 
-def fields_read(item: Expression) -> list[str]:
-    """Return the paths at which an expression looks, each once, in its order."""
+def fields_read(item: Expression, view: View | None = None) -> list[str]:
+    """Return the paths at which an expression looks, each once, in its order: of a document, those that it has."""
     paths: dict[str, None] = {}
     for test in field_tests(item):
-        paths |= dict.fromkeys(test.paths)
+        paths |= dict.fromkeys(paths_of(test, view))
         if isinstance(test.test, SameAs):
             paths |= dict.fromkeys(test.test.paths)
     return list(paths)
@@ -105,6 +105,9 @@ class _Teller:
             return Step("all of", (told, self._step(condition)), self._holds(item))
         return self._step(item)
 
+    def _field(self, item: FieldTest) -> str:
+        return field_text(item.field, paths_of(item, self._view))
+
     def _holds(self, item: Expression) -> bool | None:
         return None if self._view is None else holds(item, self._view)
 
@@ -121,7 +124,7 @@ class _Teller:
             text = "all of" if isinstance(item, And) else "one of"
             return Step(text, tuple(map(self._step, item.items)), self._holds(item))
         if isinstance(item, FieldTest):
-            return Step(f"{field_text(item)} {test_text(item.test)}", (), self._holds(item), self._values(item))
+            return Step(f"{self._field(item)} {test_text(item.test)}", (), self._holds(item), self._values(item))
         if isinstance(item, KeywordTest):
             return Step(f"any value contains {_keyword_text(item.test)}", (), self._holds(item))
         return Step("always" if item.value else "never", (), self._holds(item))
@@ -146,7 +149,7 @@ class _Teller:
             said = f"{operator} one of {self._listed(item, [text.partition(' ')[2] for text in texts])}"
         else:
             said = f"is one of: {self._listed(item, texts)}"
-        return Step(f"{field_text(first)} {said}", (), self._holds(item), self._values(first))
+        return Step(f"{self._field(first)} {said}", (), self._holds(item), self._values(first))
 
     def _listed(self, item: Or, texts: Sequence[str]) -> str:
         """Return alternatives, as many as there is room for, and which of them hold."""
@@ -166,10 +169,16 @@ class _Teller:
         return told if more <= 0 else (*told[:VALUES_LIMIT], f"{more} more")
 
 
-def field_text(item: FieldTest) -> str:
-    """Return a field as its rule has it, and where our documents hold it if that is another name."""
-    paths = " or ".join(item.paths)
-    return item.field if paths == item.field else f"{item.field} ({paths})"
+def paths_of(item: FieldTest, view: View | None) -> tuple[str, ...]:
+    """Return where a field may stand; of a document that has it in one of these places, only where it does."""
+    there = () if view is None else tuple(path for path in item.paths if view.values(path))
+    return there or item.paths
+
+
+def field_text(field: str, paths: Sequence[str]) -> str:
+    """Return a field as its rule has it, and where documents hold it if that is another name."""
+    text = " or ".join(paths)
+    return field if text == field else f"{field} ({text})"
 
 
 def test_text(test: Test) -> str:
@@ -237,7 +246,7 @@ def flat(step: Step, depth: int = 0) -> Iterator[tuple[int, Step]]:
     """Yield a step and all below it with their depth; a name with one part alone is one line with it."""
     while len(step.steps) == 1 and not step.values:
         (only,) = step.steps
-        joint = " " if step.text == "not" else ": "
+        joint = " " if step.text.rpartition(": ")[2] == "not" else ": "
         step = Step(f"{step.text}{joint}{only.text}", only.steps, step.holds, only.values)
     yield depth, step
     for each in step.steps:

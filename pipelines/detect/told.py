@@ -80,16 +80,15 @@ def _telling(result: Result) -> list[tuple[int, Made]]:
 
 
 def _fields(result: Result, made: Made, view: View) -> Iterator[str]:
-    """Yield the fields that the rules read, and those that were expected, as the document has them."""
+    """Yield the fields that the rules read as the document has them, and those that it has of the expected ones."""
     asked = [
         variant.expression
         for rule in result.rules
         for variant in rule.variants
         if variant.where.has(made.dataset) or not any(each.where.has(made.dataset) for each in rule.variants)
     ]
-    paths = dict.fromkeys(
-        [*(path for each in asked for path in fields_read(each)), *expected_fields(result.placed.case)]
-    )
+    expected = [path for path in expected_fields(result.placed.case) if view.values(path)]
+    paths = dict.fromkeys([*(path for each in asked for path in fields_read(each, view)), *expected])
     if not paths or any(map(has_keywords, asked)):
         paths[MESSAGE] = None
     width = max(map(len, paths))

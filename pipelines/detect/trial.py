@@ -1,21 +1,25 @@
 """A case of a rule's test file is run: its lines go through the pipeline, and the alerts are held against `expect`.
 
-Each case runs as one frame and line by line, and on the documents of each way three are asked which rules hold: the
-scan as in production, the scan without Hyperscan, and every rule on every document (P4). All have to agree.
+Each case runs as one frame and line by line, through the pipeline with its rules as in production. On the documents of
+each way three more are asked which rules hold: the scan, the scan without Hyperscan, and every rule on every document
+(P4). All have to agree.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
 
-from pipelines.batch import Batch
+from pipelines.batch import Documents
+from pipelines.detect.carried import AlertLimits, encode_rules
 from pipelines.detect.case_frames import Journal
 from pipelines.detect.cases import Case, Expected, Placed
+from pipelines.detect.detection import ALERTS_LIMIT
 from pipelines.detect.matcher import Matcher, brute_force
 from pipelines.detect.predicate import View, spelled
-from pipelines.detect.rule import Rule
+from pipelines.detect.rule import Rule, RuleSet
 from pipelines.frame import Frame
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
@@ -23,6 +27,9 @@ from pipelines.state import State
 
 PAUSES_LIMIT: Final = 3600
 """Seconds of journal time that are let pass at the end for lines that wait for more."""
+
+NO_LIMITS: Final = AlertLimits(burst=1 << 30, rule_burst=1 << 30)
+"""Every alert is raised: what a case expects is what its rule finds."""
 
 ONE_FRAME: Final = "as one frame"
 ONE_BY_ONE: Final = "line by line"
@@ -40,9 +47,10 @@ class Made(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """A rule that holds, and the document that it holds on."""
+    """A rule that holds, the document that it holds on, and the alert as it is shipped."""
 
     rule: Rule
+    source: dict[str, Any]
     document: dict[str, Any]
 
 
@@ -70,6 +78,7 @@ class Way(NamedTuple):
     """What one way of sending the lines gave."""
 
     made: tuple[Made, ...]
+    alerts: tuple[Alert, ...]
     faults: tuple[str, ...]
 
 
@@ -82,6 +91,7 @@ class Trial:
         # Nobody is asked here what a container is, so no line may wait for that.
         self._settings = msgspec.structs.replace(settings, engines=())
         self._unable = unable or {}
+        self._message = encode_rules(RuleSet(self._rules), NO_LIMITS)
         self._scan = Matcher(self._rules)
         self._plain = Matcher(self._rules, plain=True)
 
@@ -93,8 +103,8 @@ class Trial:
         together = self._way(placed, _together)
         apart = self._way(placed, _apart)
         faults = list(dict.fromkeys((*together.faults, *apart.faults)))
-        alerts = [Alert(rule, made.document) for made in together.made for rule in made.rules if rule in wanted]
-        others = [Alert(rule, made.document) for made in apart.made for rule in made.rules if rule in wanted]
+        alerts = [alert for alert in together.alerts if alert.rule in wanted]
+        others = [alert for alert in apart.alerts if alert.rule in wanted]
         if sorted(map(_same, alerts)) != sorted(map(_same, others)):
             faults.append(
                 f"the lines make {counted(len(alerts))} {ONE_FRAME}, and {counted(len(others))} {ONE_BY_ONE}: "
@@ -105,6 +115,8 @@ class Trial:
 
     def _wanted(self, names: Sequence[str]) -> tuple[tuple[Rule, ...], list[str]]:
         """Return the rules that a case is about, or why it cannot be run."""
+        if not self._rules and not self._unable:
+            return (), ["no rule of the file beside it loads"]
         if not names:
             if len(self._rules) + len(self._unable) == 1:
                 return self._rules, list(self._unable.values())
@@ -129,28 +141,50 @@ class Trial:
         def failed(path: str, frame: Frame, error: Exception) -> None:
             faults.append(f"the {path} path of the pipeline failed, which is a mistake of ours: {error!r}")
 
-        pipeline = Pipeline(self._settings, failed)
-        made: list[Made] = []
-        for frame in frames(Journal(placed.case), placed, pipeline.state):
-            for batch in pipeline(frame):
-                made += self._made(batch, faults)
-        return Way(tuple(made), tuple(faults))
+        def rule_failed(rule: Rule | None, error: Exception) -> None:
+            faults.append(f"{rule.title if rule else 'a rule'}: it cannot be evaluated: {error}")
 
-    def _made(self, batch: Batch, faults: list[str]) -> Iterator[Made]:
-        """Yield the documents of a batch with the rules that hold on them."""
-        faults += [f"a line is refused: {letter.reason}" for letter in batch.dead_letters]
-        for documents in batch.documents:
-            scanned = self._scan.matches(documents)
-            failures = [(failure.document, failure.rule.key) for failure in self._scan.failures]
-            faults += [f"{each.rule.title}: it cannot be evaluated: {each.error}" for each in self._scan.failures]
-            plain = self._plain.matches(documents)
-            if not failures and not scanned == plain == brute_force(self._rules, documents):
-                faults.append("the scan finds other matches than the plain evaluation, which is a mistake of ours")
-            holding: dict[int, list[Rule]] = {}
-            for document, rule in scanned:
-                holding.setdefault(document, []).append(rule)
-            for number, line in enumerate(documents.ndjson.splitlines()):
-                yield Made(documents.stream.dataset, orjson.loads(line), tuple(holding.get(number, ())))
+        pipeline = Pipeline(self._settings, failed, on_rule_failure=rule_failed)
+        journal = Journal(placed.case)
+        made: list[Made] = []
+        shipped: list[dict[str, Any]] = []
+        for frame in itertools.chain([journal.rules(self._message)], frames(journal, placed, pipeline.state)):
+            for batch in pipeline(frame):
+                faults += [f"a line is refused: {letter.reason}" for letter in batch.dead_letters]
+                for documents in batch.documents:
+                    if documents.stream == self._settings.alerts_stream:
+                        shipped += map(orjson.loads, documents.ndjson.splitlines())
+                    else:
+                        made += self._made(documents, faults)
+        alerts = self._alerts(shipped, made)
+        held = sum(len(each.rules) for each in made)
+        if len(alerts) < min(held, ALERTS_LIMIT) and not faults:
+            faults.append("the pipeline raises other alerts than the rules hold, which is a mistake of ours")
+        return Way(tuple(made), tuple(alerts), tuple(faults))
+
+    def _made(self, documents: Documents, faults: list[str]) -> Iterator[Made]:
+        """Yield documents with the rules that hold on them."""
+        scanned = self._scan.matches(documents)
+        plain = self._plain.matches(documents)
+        if not self._scan.failures and not scanned == plain == brute_force(self._rules, documents):
+            faults.append("the scan finds other matches than the plain evaluation, which is a mistake of ours")
+        holding: dict[int, list[Rule]] = {}
+        for document, rule in scanned:
+            holding.setdefault(document, []).append(rule)
+        for number, line in enumerate(documents.ndjson.splitlines()):
+            yield Made(documents.stream.dataset, orjson.loads(line), tuple(holding.get(number, ())))
+
+    def _alerts(self, shipped: Iterable[dict[str, Any]], made: Iterable[Made]) -> list[Alert]:
+        """Return the alerts with what they are about; of none whose document or rule is not among these."""
+        sources = {each.document["event"]["id"]: each for each in made}
+        found = []
+        for document in shipped:
+            (identifier,) = document["tidewaiter"]["alert"]["source"]["id"]
+            source = sources[identifier]
+            found += [
+                Alert(rule, source.document, document) for rule in source.rules if rule.key == document["rule"]["id"]
+            ]
+        return found
 
 
 def expected_fields(case: Case) -> list[str]:
@@ -198,15 +232,20 @@ def _pauses(journal: Journal, state: State) -> Iterator[Frame]:
 
 
 def _same(alert: Alert) -> tuple[str, bytes]:
-    """Return what an alert is, whichever frame brought its record."""
-    document = {name: value for name, value in alert.document.items() if name != "@timestamp"}
+    """Return what an alert is about, whichever frame brought its record."""
+    document = {name: value for name, value in alert.source.items() if name != "@timestamp"}
     document["event"] = {name: value for name, value in document["event"].items() if name not in OF_THE_FRAME}
     return alert.rule.key, orjson.dumps(document)
 
 
 def _fits(expected: Expected, alert: Alert) -> bool:
-    view = View(alert.document)
-    return all(_has(view, field, value) for field, value in expected.fields.items())
+    return all(_alert_has(alert, field, value) for field, value in expected.fields.items())
+
+
+def _alert_has(alert: Alert, field: str, value: Any) -> bool:
+    """Whether the alert has a value, or the document that it is about; nothing is wanted of both."""
+    has = [_has(View(document), field, value) for document in (alert.document, alert.source)]
+    return all(has) if value is None else any(has)
 
 
 def _has(view: View, field: str, value: Any) -> bool:
@@ -240,14 +279,21 @@ def _assigned(fits: Sequence[Sequence[bool]]) -> dict[int, int]:
 def _different(expected: Expected, alerts: Sequence[Alert]) -> str:
     """Return the fields that were expected, and what the alerts that are left have there."""
     wanted = ", ".join(f"{field}: {shown(value)}" for field, value in expected.fields.items())
-    views = [View(alert.document) for alert in alerts]
-    wrong = [field for field, value in expected.fields.items() if not any(_has(view, field, value) for view in views)]
+    wrong = [
+        field
+        for field, value in expected.fields.items()
+        if not any(_alert_has(alert, field, value) for alert in alerts)
+    ]
     got = [
-        f"{field}: {', '.join(shown(value) for value in view.values(field)) or 'nothing'}"
-        for view in views
+        f"{field}: {', '.join(dict.fromkeys(_values(alert, field))) or 'nothing'}"
+        for alert in alerts
         for field in wrong or expected.fields
     ]
     return f"{wanted}; it has {'; '.join(dict.fromkeys(got))}"
+
+
+def _values(alert: Alert, field: str) -> list[str]:
+    return [shown(value) for document in (alert.document, alert.source) for value in View(document).values(field)]
 
 
 def shown(value: Any) -> str:

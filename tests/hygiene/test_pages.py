@@ -12,7 +12,15 @@ from parsers.describe import page
 from parsers.docker_actions import ACTS
 from parsers.facts import FACTS
 from parsers.format import formats
-from parsers.own_fields import AUTH_FIELDS, BALANCE_FIELDS, LETTER_FIELDS, REPORT_FIELDS, TRAIL_FIELDS, WATCHED_FIELDS
+from parsers.own_fields import (
+    ALERT_FIELDS,
+    AUTH_FIELDS,
+    BALANCE_FIELDS,
+    LETTER_FIELDS,
+    REPORT_FIELDS,
+    TRAIL_FIELDS,
+    WATCHED_FIELDS,
+)
 from pipelines import gather, join
 from pipelines.enrich import describe
 from pipelines.normalize import container, identity, parsed
@@ -131,6 +139,17 @@ def test_the_page_of_the_books_has_a_row_for_each_field() -> None:
     """With its type and meaning, as they are declared."""
     text = (DEPLOY / "balance.md").read_text(encoding="utf-8")
     rows = [f"| `{name}` | {field.type} | {field.means} |\n" for name, field in BALANCE_FIELDS.items()]
+
+    assert "".join(rows) in text
+
+
+def test_the_page_of_alerts_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "alerts.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in ALERT_FIELDS.items()
+    ]
 
     assert "".join(rows) in text
 

@@ -89,25 +89,25 @@ def test_an_alert_that_is_expected_passes() -> None:
     assert result.passed
     assert ["docker.events"] == [made.dataset for made in result.made]
     assert [("shell", "bash -l")] == [
-        (alert.rule.name, alert.document["process"]["command_line"]) for alert in result.alerts
+        (alert.rule.name, alert.source["process"]["command_line"]) for alert in result.alerts
     ]
 
 
 def test_a_missing_alert_fails_and_says_which_condition_failed_on_which_value() -> None:
     """The fields that the rule reads, as the document has them, and each part of the condition."""
-    result = shell("bash /health", expect="1")
+    result = shell("sh /health", expect="1")
 
     assert [
         "expected 1 alert, got no alert",
         "document 1 of 1, docker.events",
         '  event.action          "exec_create"',
-        '  process.command_line  "bash /health"',
+        '  process.command_line  "sh /health"',
         "  ✗ A shell",
         "    ✗ all of",
         "      ✓ selection: all of",
         "        ✓ Action (event.action) startswith 'exec': \"exec_create\"",
-        "        ✓ CommandLine (process.command_line) contains one of 'bash', 'sh' (here 'bash', 'sh'): \"bash /health\"",
-        "      ✗ not filter: CommandLine (process.command_line) contains 'health': \"bash /health\"",
+        "        ✓ CommandLine (process.command_line) contains one of 'bash', 'sh' (here 'sh'): \"sh /health\"",
+        "      ✗ not filter: CommandLine (process.command_line) contains 'health': \"sh /health\"",
     ] == list(told(result))
 
 
@@ -149,6 +149,20 @@ def test_each_expected_alert_is_another_one() -> None:
     assert ['no alert has process.command_line: "sh"; it has process.command_line: "bash"'] == list(
         shell("sh", "bash", expect=twice).faults
     )
+
+
+def test_fields_are_those_of_the_alert_as_well() -> None:
+    """Severity and rule stand on the alert alone, the command on both; the action is the rule's, and the event's."""
+    alert = "event.kind: alert, event.severity: 21, rule.name: A shell, event.action: shell"
+    event_of_it = "event.kind: event, event.action: exec_create, process.command_line: bash"
+
+    for fields in (alert, event_of_it):
+        assert shell("bash", expect=f"[{{fields: {{{fields}}}}}]").passed
+
+
+def test_every_alert_is_raised() -> None:
+    """In production a rule's alerts of one container and user are limited; a test counts what the rule finds."""
+    assert shell(*["bash"] * 50, expect="50").passed
 
 
 def test_lines_of_a_container_are_read_as_its_own() -> None:
@@ -331,6 +345,13 @@ def test_of_several_rules_the_case_says_which() -> None:
         (f"the file has several rules: say by `rule:` which is meant ({keys})",),
         (f"the file beside it has no rule 'other'; it has {keys}",),
     ] == [each.faults for each in results]
+
+
+def test_where_no_rule_loads_nothing_passes() -> None:
+    """Also a case that expects no alert."""
+    (result,) = ran(RuleSet(), "- {name: a, lines: [x], expect: none}\n")
+
+    assert ("no rule of the file beside it loads",) == result.faults
 
 
 def test_a_rule_that_cannot_be_run_fails_its_cases() -> None:
