@@ -22,6 +22,8 @@ ACT_LIMIT: Final = 200
 ID_SHOWN: Final = 12
 """Characters of a container's id."""
 
+_QUOTES: Final = "\"'"
+
 
 def title_of(rule: Rule, source: Mapping[str, Any]) -> str:
     """Return the sentence for a rule that holds on a document."""
@@ -40,12 +42,12 @@ def shortened(text: str, limit: int) -> str:
 
 def _who(source: Mapping[str, Any]) -> list[str]:
     words = []
-    user, effective = _text(source, "user", "name"), _text(source, "user", "effective", "name")
+    user, effective = _name(source, "user", "name"), _name(source, "user", "effective", "name")
     if user or effective:
         words.append(user or effective)
     if effective and user and effective != user:
         words.append(f"as {effective}")
-    address = _text(source, "source", "ip") or _text(source, "source", "address")
+    address = _name(source, "source", "ip") or _name(source, "source", "address")
     if address:
         words.append(f"from {address}")
     return words
@@ -53,19 +55,16 @@ def _who(source: Mapping[str, Any]) -> list[str]:
 
 def _where(source: Mapping[str, Any]) -> list[str]:
     words = []
-    container = _text(source, "container", "name") or _text(source, "container", "id")[:ID_SHOWN]
-    resource = _text(source, "orchestrator", "resource", "type")
-    name = "/".join(
-        each
-        for each in (_text(source, "orchestrator", "namespace"), _text(source, "orchestrator", "resource", "name"))
-        if each
-    )
+    container = _name(source, "container", "name") or _name(source, "container", "id")[:ID_SHOWN]
+    resource = _name(source, "orchestrator", "resource", "type")
+    namespace, named = _name(source, "orchestrator", "namespace"), _name(source, "orchestrator", "resource", "name")
     if container:
         words.append(f"in container {container}")
-    if resource and name:
+    if resource and (namespace or named):
+        name = "/".join(filter(None, (namespace, named)))
         is_its_own = container and resource in ("pod", "pods")
         words.append(f"of pod {name}" if is_its_own else f"on {resource} {name}")
-    if host := _text(source, "host", "name"):
+    if host := _name(source, "host", "name"):
         words.append(f"on {host}")
     return words
 
@@ -80,6 +79,13 @@ def _act(source: Mapping[str, Any]) -> str:
         _text(source, "url", "original", limit=ACT_LIMIT) or _text(source, "url", "path", limit=ACT_LIMIT),
     )
     return " ".join(filter(None, request)) or _text(source, "file", "path", limit=ACT_LIMIT)
+
+
+def _name(source: Mapping[str, Any], *path: str) -> str:
+    """Return a name within a document, in quotation marks where it could else say who and where by itself."""
+    name = _text(source, *path)
+    is_one_word = not any(each.isspace() or each in _QUOTES for each in name)
+    return name if is_one_word else '"{}"'.format(name.replace('"', "'"))
 
 
 def _text(source: Mapping[str, Any], *path: str, limit: int = NAME_LIMIT) -> str:

@@ -60,7 +60,23 @@ def test_what_is_watched_cannot_write_a_line_of_its_own_into_it() -> None:
 
     assert made.isprintable()
     assert len(made) < MESSAGE_LIMIT
-    assert made.startswith("A shell: root 2026-11-30 All is well [2J in container www")
+    assert made.startswith('A shell: "root 2026-11-30 All is well [2J" in container www')
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("root from 192.0.2.1", '"root from 192.0.2.1"'),
+        ('x" from 192.0.2.1', '"x\' from 192.0.2.1"'),
+        ("\u3000root", '" root"'),
+        ("system:anonymous", "system:anonymous"),
+    ],
+)
+def test_a_name_cannot_say_from_where_it_was(name: str, shown: str) -> None:
+    """What a login gives as a user is any text, and stands before the address that is proven."""
+    document = {"user": {"name": name}, "source": {"ip": "203.0.113.9"}}
+
+    assert title_of(RULE, document) == f"A shell: {shown} from 203.0.113.9"
 
 
 def test_a_long_title_leaves_room() -> None:
