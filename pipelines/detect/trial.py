@@ -31,6 +31,9 @@ PAUSES_LIMIT: Final = 3600
 NO_LIMITS: Final = AlertLimits(burst=1 << 30, rule_burst=1 << 30)
 """Every alert is raised: what a case expects is what its rule finds."""
 
+UNUSABLE: Final = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""What rules raise that load and cannot run: conditions that are too deep, patterns beyond the scanner's limits."""
+
 ONE_FRAME: Final = "as one frame"
 ONE_BY_ONE: Final = "line by line"
 
@@ -91,12 +94,18 @@ class Trial:
         # Nobody is asked here what a container is, so no line may wait for that.
         self._settings = msgspec.structs.replace(settings, engines=())
         self._unable = unable or {}
-        self._message = encode_rules(RuleSet(self._rules), NO_LIMITS)
-        self._scan = Matcher(self._rules)
-        self._plain = Matcher(self._rules, plain=True)
+        self._unusable = ""
+        try:
+            self._message = encode_rules(RuleSet(self._rules), NO_LIMITS)
+            self._scan = Matcher(self._rules)
+            self._plain = Matcher(self._rules, plain=True)
+        except UNUSABLE as error:
+            self._unusable = f"the rules of the file cannot run: {error}"
 
     def run(self, placed: Placed) -> Result:
         """Run a case."""
+        if self._unusable:
+            return Result(placed, (), (self._unusable,))
         wanted, faults = self._wanted(placed.rules)
         if faults:
             return Result(placed, wanted, tuple(faults))

@@ -347,6 +347,16 @@ def test_of_several_rules_the_case_says_which() -> None:
     ] == [each.faults for each in results]
 
 
+def test_a_rule_that_loads_and_cannot_run_fails_its_cases() -> None:
+    """Its condition has more levels than the journal carries; the fault says so, and no case passes."""
+    rule = LOGIN.replace("condition: selection", f"condition: {'not (' * 102}selection{')' * 102}")
+    result = one(rule, "- {name: a, lines: [x], expect: none}\n")
+
+    assert (
+        "the rules of the file cannot run: the condition of the rule 'A login' has more than 100 levels",
+    ) == result.faults
+
+
 def test_where_no_rule_loads_nothing_passes() -> None:
     """Also a case that expects no alert."""
     (result,) = ran(RuleSet(), "- {name: a, lines: [x], expect: none}\n")
