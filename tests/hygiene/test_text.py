@@ -33,6 +33,9 @@ DOCUMENTATION = [
 ]  # fmt: skip
 """Loopback, any, one link's own, and the ranges that belong to nobody."""
 
+CLOUDS_METADATA = {"169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254"}
+"""Where clouds answer their machines: the same for everybody, and what rules look for."""
+
 WIDE_RANGES = {
     "tests/golden/search/": "searches by network need wider ones than documentation has, all its IPv4 ranges are /24",
     "tests/unit/collector/store/": "the same, against the store",
@@ -67,7 +70,7 @@ def is_ours(name: str, address: str) -> bool:
     """Tell whether an address may stand in a file."""
     ip = ipaddress.ip_address(address)
     wide = any(name.startswith(folder) for folder in WIDE_RANGES) and (ip.is_private or ip.is_multicast)
-    return wide or any(ip in network for network in DOCUMENTATION)
+    return wide or address in CLOUDS_METADATA or any(ip in network for network in DOCUMENTATION)
 
 
 def addresses(text: str) -> Iterator[str]:
