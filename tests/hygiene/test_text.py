@@ -34,6 +34,9 @@ DOCUMENTATION = [
 ]  # fmt: skip
 """Loopback, any, one link's own, and the ranges that belong to nobody."""
 
+CLOUDS_METADATA = {"169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254"}
+"""Where clouds answer their machines: the same for everybody, and what rules look for."""
+
 WIDE_RANGES = {
     "tests/golden/search/": "searches by network need wider ones than documentation has, all its IPv4 ranges are /24",
     "tests/unit/collector/store/": "the same, against the store",
@@ -75,7 +78,7 @@ def is_ours(name: str, address: str) -> bool:
     if address in SAME_EVERYWHERE and name.startswith(("pipelines/rules/", "deploy/rules-pack.md")):
         return True
     wide = any(name.startswith(folder) for folder in WIDE_RANGES) and (ip.is_private or ip.is_multicast)
-    return wide or any(ip in network for network in DOCUMENTATION)
+    return wide or address in CLOUDS_METADATA or any(ip in network for network in DOCUMENTATION)
 
 
 def addresses(text: str) -> Iterator[str]:
