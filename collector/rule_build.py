@@ -5,12 +5,13 @@ sound run. For that the kept file has the texts that were sound last. It is beli
 and used only for the same texts, by the same program.
 """
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import blake3
 import msgspec
@@ -21,6 +22,7 @@ from collector import __version__
 from collector.config_rules import RulesConfig
 from collector.durable_files import make_folder, replace_file
 from collector.rule_files import RuleTexts, read_rule_files
+from collector.rule_parts import Parts, compiled
 from pipelines.detect.carried import encode_rules
 from pipelines.detect.rule import Problem, RuleSet
 
@@ -60,13 +62,26 @@ class Built(msgspec.Struct, frozen=True):
 
 
 class _Kept(msgspec.Struct, frozen=True):
+    """`base` names what parts were compiled by and with, `key` the texts as well."""
+
     key: bytes
-    sound: dict[str, str]
+    base: bytes
     built: Built
+    sound: dict[str, str] = {}
+    parts: msgspec.Raw = msgspec.Raw(b"\x80")
+
+
+class _Named(NamedTuple):
+    base: bytes
+    key: bytes
+
+
+_NOTHING: Final = _Kept(b"", b"", Built(b"", 0, 0, 0))
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Kept).decode
+_decode_parts = msgspec.msgpack.Decoder(Parts).decode
 
 
 def build(options: RulesConfig, data_dir: Path) -> Built:
@@ -81,13 +96,13 @@ def build(options: RulesConfig, data_dir: Path) -> Built:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         texts = read_rule_files(options)
-        key = _key(texts)
-        kept = _read(folder / KEPT)
-        if kept is not None and kept.key == key:
+        named, kept = _names(texts), _read(folder / KEPT)
+        if kept.key == named.key:
             return kept.built
-        made = _built(texts, key, {} if kept is None else kept.sound)
+        made = _built(texts, named, kept)
         content = _encode(made)
-        replace_file(folder / KEPT, blake3.blake3(content).digest() + content)
+        with contextlib.suppress(OSError):  # a full disk: what is not kept is built again
+            replace_file(folder / KEPT, blake3.blake3(content).digest() + content)
         return made.built
     finally:
         os.close(lock)
@@ -105,23 +120,23 @@ def loaded(options: RulesConfig) -> RuleSet:
     return msgspec.structs.replace(found, problems=(*texts.problems, *found.problems, *refused))
 
 
-def _built(texts: RuleTexts, key: bytes, sound_before: Mapping[str, str]) -> _Kept:
-    from pipelines.detect.load import load  # pySigma is slow to import, and a set that is kept needs none
-
-    found = load(texts.files.items(), placeholders=texts.placeholders)
+def _built(texts: RuleTexts, named: _Named, kept: _Kept) -> _Kept:
+    before = _decode_parts(kept.parts) if kept.base == named.base else {}
+    found, parts = compiled(texts.files, texts.placeholders, before)
     problems = [problem for problem in (*texts.problems, *found.problems) if problem.fatal]
     failed = _by_file(problems)
-    held = {file: sound_before[file] for file in failed if file in sound_before}
+    held = {file: kept.sound[file] for file in failed if file in kept.sound}
     held = {file: text for file, text in held.items() if text != texts.files.get(file)}
     if held:
-        found = load({**texts.files, **held}.items(), placeholders=texts.placeholders)
+        found, _ = compiled({**texts.files, **held}, texts.placeholders, parts)
         # Beside what changed elsewhere the text of before may have become wrong; then it is not what holds.
         held = {file: text for file, text in held.items() if file not in _by_file(found.problems)}
     found, message, refused = _encoded(found)
     problems += refused
     failed = _by_file(problems)
     sound = {file: text for file, text in texts.files.items() if file not in failed}
-    return _Kept(key, {**sound, **held}, _told(found, message, problems, held, files=len(texts.files)))
+    built = _told(found, message, problems, held, files=len(texts.files))
+    return _Kept(named.key, named.base, built, {**sound, **held}, msgspec.Raw(_encode(parts)))
 
 
 def _encoded(found: RuleSet) -> tuple[RuleSet, bytes, list[Problem]]:
@@ -176,23 +191,26 @@ def _short(problem: Problem) -> str:
     return said if len(said) <= PROBLEM_CHARACTERS else f"{said[:PROBLEM_CHARACTERS]}…"
 
 
-def _read(path: Path) -> _Kept | None:
-    """Return what is kept, None where nothing is that can be used."""
+def _read(path: Path) -> _Kept:
+    """Return what is kept and can be used."""
     try:
         content = path.read_bytes()
         if blake3.blake3(content[_CHECKSUM_BYTES:]).digest() != content[:_CHECKSUM_BYTES]:
-            return None
+            return _NOTHING
         return _decode(content[_CHECKSUM_BYTES:])
     except (OSError, msgspec.DecodeError):
-        return None
+        return _NOTHING
 
 
-def _key(texts: RuleTexts) -> bytes:
-    """Return what names these texts, built by this program."""
-    said = [__version__, version("pysigma"), version("pyyaml"), *_program()]
-    said += [part for name, text in texts.files.items() for part in ("file", name, text)]
-    said += [part for name, values in texts.placeholders.items() for part in ("values", name, *values)]
-    said += [str(problem) for problem in texts.problems]
+def _names(texts: RuleTexts) -> _Named:
+    """Return what names these texts, built by this program, and the same without the texts of rules."""
+    base = [__version__, version("pysigma"), version("pyyaml"), *_program()]
+    base += [part for name, values in texts.placeholders.items() for part in ("values", name, *values)]
+    rules = [part for name, text in texts.files.items() for part in ("file", name, text)]
+    return _Named(_hash(base), _hash([*base, *rules, *map(str, texts.problems)]))
+
+
+def _hash(said: Iterable[str]) -> bytes:
     named = blake3.blake3()
     for each in said:
         content = each.encode("utf-8", "surrogateescape")

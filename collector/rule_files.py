@@ -7,6 +7,7 @@ set, for without the rules below it a set would end what was detected until now.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -35,6 +36,8 @@ PACK: Final = "pack"
 PACK_FOLDER: Final = Path(pipelines.__file__).with_name("rules")
 
 Signature = tuple[object, ...]
+_Stated = tuple[int, int, int, int] | None
+_path = itemgetter(0)
 
 
 class RuleFilesError(TidewaiterError):
@@ -53,10 +56,11 @@ class RuleTexts(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-class _Found(NamedTuple):
+class FoundFile(NamedTuple):
+    """A file, by what problems call it, and where it is."""
+
     name: str
     path: str
-    signature: tuple[int, int, int] | None
 
 
 def read_rule_files(options: RulesConfig) -> RuleTexts:
@@ -64,13 +68,13 @@ def read_rule_files(options: RulesConfig) -> RuleTexts:
     files: dict[str, str] = {}
     problems: list[Problem] = []
     size_bytes = 0
-    for found in rule_files(options):
+    for name, path in rule_files(options):
         try:
-            files[found.name] = text = _read(found.path)
+            files[name] = text = _read(path)
         except OSError as error:
-            problems.append(Problem(Place(found.name), f"cannot be read: {error.strerror}"))
+            problems.append(Problem(Place(name), f"cannot be read: {error.strerror}"))
         except ValueError as error:
-            problems.append(Problem(Place(found.name), str(error)))
+            problems.append(Problem(Place(name), str(error)))
         else:
             size_bytes += len(text)
         if size_bytes > SET_BYTES_LIMIT:
@@ -83,10 +87,12 @@ def signature(options: RulesConfig) -> Signature:
 
     Our own rules are left out: they change with the program.
     """
-    try:
-        found = [(each.path, each.signature) for each in _given(options)]
-    except RuleFilesError as error:
-        return (str(error),)
+    found: list[object] = [str(error) for error in missing(options)]
+    for path in options.paths:
+        try:
+            found += _below(path) if os.path.isdir(path) else [(path, _signature(path))]
+        except OSError as error:
+            found.append(f"{error.filename}: {error.strerror}")
     return (*found, *((file, _signature(file)) for file in options.placeholders.values()))
 
 
@@ -103,38 +109,35 @@ def missing(options: RulesConfig) -> Iterator[RuleFilesError]:
             yield RuleFilesError(option, f"{path}: cannot be read")
 
 
-def rule_files(options: RulesConfig) -> Iterator[_Found]:
+def rule_files(options: RulesConfig) -> Iterator[FoundFile]:
     """Yield each file once, our own first, then the paths' in their order; raise RuleFilesError."""
     if options.pack:
+        folder = str(PACK_FOLDER)
         try:
-            pack = _below(str(PACK_FOLDER))
+            pack = _below(folder)
         except OSError as error:
             raise RuleFilesError(("pack",), f"our own rules cannot be read: {error.strerror}") from error
-        for found in pack:
-            yield found._replace(name=f"{PACK}{found.path.removeprefix(str(PACK_FOLDER))}")
-    yield from _given(options)
-
-
-def _given(options: RulesConfig) -> Iterator[_Found]:
-    """Yield the files of the paths."""
+        yield from (FoundFile(f"{PACK}{path.removeprefix(folder)}", path) for path, _ in pack)
+    for missed in missing(options):
+        raise missed
     seen: set[str] = set()
-    for error in missing(options):
-        raise error
-    for place, path in enumerate(options.paths):
+    for place, given in enumerate(options.paths):
         try:
-            for found in _below(path) if os.path.isdir(path) else (_Found(path, path, _signature(path)),):
-                if (absolute := os.path.abspath(found.path)) not in seen:
-                    seen.add(absolute)
-                    yield found
-                if len(seen) > FILES_LIMIT:
-                    raise RuleFilesError(("paths",), f"there are more than {FILES_LIMIT} files of rules")
+            paths = [path for path, _ in _below(given)] if os.path.isdir(given) else [given]
         except OSError as error:
             raise RuleFilesError(("paths", place), f"{error.filename}: cannot be read: {error.strerror}") from error
+        for path in paths:
+            if (absolute := os.path.abspath(path)) not in seen:
+                seen.add(absolute)
+                # A name may hold bytes that are no text; it stands in messages and documents.
+                yield FoundFile(os.fsencode(path).decode("utf-8", "replace"), path)
+        if len(seen) > FILES_LIMIT:
+            raise RuleFilesError(("paths",), f"there are more than {FILES_LIMIT} files of rules")
 
 
-def _below(folder: str) -> list[_Found]:
+def _below(folder: str) -> list[tuple[str, _Stated]]:
     """Return the files of rules below a folder, by name; raise OSError. A folder that holds itself is read once."""
-    found: list[_Found] = []
+    found: list[tuple[str, _Stated]] = []
     folders, seen = [folder], {_inode(os.stat(folder))}
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -147,10 +150,10 @@ def _below(folder: str) -> list[_Found]:
                         seen.add(inode)
                         folders.append(entry.path)
                 elif _holds_rules(entry.name):
-                    found.append(_Found(entry.path, entry.path, _signature(entry)))
+                    found.append((entry.path, _signature(entry)))
         if len(found) > FILES_LIMIT:
             break
-    return sorted(found)
+    return sorted(found, key=_path)
 
 
 def _holds_rules(name: str) -> bool:
@@ -161,13 +164,14 @@ def _inode(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _signature(file: "str | os.DirEntry[str]") -> tuple[int, int, int] | None:
+def _signature(file: "str | os.DirEntry[str]") -> _Stated:
     """Return what changes when a file does; None for one that is not there."""
     try:
         found = os.stat(file) if isinstance(file, str) else file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # A file that may be read now, and might not before, has no other time but that of its change.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,7 @@ from collector.config_rules import RulesConfig
 from collector.rule_files import SUFFIXES, TEST_SUFFIXES, RuleFilesError, read_rule_files, rule_files
 from pipelines.detect.cases import Placed, read_cases
 from pipelines.detect.documents import read
+from pipelines.detect.load import load
 from pipelines.detect.rule import Problem, Rule
 from pipelines.detect.trial import Result, Trial
 from pipelines.settings import Settings
@@ -52,8 +53,6 @@ def with_rules_of(path: str) -> str:
 
 def read_rule_tests(options: RulesConfig) -> Iterator[RuleFile]:
     """Yield the files of a set with their tests; raise RuleFilesError. Filters hold for rules of all its files."""
-    from pipelines.detect.load import load  # pySigma is slow to import
-
     options = msgspec.structs.replace(options, paths=[with_rules_of(path) for path in options.paths])
     texts = read_rule_files(options)
     loaded = load(texts.files.items(), placeholders=texts.placeholders)

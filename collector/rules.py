@@ -5,6 +5,7 @@ with mistakes are told, each with the first. A file that is being written is lef
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -125,10 +126,20 @@ async def keep_rules(
     socket: Path,
     health: Health,
     *,
+    prepare: Callable[[bytes], None],
     build: Build | None = None,
     pause: Pause = asyncio.sleep,
 ) -> None:
-    """Look after the files until cancelled. Without rules nothing is appended, unless there are some to forget."""
+    """Look after the files until cancelled. Without rules nothing is appended, unless there are some to forget.
+
+    `prepare` is called with each set, in another thread, before that is appended: when it holds, it is ready.
+    """
+
+    async def append(message: bytes) -> None:
+        with contextlib.suppress(ValueError, RecursionError):  # As a frame it is a dead letter, which says why.
+            await asyncio.to_thread(prepare, message)
+        await producer.append(message)
+
     async with JournalProducer(socket, PRODUCER, encoding=ENCODING) as producer:
         last = await producer.begin()
         if not options.wanted:
@@ -136,7 +147,7 @@ async def keep_rules(
                 await producer.append(encode_rules(RuleSet()))
                 logger.info("rules_loaded", rules=0, active=0, files=0)
             return
-        files = RuleFiles(options, producer.append, health, build or partial(build_apart, options, data_dir))
+        files = RuleFiles(options, append, health, build or partial(build_apart, options, data_dir))
         await files.start()
         while True:
             await pause(LOOK_S)

@@ -47,6 +47,7 @@ from collector.role import Context
 from collector.rules import keep_rules
 from collector.standing_by import stood_by
 from pipelines.condemned import Verdict
+from pipelines.detect.ready import Matchers
 from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
@@ -212,7 +213,8 @@ async def main(context: Context) -> None:
     mark = _marking(context)
     checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
     listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)
-    window = Window(journal, lambda: mark(_pipeline(settings, verdicts)), listeners)
+    matchers = Matchers()
+    window = Window(journal, lambda: mark(_pipeline(settings, verdicts, matchers)), listeners)
     sources: dict[str, Source] = {}
     context.telemetry.before_report(lambda: _report_lag(sources))
     async with asyncio.TaskGroup() as tasks:
@@ -223,7 +225,7 @@ async def main(context: Context) -> None:
             tasks.create_task(_tick(socket, window)),
             tasks.create_task(_stop_when_told(context, window)),
             tasks.create_task(keep_lookups(config.lookups, socket, context)),
-            tasks.create_task(keep_rules(config.rules, context.data_dir, socket, context)),
+            tasks.create_task(keep_rules(config.rules, context.data_dir, socket, context, prepare=matchers.prepare)),
             tasks.create_task(serve_replays(context)),
             tasks.create_task(tell_balance(context)),
             *([tasks.create_task(tell_letters(context))] if config.dead_letters.stream else []),
@@ -271,8 +273,8 @@ async def _stop_when_told(context: Context, window: Window) -> None:
     window.stop()
 
 
-def _pipeline(settings: Settings, verdicts: dict[Position, Verdict]) -> Pipeline:
-    return Pipeline(settings, _report_failure, verdicts, on_rule_failure=_report_rule)
+def _pipeline(settings: Settings, verdicts: dict[Position, Verdict], matchers: Matchers) -> Pipeline:
+    return Pipeline(settings, _report_failure, verdicts, on_rule_failure=_report_rule, matchers=matchers)
 
 
 def _marking(context: Context) -> Callable[[Pipeline], ReaderPipeline]:

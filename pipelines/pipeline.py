@@ -17,6 +17,7 @@ from pipelines.configuration import Recorded, recorded_in, settings_of
 from pipelines.culprit import first_culprit
 from pipelines.detect.carried import rules_in
 from pipelines.detect.detection import Detection, RuleFailed
+from pipelines.detect.ready import Matchers
 from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, Position
 from pipelines.going_on import going_on
@@ -42,7 +43,8 @@ class Pipeline:
     `state` is what it remembers: of a path that fails, nothing. It is that behind a frame when the frame's last batch
     was made, and frames have to come in the journal's order. A frame is processed under the configuration that holds
     where it stands (`pipelines.configuration`), which `settings` then are; those given are for before the first. Rules
-    hold in the same way; `on_rule_failure` is told of one that cannot be evaluated, once. What `verdicts` say is not
+    hold in the same way; `on_rule_failure` is told of one that cannot be evaluated, once, and pipelines that are used
+    one after the other may share `matchers`. What `verdicts` say is not
     looked at (`condemned`).
     """
 
@@ -53,6 +55,7 @@ class Pipeline:
         verdicts: Verdicts = NO_VERDICTS,
         *,
         on_rule_failure: RuleFailed = _ignore,
+        matchers: Matchers | None = None,
     ) -> None:
         self.settings = settings
         self.fingerprint = settings.fingerprint
@@ -60,7 +63,7 @@ class Pipeline:
         self._given = settings
         self._recorded: Recorded | None = None
         self._chunk = ChunkPath(settings)
-        self._detection = Detection(on_rule_failure)
+        self._detection = Detection(on_rule_failure, matchers)
         self._on_failure = on_failure
         self._verdicts = verdicts
 

@@ -13,12 +13,13 @@ from collector.commands.rules_test import test
 from collector.config_rules import RulesConfig
 from collector.logs import escaped
 from collector.rule_build import loaded
+from collector.rule_page import page
 from pipelines.detect.rule import Rule, RuleSet
 
 
 @click.group()
 def rules() -> None:
-    """See which rules run on documents, and why some never do."""
+    """Sigma rules: which run on documents and why some never do; begin, test and explain them."""
 
 
 rules.add_command(new)
@@ -30,15 +31,20 @@ rules.add_command(print_schema)
 @rules.command(name="list", short_help="List all rules.")
 @click.argument("paths", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for programs.")
+@click.option("--markdown", is_flag=True, help="All of them with what they mean, as one page.")
 @click.option("--why", is_flag=True, help="Say why a rule can never match, and which part of another cannot.")
 @click.pass_context
-def list_all(ctx: click.Context, *, paths: tuple[str, ...], as_json: bool, why: bool) -> None:
+def list_all(ctx: click.Context, *, paths: tuple[str, ...], as_json: bool, markdown: bool, why: bool) -> None:
     """List the rules that the configuration asks for, or those of PATHS, files and folders.
 
     State: `active`, or `never` for one that no document can match. What is wrong with files is told beside it;
     `tidewaiter check` names each mistake with its place.
     """
     found = loaded(chosen(ctx, paths))
+    if markdown:
+        with terminal.quiet_when_nobody_reads():
+            click.echo(page(found.rules), nl=False)
+        return
     columns = [*_COLUMNS, *(["why"] if why or as_json else [])]
     with terminal.quiet_when_nobody_reads():
         rows = (tuple(_cell(rule, column, as_json=as_json) for column in columns) for rule in found.rules)

@@ -116,7 +116,7 @@ SAMPLES: Final = {
   filter_known:
     a1|startswith: /usr/lib/modules/
 """,
-        fires=f"'{_EXECVE.replace('PROGRAM', 'insmod').replace('ARGUMENT', '/root/rk.ko')}'",
+        fires=f"'{_EXECVE.replace('PROGRAM', 'insmod').replace('ARGUMENT', '/opt/rk.ko')}'",
         does_not=f"'{_EXECVE.replace('PROGRAM', 'insmod').replace('ARGUMENT', '/usr/lib/modules/6.1/nf.ko')}'",
         input="file",
     ),

@@ -11,8 +11,11 @@
 - `atoms.py`, `clauses.py`, `regex_literals.py`, `frequent.py`: what a document must have for a rule to hold.
 - `scan.py`: which literals are in which documents, by Hyperscan or without it; the same either way.
 - `matcher.py`: literals, then the predicate on the few documents that are left.
+- `ready.py`: matchers made before they are needed.
 - `detection.py`: a pipeline's rules: matches of each batch become alerts, as far as `limits.py` lets them.
 - `alerts.py`, `titles.py`, `attack.py`: an alert as a document, its sentence, and what it says of MITRE ATT&CK.
+- `cases.py`, `case_frames.py`, `trial.py`: a rule's test file, its lines as frames, and what comes of its cases.
+- `steps.py`, `told.py`: why a rule holds on a document or does not, condition by condition, for people.
 
 A `RuleSet` is data alone; `Matcher(rules)` is made once per set and swapped whole between frames; `matches` takes one
 `Documents` of a batch as the output gets it (P3), changes nothing, and answers in the documents' order. Values are

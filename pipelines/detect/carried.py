@@ -9,8 +9,8 @@ ends detection. The state keeps the bytes, which stand in every checkpoint, and 
 Only rules that can match are carried. `5d1f…` is the hash of what is compressed: a set that says the same is no news.
 """
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -38,6 +38,9 @@ DEPTH_LIMIT: Final = 100
 LEVEL: Final = 6
 """Of zstd: 0.25 s for all that SigmaHQ publishes, once for each change."""
 
+CONTENTS_KEPT: Final = 2
+"""Sets that are kept decoded: that which holds, and the next one."""
+
 _KEY: Final = ("",)
 
 
@@ -64,7 +67,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
     content: bytes = b""
 
 
-class Carried(msgspec.Struct, frozen=True, array_like=True, dict=True):
+class Carried(msgspec.Struct, frozen=True, array_like=True):
     """A rule set as it stands in the journal: the hash of its content, and that compressed."""
 
     hash: str
@@ -73,16 +76,12 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, dict=True):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules, all of which can match."""
-        return self._content.rules
+        return _content_of(self).rules
 
     @property
     def limits(self) -> AlertLimits:
         """How many alerts they raise."""
-        return self._content.limits
-
-    @cached_property
-    def _content(self) -> _Content:
-        return _content_of(self)
+        return _content_of(self).limits
 
 
 RuleSets = Section[Carried]
@@ -103,9 +102,7 @@ def encode_rules(rule_set: RuleSet, limits: AlertLimits | None = None) -> bytes:
     Raise ValueError for one that is too large, or has a rule whose condition is too deep.
     """
     rules = tuple(msgspec.structs.replace(rule, remarks=()) for rule in rule_set.rules if rule.never is None)
-    for rule in rules:
-        if (why := _why_too_deep(rule)) is not None:
-            raise ValueError(why)
+    _check_depth(rules)
     content = _encode(_Content(limits or AlertLimits(), rules))
     if len(content) > CONTENT_BYTES_LIMIT:
         raise ValueError(f"the rules take {len(content)} bytes, and {CONTENT_BYTES_LIMIT} go")
@@ -130,9 +127,7 @@ def take_message(payload: memoryview, rule_sets: RuleSets) -> None:
     held = rules_in(rule_sets)
     if held is not None and held.hash == carried.hash:
         return
-    for rule in carried.rules:
-        if (why := _why_too_deep(rule)) is not None:
-            raise ValueError(why)
+    _content_of(carried)
     rule_sets.put(_KEY, carried)
 
 
@@ -141,28 +136,31 @@ def rules_in(rule_sets: RuleSets) -> Carried | None:
     return rule_sets.get(_KEY)
 
 
+@lru_cache(CONTENTS_KEPT)
 def _content_of(carried: Carried) -> _Content:
     """Decompress and decode; raise ValueError where the bytes are not those that the hash is of."""
     try:
         size = zstandard.frame_content_size(carried.payload)
         if not 0 <= size <= CONTENT_BYTES_LIMIT:
             raise ValueError(f"a rule set of {size} bytes is over the limit of {CONTENT_BYTES_LIMIT}")
-        content = zstandard.ZstdDecompressor().decompress(carried.payload, max_output_size=size)
+        encoded = zstandard.ZstdDecompressor().decompress(carried.payload, max_output_size=size)
     except zstandard.ZstdError as error:
         raise ValueError(f"a rule set that cannot be decompressed: {error}") from error
-    if sha256(content).hexdigest() != carried.hash:
+    if sha256(encoded).hexdigest() != carried.hash:
         raise ValueError("a rule set that is not what its hash says")
-    return _decode_content(content)
+    content = _decode_content(encoded)
+    _check_depth(content.rules)
+    return content
 
 
-def _why_too_deep(rule: Rule) -> str | None:
-    waiting: list[tuple[Expression, int]] = [(variant.expression, 1) for variant in rule.variants]
-    while waiting:
-        item, depth = waiting.pop()
-        if depth > DEPTH_LIMIT:
-            return f"the condition of the rule {rule.title!r} has more than {DEPTH_LIMIT} levels"
-        waiting.extend((each, depth + 1) for each in _below(item))
-    return None
+def _check_depth(rules: Iterable[Rule]) -> None:
+    for rule in rules:
+        waiting: list[tuple[Expression, int]] = [(variant.expression, 1) for variant in rule.variants]
+        while waiting:
+            item, depth = waiting.pop()
+            if depth > DEPTH_LIMIT:
+                raise ValueError(f"the condition of the rule {rule.title!r} has more than {DEPTH_LIMIT} levels")
+            waiting.extend((each, depth + 1) for each in _below(item))
 
 
 def _below(item: Expression) -> Iterator[Expression]:

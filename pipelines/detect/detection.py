@@ -15,6 +15,7 @@ from pipelines.detect.alerts import Alerts, Source, severity_of
 from pipelines.detect.carried import AlertLimits, Carried
 from pipelines.detect.limits import Limiter
 from pipelines.detect.matcher import Match, Matcher
+from pipelines.detect.ready import Matchers, Ready
 from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, Ids, alert_id, position_of
 from pipelines.settings import Settings
@@ -56,12 +57,12 @@ class _Found(NamedTuple):
 class Detection:
     """The rules that hold, for one pipeline. Nothing that goes wrong with one stops anything else (P7)."""
 
-    def __init__(self, on_failure: RuleFailed) -> None:
+    def __init__(self, on_failure: RuleFailed, matchers: Matchers | None = None) -> None:
         self._on_failure = on_failure
+        self._matchers = matchers or Matchers()
         self._carried: Carried | None = None
-        self._rules: tuple[Rule, ...] = ()
-        self._matcher: Matcher | None = None
-        self._plain: Matcher | None = None
+        self._ready: Ready | None = None
+        self._plain: Ready | None = None
         self._alerts = Alerts("")
         self._limits = AlertLimits()
         self._told: set[str] = set()
@@ -71,30 +72,31 @@ class Detection:
         before, self._carried = self._carried, carried
         if carried is before or (carried is not None and before is not None and carried.hash == before.hash):
             return
-        self._rules, self._matcher, self._plain, self._told = (), None, None, set()
+        self._ready, self._plain, self._told = None, None, set()
         if carried is None:
             return
         try:
-            rules, self._limits = carried.rules, carried.limits
+            ready = self._matchers.of(carried) if carried.rules else None
         except (ValueError, RecursionError) as error:  # of a newer program, in a checkpoint that this one restored
             self._fail(None, error)
             return
-        if rules:
-            self._alerts = Alerts(carried.hash)
-            self._matcher = self._prepared(rules)
+        if ready is not None:
+            self._ready, self._limits, self._alerts = ready, carried.limits, Alerts(carried.hash)
+            for rule, why in ready.left_out:
+                self._fail(rule, why)
 
     def with_alerts(self, batch: Batch, frame: Frame, state: State, settings: Settings) -> Batch:
         """Return a batch of the frame with the alerts of its documents; what was raised is noted in the state.
 
         Raises MemoryError.
         """
-        if self._matcher is None:
+        if self._ready is None:
             return batch
         found = [
             _Found(number, *each)
             for number, documents in enumerate(batch.documents)
             if documents.stream.dataset not in NOT_MATCHED
-            for each in self._matches(self._matcher, documents)
+            for each in self._matches(self._ready, documents)
         ]
         if not found:
             return batch
@@ -134,38 +136,21 @@ class Detection:
             counts.raised[key] += 1
             yield _Made(place, identifier, line)
 
-    def _matches(self, matcher: Matcher, documents: Documents) -> list[tuple[Match, Mapping[str, Any]]]:
+    def _matches(self, ready: Ready, documents: Documents) -> list[tuple[Match, Mapping[str, Any]]]:
         """Return the matches on one data stream's documents; where the scan fails, those that are found without it."""
         try:
-            found = matcher.matches(documents)
+            found = ready.matcher.matches(documents)
         except MemoryError:
             raise
         except Exception as error:  # the boundary of detection
-            if matcher is self._plain:
+            if ready is self._plain:
                 self._fail(None, error)
                 return []
-            self._plain = self._plain or Matcher(self._rules, plain=True)
+            self._plain = self._plain or Ready(Matcher(ready.rules, plain=True), ready.rules)
             return self._matches(self._plain, documents)
-        for failure in matcher.failures:
+        for failure in ready.matcher.failures:
             self._fail(failure.rule, failure.error)
-        return [(match, matcher.matched[match.document]) for match in found]
-
-    def _prepared(self, rules: tuple[Rule, ...]) -> Matcher:
-        """Make the matcher; a rule that it cannot be made with is left out."""
-        self._rules = rules
-        try:
-            return Matcher(rules)
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-            self._rules = tuple(rule for rule in rules if self._is_usable(rule))
-            return Matcher(self._rules)
-
-    def _is_usable(self, rule: Rule) -> bool:
-        try:
-            Matcher((rule,))
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            self._fail(rule, error)
-            return False
-        return True
+        return [(match, ready.matcher.matched[match.document]) for match in found]
 
     def _fail(self, rule: Rule | None, error: Exception) -> None:
         """Tell of a failure, once for each rule: it would come with every document."""

@@ -35,11 +35,15 @@ _SPELLINGS: Final = {"utf16le": "wide"}
 
 
 class Loader:
-    """Loads one set: `add` its files, then `finish`."""
+    """Loads one set: `add` its files, then `finish`.
+
+    `stands_alone` while nothing that was added says something of rules that may be in other files.
+    """
 
     def __init__(self, sources: Sources = SOURCES, placeholders: Placeholders | None = None) -> None:
         self._sources = sources
         self._placeholders = placeholders or {}
+        self.stands_alone = True
         self._problems: list[Problem] = []
         self._rules: list[tuple[Document, SigmaRule]] = []
         self._filters: list[tuple[Document, SigmaFilter]] = []
@@ -78,6 +82,7 @@ class Loader:
 
     def _add(self, document: Document, base: Mapping[str, Any] | None = None) -> None:
         content = document.content
+        self.stands_alone = self.stands_alone and not {"correlation", "filter"} & content.keys()
         if "correlation" in content:
             why = "correlation rules are not evaluated by this version; the rules that it names are"
             self._problems.append(document.problem(why, ("correlation",), fatal=False))

@@ -69,6 +69,11 @@ class Matcher:
         self.failures: tuple[Failure, ...] = ()
         self.matched: dict[int, dict[str, Any]] = {}
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets whose rules were looked for."""
+        return tuple(self._by_dataset)
+
     def prepare(self, datasets: Iterable[str]) -> None:
         """Make ready for documents of these datasets, so that the first of them do not wait for it."""
         for dataset in datasets:

@@ -116,7 +116,7 @@ def test_placeholders_are_lines_of_files(tmp_path: Path) -> None:
 
 
 def test_a_signature_changes_with_files(tmp_path: Path) -> None:
-    """With what stands in one, with which there are, with values of placeholders; with nothing else."""
+    """With what stands in one, who may read it, which there are, values of placeholders; with nothing else."""
     file, values = write(tmp_path / "rules" / "a.yml"), write(tmp_path / "admins", "root\n")
     given = options(tmp_path / "rules", placeholders={"admins": str(values)})
     seen = [signature(given)]
@@ -126,6 +126,8 @@ def test_a_signature_changes_with_files(tmp_path: Path) -> None:
 
     os.utime(file, (1, 1))
     seen.append(signature(given))
+    file.chmod(0o600)
+    seen.append(signature(given))
     write(tmp_path / "rules" / "b.yml")
     seen.append(signature(given))
     os.utime(values, (1, 1))
@@ -133,7 +135,7 @@ def test_a_signature_changes_with_files(tmp_path: Path) -> None:
     (tmp_path / "rules").rename(tmp_path / "elsewhere")
     seen.append(signature(given))
 
-    assert 5 == len(set(seen))
+    assert 6 == len(set(seen))
 
 
 def test_names_of_our_own_rules_say_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

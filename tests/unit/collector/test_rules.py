@@ -218,8 +218,9 @@ async def serving(folder: Path) -> AsyncIterator[Journal]:
 
 
 async def test_files_are_looked_at_again_and_again(rules: Rules, tmp_path: Path) -> None:
-    """A look after each pause; what changed is a frame of its own."""
+    """A look after each pause; what changed is a frame of its own, made ready before; appended also where it is not."""
     pauses: list[float] = []
+    ready: list[bytes] = []
 
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
@@ -228,13 +229,20 @@ async def test_files_are_looked_at_again_and_again(rules: Rules, tmp_path: Path)
         if len(pauses) == 4:
             raise Enough
 
+    def prepare(message: bytes) -> None:
+        ready.append(message)
+        raise ValueError("not ready")
+
     socket = tmp_path / "run" / "intake.sock"
     async with asyncio.timeout(TIMEOUT_S), serving(tmp_path) as journal:
         with pytest.raises(Enough):
-            await keep_rules(rules.options, rules.data_dir, socket, rules.health, build=rules.build, pause=pause)
+            await keep_rules(
+                rules.options, rules.data_dir, socket, rules.health, prepare=prepare, build=rules.build, pause=pause
+            )
         found = read_all(tmp_path / "journal", journal.durable)
 
     assert [["Word alpha"], ["Word beta"]] == [titles_in(payload) for payload in payloads_in(found)]
+    assert ready == [bytes(payload) for payload in payloads_in(found)]
     assert {("rules", "rules")} == {
         (run.encoding, frame.origins[0].peer) for frame in frames_in(found) for run in frame.runs
     }
@@ -252,7 +260,7 @@ async def test_without_rules_only_those_of_before_are_forgotten(
             async with JournalProducer(socket, PRODUCER, encoding="rules") as producer:
                 await producer.begin()
                 await producer.append((await rules.build()).message)
-        await keep_rules(RulesConfig(pack=False), rules.data_dir, socket, rules.health)
+        await keep_rules(RulesConfig(pack=False), rules.data_dir, socket, rules.health, prepare=lambda _: None)
         found = read_all(tmp_path / "journal", journal.durable)
 
     assert expected == [titles_in(payload) for payload in payloads_in(found)]

@@ -26,7 +26,7 @@ def test_a_new_rule_passes_its_tests(tmp_path: Path, kind: str) -> None:
     listed = rules("list", str(tmp_path), "--json")
 
     assert (0, 0) == (new.exit_code, tested.exit_code)
-    assert "1 rules: 2 cases passed, 0 failed" in tested.output
+    assert "1 rule: 2 cases passed, 0 failed" in tested.output
     assert [] == json.loads(listed.output.splitlines()[0])["why"]
 
 

@@ -49,7 +49,7 @@ def test_cases_that_pass_are_a_line(folder: Path) -> None:
     for path in (folder, folder / "root.yml", folder / "root.test.yml"):
         result = run(str(path))
 
-        assert f"✓ {folder / 'root.test.yml'}: 2 of 2 cases\n1 rules: 2 cases passed, 0 failed\n" == result.output
+        assert f"✓ {folder / 'root.test.yml'}: 2 of 2 cases\n1 rule: 2 cases passed, 0 failed\n" == result.output
         assert result.exit_code == 0
 
 
@@ -63,7 +63,7 @@ def test_a_case_that_fails_says_which_condition_failed_on_which_value(folder: Pa
     assert f"✗ alice ({folder / 'root.test.yml'}:6:5)" in result.output
     assert "✗ user.name is 'root': \"alice\"" in result.output
     assert "✓ event.outcome is 'success': \"success\"" in result.output
-    assert "1 cases passed, 1 failed" in result.output
+    assert "1 case passed, 1 failed" in result.output
 
 
 def test_a_rule_without_a_test_file_is_named(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_rule_without_a_test_file_is_named(folder: Path) -> None:
 
     assert result.exit_code == 0
     assert f"· {folder / 'root.yml'}: A login of root: no test file\n" in result.output
-    assert "1 rules have no test file" in result.output
+    assert "1 rule without a test file" in result.output
 
 
 def test_a_rule_that_does_not_load_fails(folder: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_rule_that_does_not_load_fails(folder: Path) -> None:
 
     assert result.exit_code == 1
     assert f"✗ {folder / 'broken.yml'}:6:3: the condition names 'other'" in result.output
-    assert "2 cases passed, 0 failed, 1 mistakes in files" in result.output
+    assert "2 cases passed, 0 failed, 1 mistake in files" in result.output
 
 
 def test_a_test_file_with_a_mistake_fails(folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_test_file_with_a_mistake_fails(folder: Path) -> None:
 
     assert result.exit_code == 1
     assert "root.test.yml:5:5: unknown key 'expected'; did you mean expect?" in result.output
-    assert "0 cases passed, 0 failed, 1 mistakes" in result.output
+    assert "0 cases passed, 0 failed, 1 mistake" in result.output
 
 
 def test_a_correlation_rule_fails_its_cases(folder: Path) -> None:

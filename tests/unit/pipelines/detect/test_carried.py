@@ -91,7 +91,7 @@ def test_an_equal_set_is_no_news() -> None:
         b"",
         b"\xc1",
         b"{}",
-        msgspec.msgpack.encode([carried.VERSION + 1, "", b""]),
+        msgspec.msgpack.encode([carried.VERSION + 1, *msgspec.msgpack.decode(rules_message(LOGIN))[1:]]),
         msgspec.msgpack.encode([carried.VERSION, "0" * 64, b""]),
         msgspec.msgpack.encode([carried.VERSION, "0" * 64, zstandard.compress(b"\x92\x80\x90")]),
         compressed(b"\x92\x80\x93"),
