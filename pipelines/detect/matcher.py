@@ -15,6 +15,7 @@ import orjson
 from pipelines.batch import Documents
 from pipelines.detect.atoms import Atom, Clause
 from pipelines.detect.clauses import clauses_of, required_keys
+from pipelines.detect.compiled import Holds, compiled
 from pipelines.detect.expression import Expression
 from pipelines.detect.predicate import View, holds
 from pipelines.detect.rule import Rule
@@ -58,7 +59,7 @@ class Matcher:
     def __init__(self, rules: Iterable[Rule], *, plain: bool = False) -> None:
         self._plain = plain
         self._variants = [
-            _Prepared(number, rule, variant.expression, clauses_of(variant.expression))
+            _Prepared(number, rule, variant.expression, clauses_of(variant.expression), compiled(variant.expression))
             for number, rule in enumerate(rules)
             for variant in rule.variants
         ]
@@ -134,6 +135,7 @@ class _Prepared(NamedTuple):
     rule: Rule
     expression: Expression
     clauses: tuple[Clause, ...]
+    holds: Holds
 
 
 class _Plan:
@@ -186,7 +188,7 @@ class _Plan:
 def _holds(asked: _Prepared, view: View, document: int, failed: list[Failure]) -> bool:
     """Whether a rule holds on a document; where it fails, that is put to the others."""
     try:
-        return holds(asked.expression, view)
+        return asked.holds(view)
     except MemoryError:
         raise
     except Exception as error:  # the boundary of a rule: a fault of one is not another's (P7)
