@@ -8,9 +8,9 @@ and used only for the same texts, by the same program.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, NamedTuple
 
 import blake3
@@ -125,8 +125,7 @@ def _built(texts: RuleTexts, named: _Named, kept: _Kept) -> _Kept:
     found, parts = compiled(texts.files, texts.placeholders, before)
     problems = [problem for problem in (*texts.problems, *found.problems) if problem.fatal]
     failed = _by_file(problems)
-    held = {file: kept.sound[file] for file in failed if file in kept.sound}
-    held = {file: text for file, text in held.items() if text != texts.files.get(file)}
+    held = {file: text for file, text in kept.sound.items() if _is_of(file, failed) and text != texts.files.get(file)}
     if held:
         found, _ = compiled({**texts.files, **held}, texts.placeholders, parts)
         # Beside what changed elsewhere the text of before may have become wrong; then it is not what holds.
@@ -137,6 +136,11 @@ def _built(texts: RuleTexts, named: _Named, kept: _Kept) -> _Kept:
     sound = {file: text for file, text in texts.files.items() if file not in failed}
     built = _told(found, message, problems, held, files=len(texts.files))
     return _Kept(named.key, named.base, built, {**sound, **held}, msgspec.Raw(_encode(parts)))
+
+
+def _is_of(file: str, failed: Container[str]) -> bool:
+    """Whether a file is one of those that failed, or below a folder that did."""
+    return file in failed or any(str(folder) in failed for folder in PurePath(file).parents)
 
 
 def _encoded(found: RuleSet) -> tuple[RuleSet, bytes, list[Problem]]:

@@ -6,8 +6,9 @@ set, for without the rules below it a set would end what was detected until now.
 """
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -136,24 +137,41 @@ def rule_files(options: RulesConfig) -> Iterator[FoundFile]:
 
 
 def _below(folder: str) -> list[tuple[str, _Stated]]:
-    """Return the files of rules below a folder, by name; raise OSError. A folder that holds itself is read once."""
+    """Return the files of rules below a folder, by name; raise OSError. A folder that holds itself is read once.
+
+    A folder below that cannot be read stands among the files: it is a problem of its own when it is read as one.
+    """
     found: list[tuple[str, _Stated]] = []
     folders, seen = [folder], {_inode(os.stat(folder))}
     while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    inode = _inode(entry.stat())
-                    if inode not in seen:
-                        seen.add(inode)
-                        folders.append(entry.path)
-                elif _holds_rules(entry.name):
-                    found.append((entry.path, _signature(entry)))
+        path = folders.pop()
+        try:
+            entries = sorted(os.scandir(path), key=attrgetter("name"))
+        except OSError:
+            if path == folder:
+                raise
+            found.append((path, _signature(path)))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if (inode := _folder(entry)) is not None:
+                if inode not in seen:
+                    seen.add(inode)
+                    folders.append(entry.path)
+            elif _holds_rules(entry.name):
+                found.append((entry.path, _signature(entry)))
         if len(found) > FILES_LIMIT:
             break
     return sorted(found, key=_path)
+
+
+def _folder(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
+    """Return what tells a folder from others; None for what is none, as a link that leads round in a circle."""
+    try:
+        return _inode(entry.stat()) if entry.is_dir() else None
+    except OSError:
+        return None
 
 
 def _holds_rules(name: str) -> bool:
@@ -175,8 +193,11 @@ def _signature(file: "str | os.DirEntry[str]") -> _Stated:
 
 
 def _read(path: str) -> str:
-    """Return a file's text, in which bytes that are no UTF-8 stay; raise OSError, or ValueError for a large one."""
-    with open(path, "rb") as stream:
+    """Return a file's text, in which bytes that are no UTF-8 stay; raise OSError, or ValueError for one of no use."""
+    # A pipe's end would wait for the other one.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", closefd=True) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise ValueError("is no regular file")
         content = stream.read(FILE_BYTES_LIMIT + 1)
     if len(content) > FILE_BYTES_LIMIT:
         raise ValueError(f"the file is larger than {FILE_BYTES_LIMIT >> 20} MiB")

@@ -8,6 +8,7 @@ its standard input does: with whoever started it.
 
 import asyncio
 import os
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -24,6 +25,9 @@ BUILD_LIMIT_S: Final = 300.0
 
 RESULT_LIMIT_BYTES: Final = 32 << 20
 """Most that is read of what it says."""
+
+MEMORY_LIMIT_BYTES: Final = 2 << 30
+"""Most that it may have, of addresses; 3,000 rules take a part of it. A file that wants more ends it alone."""
 
 EXIT_FAILED: Final = 1
 
@@ -92,6 +96,7 @@ def _end_with(descriptor: int) -> None:
 def main(arguments: list[str]) -> int:
     """Build one set; return the exit code."""
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     (data_dir,) = arguments
     descriptor = sys.stdin.fileno()
     line = bytearray()
@@ -102,6 +107,9 @@ def main(arguments: list[str]) -> int:
         built = build(msgspec.json.decode(line, type=RulesConfig), Path(data_dir))
     except (TidewaiterError, OSError, ValueError) as error:
         sys.stderr.write(f"{sentence_of(error) or error}\n")
+        return EXIT_FAILED
+    except MemoryError:
+        sys.stderr.write(f"loading rules takes more than {MEMORY_LIMIT_BYTES >> 30} GiB of memory\n")
         return EXIT_FAILED
     sys.stdout.buffer.write(_encode_result(built))
     sys.stdout.buffer.flush()

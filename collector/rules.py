@@ -30,6 +30,12 @@ LOOK_S: Final = 1.0
 RETRY_LOOKS: Final = 60
 """After so many looks a set is built again that could not be, though no file changed: memory was short, perhaps."""
 
+UNSETTLED_LOOKS: Final = 5
+"""So often a set is left alone because a file of it changed since the look before; then it is built all the same."""
+
+BUILD_TOLD_S: Final = 30.0
+"""After this a start says that rules are still being loaded, which is all that readiness waits for."""
+
 TOLD_LIMIT: Final = 3
 """Files that health names; the log has more, and `tidewaiter check` all."""
 
@@ -62,6 +68,7 @@ class RuleFiles:
         self._taken: Signature = ()
         self._appended: bytes | None = None
         self._looks_until_retry = 0
+        self._unsettled = 0
 
     async def start(self) -> None:
         """Append the set that stands in the files, where one can be built."""
@@ -69,10 +76,16 @@ class RuleFiles:
         await self._take()
 
     async def look(self) -> None:
-        """Build the set anew when a file changed since it was taken, and none since the last look."""
+        """Build the set anew when a file changed since it was taken, and none since the last look.
+
+        One that changes at every look does not hold up the others for ever.
+        """
         before, self._looked = self._looked, await self._signature()
         self._looks_until_retry -= self._looks_until_retry > 0
-        if self._looked == before and (self._looked != self._taken or self._looks_until_retry == 1):
+        self._unsettled = 0 if self._looked == before else self._unsettled + 1
+        settled = self._looked == before or self._unsettled >= UNSETTLED_LOOKS
+        if settled and (self._looked != self._taken or self._looks_until_retry == 1):
+            self._unsettled = 0
             await self._take()
 
     async def _signature(self) -> Signature:
@@ -148,7 +161,16 @@ async def keep_rules(
                 logger.info("rules_loaded", rules=0, active=0, files=0)
             return
         files = RuleFiles(options, append, health, build or partial(build_apart, options, data_dir))
-        await files.start()
+        await _started(files, health)
         while True:
             await pause(LOOK_S)
             await files.look()
+
+
+async def _started(files: RuleFiles, health: Health) -> None:
+    """Start, and speak of rules that take long to load: what comes in until then is asked of those the journal has."""
+    async with asyncio.TaskGroup() as tasks:
+        starting = tasks.create_task(files.start())
+        await asyncio.wait({starting}, timeout=BUILD_TOLD_S)
+        if not starting.done():
+            health.unhealthy(COMPONENT, "they are still being loaded")

@@ -18,6 +18,11 @@ DOCUMENTS_LIMIT: Final = 10_000
 DEPTH_LIMIT: Final = 64
 """Mappings and lists within one another; libyaml's nodes are made by recursion in C, which ends the process."""
 
+MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+
+MERGED_LIMIT: Final = 10_000
+"""Keys of one mapping with those that it merges."""
+
 FAULTS: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What PyYAML and pySigma raise on values that they do not expect, beside errors of their own."""
 
@@ -139,6 +144,11 @@ def _constructed(file: str, node: yaml.Node) -> Iterator[Document | Problem]:
             mark = twice.start_mark
             yield Problem(Place(file, mark.line + 1, mark.column + 1), f"the key {twice.value!r} stands here twice")
             return
+        if _merged(node) > MERGED_LIMIT:
+            mark = node.start_mark
+            why = f"merges (`<<`) make more than {MERGED_LIMIT} keys of this"
+            yield Problem(Place(file, mark.line + 1, mark.column + 1), why)
+            return
         content = yaml.constructor.SafeConstructor().construct_document(node)
     except yaml.MarkedYAMLError as error:
         yield Problem(_marked(file, error), f"no YAML: {_said(error)}")
@@ -171,6 +181,44 @@ def _twice(root: yaml.Node) -> yaml.ScalarNode | None:
                 seen.add(id(part))
                 waiting.append(part)
     return None
+
+
+def _merged(root: yaml.Node) -> int:
+    """Return how many keys the largest mapping has when what it merges stands in it; RecursionError for too deep ones.
+
+    PyYAML writes merges out, so that a few lines of them may become more than any memory holds.
+    """
+    sizes: dict[int, int] = {}
+
+    def size_of(node: yaml.Node) -> int:
+        if id(node) in sizes:
+            return sizes[id(node)]
+        sizes[id(node)] = 0  # of one that merges itself
+        if isinstance(node, yaml.SequenceNode):
+            sizes[id(node)] = sum(map(size_of, node.value))
+        elif isinstance(node, yaml.MappingNode):
+            merged = sum(size_of(value) for key, value in node.value if key.tag == MERGE_TAG)
+            sizes[id(node)] = merged + len(node.value)
+        return sizes[id(node)]
+
+    return max((size_of(node) for node in _nodes(root) if isinstance(node, yaml.MappingNode)), default=0)
+
+
+def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield each node once."""
+    waiting, seen = [root], {id(root)}
+    while waiting:
+        node = waiting.pop()
+        yield node
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        for part in parts:
+            if id(part) not in seen:
+                seen.add(id(part))
+                waiting.append(part)
 
 
 def _marked(file: str, error: yaml.MarkedYAMLError) -> Place:

@@ -1,5 +1,6 @@
 """What stands in files of rules becomes one message, and a mistake costs the rules of its file at most."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -151,6 +152,23 @@ def test_a_file_that_cannot_be_read_keeps_its_rules(rules: Rules) -> None:
     (rules.folder / "b.yml").symlink_to("nowhere")
 
     assert ["Word alpha", "Word beta"] == rules.titles
+
+
+def test_a_folder_that_cannot_be_read_keeps_its_rules(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not one without rules."""
+    (rules.folder / "below").mkdir()
+    rules.write("below/c.yml", rule(3, "gamma"))
+    rules.build()
+    scandir = os.scandir
+
+    def closed(path: str | Path) -> object:
+        if str(path).endswith("below"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+
+    assert ["Word alpha", "Word beta", "Word gamma"] == sorted(rules.titles)
 
 
 def test_a_file_that_is_gone_takes_its_rules_along(rules: Rules) -> None:

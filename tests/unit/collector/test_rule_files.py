@@ -144,3 +144,46 @@ def test_names_of_our_own_rules_say_nothing_of_this_machine(tmp_path: Path, monk
     write(tmp_path / "kubernetes" / "exec.yml")
 
     assert ["pack/kubernetes/exec.yml"] == list(read_rule_files(RulesConfig()).files)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """What is no file is a problem of its own, and all else is read."""
+    write(tmp_path / "a.yml")
+    os.mkfifo(tmp_path / "b.yml")
+
+    read = read_rule_files(options(tmp_path))
+
+    assert ["a.yml"] == names(tmp_path)
+    assert [f"{tmp_path}/b.yml:1:1: is no regular file"] == list(map(str, read.problems))
+
+
+def test_a_link_to_itself_does_not_stop_the_others(tmp_path: Path) -> None:
+    """It is a problem of its own."""
+    write(tmp_path / "a.yml")
+    (tmp_path / "b.yml").symlink_to("b.yml")
+
+    read = read_rule_files(options(tmp_path))
+
+    assert [f"{tmp_path}/a.yml"] == list(read.files)
+    assert [f"{tmp_path}/b.yml:1:1: cannot be read: Too many levels of symbolic links"] == list(map(str, read.problems))
+
+
+def test_a_folder_below_that_cannot_be_read_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `lost+found` of a volume, for whoever is not root."""
+    write(tmp_path / "a.yml")
+    write(tmp_path / "closed" / "b.yml")
+    scandir = os.scandir
+
+    def closed(path: str | Path) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+
+    read = read_rule_files(options(tmp_path))
+
+    assert [f"{tmp_path}/a.yml"] == list(read.files)
+    assert [f"{tmp_path}/closed"] == [problem.place.file for problem in read.problems]

@@ -56,12 +56,17 @@ async def test_a_set_that_cannot_be_built_says_why(tmp_path: Path) -> None:
         ("print('x' * 2_000)", "the process that loads rules says more than is taken"),
         ("print('x')", "the process that loads rules said nothing that can be read"),
         ("import sys; sys.stdin.read()", "rules are not loaded after 2 s"),
+        (
+            "import sys; from collector import rule_process as p; p.build = lambda *_: bytearray(3 << 30)\n"
+            "sys.exit(p.main(['data']))",
+            "loading rules takes more than 2 GiB of memory",
+        ),
     ],
 )
 async def test_a_process_that_fails_is_told_and_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
 ) -> None:
-    """It crashes, ends, says too much, says nonsense, or hangs."""
+    """It crashes, ends, says too much, says nonsense, hangs, or wants all memory there is."""
     stub = tmp_path / "stub"
     stub.write_text(f"#!{sys.executable}\n{program}\n")
     stub.chmod(0o700)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from collector.journal.writer import Journal
 from collector.producer import JournalProducer, RejectedError
 from collector.rule_build import Built, build
 from collector.rule_process import NotBuiltError
-from collector.rules import LOOK_S, PRODUCER, RETRY_LOOKS, RuleFiles, keep_rules
+from collector.rules import LOOK_S, PRODUCER, RETRY_LOOKS, UNSETTLED_LOOKS, RuleFiles, keep_rules
 from tests.kit.journals import frames_in, open_journal, payloads_in, read_all
 from tests.kit.rule_folders import BROKEN, options, rule, titles_in
 
@@ -204,6 +205,17 @@ async def test_a_folder_that_comes_later_is_taken_then(rules: Rules) -> None:
     assert [["Word alpha"], ["Word alpha", "Word beta"]] == rules.titles
 
 
+async def test_a_file_that_never_rests_does_not_hold_up_the_others(rules: Rules) -> None:
+    """A list that something writes every second is taken after some looks, and what changed beside it."""
+    await rules.files.start()
+    rules.write("b.yml", rule(2, "beta"))
+    for number in range(UNSETTLED_LOOKS):
+        rules.write("c.yml", rule(3, f"gamma{number}"))
+        await rules.files.look()
+
+    assert [["Word alpha"], ["Word alpha", "Word beta", "Word gamma4"]] == rules.titles
+
+
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Journal]:
     """Serve a journal as the intake does."""
@@ -247,6 +259,40 @@ async def test_files_are_looked_at_again_and_again(rules: Rules, tmp_path: Path)
         (run.encoding, frame.origins[0].peer) for frame in frames_in(found) for run in frame.runs
     }
     assert [LOOK_S] * 4 == pauses
+
+
+async def test_rules_that_take_long_to_load_do_not_hold_up_the_start(
+    rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health says so after a while, which is what readiness waits for; then they are loaded all the same."""
+    monkeypatch.setattr("collector.rules.BUILD_TOLD_S", 0)
+    said: list[dict[str, str]] = []
+
+    spoken = asyncio.Event()
+    tell = rules.health.unhealthy
+
+    def unhealthy(component: str, reason: str) -> None:
+        tell(component, reason)
+        spoken.set()
+
+    monkeypatch.setattr(rules.health, "unhealthy", unhealthy)
+
+    async def build_late() -> Built:
+        await spoken.wait()
+        said.append(dict(rules.health.said))
+        return await rules.build()
+
+    async def pause(_: float) -> None:
+        raise Enough
+
+    socket = tmp_path / "run" / "intake.sock"
+    kept = partial(keep_rules, rules.options, rules.data_dir, socket, rules.health, prepare=lambda _: None)
+    async with asyncio.timeout(TIMEOUT_S), serving(tmp_path):
+        with pytest.raises(Enough):
+            await kept(build=build_late, pause=pause)
+
+    assert [{"rules": "they are still being loaded"}] == said
+    assert {"rules": ""} == rules.health.said
 
 
 @pytest.mark.parametrize(("former", "expected"), [(False, []), (True, [["Word alpha"], []])])

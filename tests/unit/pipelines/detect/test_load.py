@@ -173,6 +173,8 @@ def test_a_rule_that_is_there_twice_is_loaded_once() -> None:
     [
         "a: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)),
         "a: &a\n  b: *a\n",
+        "a: &a\n  <<: *a\n",
+        "b0: &b0 {x: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}'] * 9)}]}}\n" for n in range(1, 10)),
         "[" * 100_000,
         "a: " + "{a: " * 5000,
         "title: " + "x" * SIZE_LIMIT,
