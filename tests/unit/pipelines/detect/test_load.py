@@ -190,7 +190,7 @@ def test_a_rule_that_is_there_twice_is_loaded_once() -> None:
         GOOD.replace("tags: [attack.t1033, attack.discovery]", "tags: [{a: b}]"),
         GOOD.replace("detection:\n", "detection:\n  1: 2\n  null: x\n"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_no_file_stops_the_others(text: str) -> None:
     """Bombs, cycles, depth, tags of Python, shapes that pySigma does not expect: a problem, and the next file loads."""
