@@ -199,6 +199,15 @@ def test_no_file_stops_the_others(text: str) -> None:
     assert "good" in [rule.name for rule in made.rules]
 
 
+def test_a_few_merges_do_not_become_millions_of_keys() -> None:
+    """They are counted before they are written out."""
+    merged = "b0: &b0 {x: 1}\n" + "".join(
+        f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}'] * 9)}]}}\n" for n in range(1, 6)
+    )
+
+    assert ["m.yml:1:1: merges (`<<`) make more than 10000 keys of this"] == said(load([("m.yml", merged)]))
+
+
 def test_what_no_document_has_is_said() -> None:
     """A rule for a log source that is not ours, or on fields of none of our documents, is loaded and never matches."""
     windows = loaded(GOOD.replace("product: linux", "product: windows"), SOURCES).rules[0]
