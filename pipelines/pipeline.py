@@ -115,6 +115,11 @@ class Pipeline:
                 frame = set_apart(frame, (culprit,), FAULT)
         yield self._given_up(frame, taken, at)
 
+    def prepare(self) -> None:
+        """Make the rules of the state ready, which the first frame would do else, and its first documents."""
+        self._detection.change_to(rules_in(self.state.rules))
+        self._detection.prepare()
+
     def _given_up(self, frame: Frame, taken: Frame, at: Position) -> Batch:
         """Make one dead letter of what is left of a frame; `taken` is that frame before anything was set apart."""
         origin = frame.origins[0]

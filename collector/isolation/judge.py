@@ -123,6 +123,8 @@ class Case:
     ) -> None:
         self._frame = frame
         self._pipeline = pipeline
+        # Once, and not in each try: for thousands of rules it takes longer than a try that looks may.
+        pipeline.prepare()
         self._verdicts = verdicts
         self._hang_limit_s = limits.hang_limit
         self._memory_limit_bytes = own_limit(limits.memory_limit)

@@ -49,6 +49,12 @@ COPIED_OWN: Final = ("origin", "tag", "container", "claimed", "facts", "exec", "
 COPIED_AUDIT: Final = ("auditID", "stage", "verb", "requestURI", "user", "objectRef", "responseStatus", "sourceIPs")
 """The same below `kubernetes.audit`: the objects that were sent and answered may be large."""
 
+COPIED_LIMIT: Final = 2_048
+"""Characters of a text that is copied; of longer ones the beginning."""
+
+COPIED_LIST_LIMIT: Final = 100
+"""Elements of a list that is copied."""
+
 ALLOWED_OR_NOT: Final = ("allowed", "denied")
 """What of the source's `event.type` goes with `intrusion_detection`."""
 
@@ -84,7 +90,9 @@ class Alerts:
             "module": "tidewaiter",
             "dataset": stream.dataset,
         }
-        own = {name: source["tidewaiter"][name] for name in COPIED_OWN if name in source.get("tidewaiter", ())}
+        own = {
+            name: _bounded(source["tidewaiter"][name]) for name in COPIED_OWN if name in source.get("tidewaiter", ())
+        }
         document = {
             "event": event,
             "@timestamp": source["@timestamp"],
@@ -169,12 +177,23 @@ def _rule_of(rule: Rule) -> dict[str, Any]:
 
 
 def _copied(source: Mapping[str, Any]) -> dict[str, Any]:
-    made = {name: source[name] for name in ("host", *COPIED) if name in source}
+    made = {name: _bounded(source[name]) for name in ("host", *COPIED) if name in source}
     if isinstance(kubernetes := source.get("kubernetes"), dict):
-        made["kubernetes"] = {name: value for name, value in kubernetes.items() if name != "audit"}
+        made["kubernetes"] = _bounded({name: value for name, value in kubernetes.items() if name != "audit"})
         if isinstance(audit := kubernetes.get("audit"), dict):
-            made["kubernetes"]["audit"] = {name: audit[name] for name in COPIED_AUDIT if name in audit}
-    return made | {name: source[name] for name in ("related", "tags") if name in source}
+            made["kubernetes"]["audit"] = _bounded({name: audit[name] for name in COPIED_AUDIT if name in audit})
+    return made | {name: _bounded(source[name]) for name in ("related", "tags") if name in source}
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value as an alert has it: long texts and lists are shortened, for the document has them whole."""
+    if isinstance(value, str):
+        return value if len(value) <= COPIED_LIMIT else f"{value[: COPIED_LIMIT - 1]}…"
+    if isinstance(value, dict):
+        return {name: _bounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_bounded(each) for each in value[:COPIED_LIST_LIMIT]]
+    return value
 
 
 def _texts(texts: tuple[str, ...] | list[str]) -> list[str]:

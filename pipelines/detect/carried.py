@@ -47,13 +47,15 @@ _KEY: Final = ("",)
 class AlertLimits(msgspec.Struct, frozen=True):
     """How many alerts a rule raises: for each group `burst` at once, then one each `every_s` seconds of journal time.
 
-    A group is a rule, a container or else a host, and a user. A rule raises `rule_burst` at once for all its groups
-    together, and gets those back within a minute. What is more is suppressed, and told with the next alert.
+    A place is a container or else a host, a group a user there. A rule raises `place_burst` at once for all groups of a
+    place, `rule_burst` for all places, and gets those back within a minute; the first of a place that raised none for a
+    while is raised beyond that. What is more is suppressed, and told with the next alert.
     """
 
     burst: int = 10
     every_s: float = 60.0
     rule_burst: int = 600
+    place_burst: int = 60
 
 
 class _Content(msgspec.Struct, frozen=True, array_like=True):

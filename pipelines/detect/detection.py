@@ -24,6 +24,9 @@ from pipelines.state import State
 ALERTS_LIMIT: Final = 4_096
 """Alerts of one batch, the gravest first; what is more is suppressed."""
 
+ALERTS_BYTES_LIMIT: Final = 32 << 20
+"""All alerts of one batch together."""
+
 NOT_MATCHED: Final = ("tidewaiter.alerts", "tidewaiter.balance", "tidewaiter.dead_letters")
 """Datasets of our own documents that no rule is asked about: alerts, books, and what stands in no other document."""
 
@@ -85,6 +88,12 @@ class Detection:
             for rule, why in ready.left_out:
                 self._fail(rule, why)
 
+    def prepare(self) -> None:
+        """Make ready for documents of every dataset that rules name, so that no frame takes the longer for it."""
+        if self._ready is not None:
+            variants = [variant for rule in self._ready.rules for variant in rule.variants]
+            self._ready.matcher.prepare(sorted({dataset for each in variants for dataset in each.where.datasets}))
+
     def with_alerts(self, batch: Batch, frame: Frame, state: State, settings: Settings) -> Batch:
         """Return a batch of the frame with the alerts of its documents; what was raised is noted in the state.
 
@@ -110,19 +119,19 @@ class Detection:
         self, batch: Batch, found: list[_Found], limiter: Limiter, counts: _Counts, frame: Frame, settings: Settings
     ) -> Iterator[_Made]:
         """Yield the alerts of matches."""
-        left = ALERTS_LIMIT
+        left, left_bytes = ALERTS_LIMIT, ALERTS_BYTES_LIMIT
         for place in _in_order(found):
             number, match, document = found[place]
             key = match.rule.key
-            if not left or not limiter.has_room(key):
+            if not left or left_bytes <= 0:
                 limiter.suppress(key)
                 counts.suppressed[key] += 1
                 continue
+            before = limiter.take(key, document)
+            if before is None:
+                counts.suppressed[key] += 1
+                continue
             try:
-                before = limiter.take(key, document)
-                if before is None:
-                    counts.suppressed[key] += 1
-                    continue
                 documents = batch.documents[number]
                 source = Source(document, documents.ids[match.document], documents.stream)
                 identifier = alert_id(source.identifier, key)
@@ -131,8 +140,10 @@ class Detection:
                 raise
             except Exception as error:  # the boundary of a rule: its alert is not made, all else goes on (P7)
                 self._fail(match.rule, error)
+                limiter.suppress(key, before + 1)
+                counts.suppressed[key] += 1
                 continue
-            left -= 1
+            left, left_bytes = left - 1, left_bytes - len(line)
             counts.raised[key] += 1
             yield _Made(place, identifier, line)
 
@@ -161,11 +172,8 @@ class Detection:
 
 
 def _in_order(found: list[_Found]) -> Iterable[int]:
-    """Return the places of matches in the order in which they may become alerts."""
-    places = range(len(found))
-    if len(found) <= ALERTS_LIMIT:
-        return places
-    return sorted(places, key=lambda place: -severity_of(found[place].match.rule))
+    """Return the places of matches in the order in which they may become alerts: the gravest first."""
+    return sorted(range(len(found)), key=lambda place: -severity_of(found[place].match.rule))
 
 
 def _with(batch: Batch, made: list[_Made], settings: Settings, counts: _Counts) -> Batch:

@@ -1,11 +1,16 @@
-"""How often a rule raises alerts: some at once, then so many a minute, for each group and for all together.
+"""How often a rule raises alerts: some at once, then so many a minute, for each group, each place and all together.
+
+A place is a container or else a host, a group a user there. Who writes logs can make users up, but speaks of its own
+place: so it uses up what one place may raise, and hides nothing of another's. The first alert of a place that raised
+none for a while is raised whatever the others did.
 
 In journal time, and kept in the state: so it is the same in every replay (P10). What is suppressed is counted, and told
-by the next alert of its group; what was suppressed for a rule as a whole, or for a group that is forgotten since, by
-the next of the rule.
+by the next alert of its group; what was suppressed for a place, for a rule as a whole, or for a group that is forgotten
+since, by the next of these.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +19,7 @@ from pipelines.detect.carried import AlertLimits
 from pipelines.sections import Key, Section
 
 GROUPS_LIMIT: Final = 16_384
-"""Groups of all rules that are remembered; the one that raised an alert longest ago is forgotten, and begins anew."""
+"""Groups and places of rules that are remembered; what raised an alert longest ago is forgotten, and begins anew."""
 
 GROUPS_BYTES_LIMIT: Final = 16 << 20
 
@@ -43,7 +48,7 @@ Raisings = Section[Raised]
 
 
 def new_groups() -> Raisings:
-    """Return a state's section of groups, by rule, place and user."""
+    """Return a state's section of groups, by rule, place and user, and of places, by rule and place."""
     return Section(Raised, limit=GROUPS_LIMIT, limit_bytes=GROUPS_BYTES_LIMIT, cost=lambda _: 16)
 
 
@@ -60,30 +65,31 @@ class Limiter:
 
     def __init__(self, limits: AlertLimits, groups: Raisings, rules: Raisings, now_ns: int) -> None:
         self._groups = _Open(groups, now_ns, round(limits.every_s * 1e9), limits.burst)
+        self._places = _Open(groups, now_ns, MINUTE_NS // limits.place_burst, limits.place_burst)
         self._rules = _Open(rules, now_ns, MINUTE_NS // limits.rule_burst, limits.rule_burst)
 
-    def has_room(self, rule: str) -> bool:
-        """Whether a rule may raise one more for any group."""
-        return self._rules.has_room((rule,))
-
-    def suppress(self, rule: str) -> None:
-        """Count one that is not raised whatever its group."""
-        self._rules.suppress((rule,), 1)
+    def suppress(self, rule: str, count: int = 1) -> None:
+        """Count some that are not raised whatever their group."""
+        self._rules.suppress((rule,), count)
 
     def take(self, rule: str, source: Mapping[str, Any]) -> int | None:
         """Return how many were suppressed before the one that is raised now; None where it is suppressed as well."""
-        key = (rule, *group_of(source))
-        if not self.has_room(rule):
+        where, user = group_of(source)
+        place, group = (rule, where), (rule, where, user)
+        if not self._rules.has_room((rule,)) and not self._places.is_fresh(place):
             self.suppress(rule)
             return None
-        if not self._groups.has_room(key):
-            self._groups.suppress(key, 1)
-            return None
-        return self._groups.take(key) + self._rules.take((rule,))
+        for limit, key in ((self._places, place), (self._groups, group)):
+            if not limit.has_room(key):
+                limit.suppress(key, 1)
+                return None
+        before = self._groups.take(group) + self._places.take(place)
+        # What was raised beyond its limit does not keep a rule from what is within it later.
+        return before + self._rules.take((rule,)) if self._rules.has_room((rule,)) else before
 
     def close(self) -> None:
         """Note what was said; what groups suppressed that have no room any more is their rules'."""
-        for key, outdone in self._groups.close():
+        for key, outdone in chain(self._groups.close(), self._places.close()):
             if outdone.suppressed:
                 self._rules.suppress(key[:1], outdone.suppressed)
         list(self._rules.close())
@@ -102,6 +108,10 @@ class _Open:
     def has_room(self, key: Key) -> bool:
         """Whether one more is not more than a burst ahead of its pace."""
         return self._entry(key)[0] - self._now_ns <= self._ahead_ns
+
+    def is_fresh(self, key: Key) -> bool:
+        """Whether none was raised lately: what would have been raised at its pace is in the past."""
+        return self._entry(key)[0] <= self._now_ns
 
     def suppress(self, key: Key, count: int) -> None:
         self._entry(key)[1] += count

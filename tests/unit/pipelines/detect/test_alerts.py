@@ -174,3 +174,19 @@ def test_the_collectors_own_books_raise_no_alerts() -> None:
 
     assert [(batch.tally.documents, batch.tally.derived) for batch in made(own)] == [(1, 0)]
     assert [batch.tally.derived for batch in made(lines("hello", sequence=3))] == [1]
+
+
+def test_a_long_line_does_not_make_a_long_alert() -> None:
+    """What is copied is shortened: the document has it whole, and many rules may hold on it."""
+    made = Pipeline(SETTINGS, failed)
+    list(made(rules_frame([rules_message(SHELL, ANY)])))
+    path = "/" + "x" * 50_000
+    access = f'203.0.113.9 - - [30/Nov/2026:06:44:00 +0000] "GET {path}?uid=0 HTTP/1.1" 200 612 "-" "curl/8.1"'
+
+    (batch,) = made(lines(access))
+    (alert,) = [json.loads(each.ndjson) for each in batch.documents if each.stream.dataset == "tidewaiter.alerts"]
+    size_bytes = sum(each.size_bytes for each in batch.documents if each.stream.dataset == "tidewaiter.alerts")
+
+    assert alert["url"]["path"].endswith("x…")
+    assert size_bytes < 20_000
+    assert SCHEMA.problems(alert) == []

@@ -91,7 +91,7 @@ def test_a_rule_that_cannot_be_evaluated_is_told_once_and_others_go_on() -> None
 
 
 def test_an_alert_that_cannot_be_made_costs_no_other_and_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its rule is told."""
+    """Its rule is told, and counts it as suppressed."""
     told = Told()
     made = pipeline(rules_message(SHELL, ANY), told)
     encoded = Alerts.encoded
@@ -104,8 +104,17 @@ def test_an_alert_that_cannot_be_made_costs_no_other_and_no_document(monkeypatch
     monkeypatch.setattr(Alerts, "encoded", failing)
     (batch,) = made(lines("uid=0", "hello"))
 
-    assert (batch.tally.documents, raised(batch)) == (2, {SHELL_ID: (1, 0)})
+    assert (batch.tally.documents, raised(batch)) == (2, {SHELL_ID: (1, 0), ANY_ID: (0, 2)})
     assert told.keys == [ANY_ID]
+
+
+def test_alerts_of_a_batch_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines may be long, and hold for many rules: beyond the bound alerts are suppressed, and documents are not."""
+    monkeypatch.setattr(detection, "ALERTS_BYTES_LIMIT", 1)
+    (batch,) = pipeline(rules_message(SHELL, ANY))(lines("uid=0", "hello"))
+
+    assert (batch.tally.documents, batch.tally.derived) == (2, 1)
+    assert sum(suppressed for _, suppressed in raised(batch).values()) == 2
 
 
 def test_where_the_scan_fails_documents_are_matched_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
