@@ -78,8 +78,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     try:
         if isinstance(address, Path):
-            listener = await asyncio.to_thread(_bind_unix, address)
-            return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG, start_serving=accept)
+            return await _serve_unix(factory, address, accept=accept)
         if address.host == "::" and socket.has_dualstack_ipv6():
             both = socket.create_server(address, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
             both.setblocking(False)
@@ -93,6 +92,20 @@ async def serve(
             # Event loops put the address into the error's text as well, each in its way.
             reason = os.strerror(error.errno)
         raise ListenError(f"cannot listen on {listening_name(address)}: {reason}") from error
+
+
+async def _serve_unix(factory: Callable[[], asyncio.BaseProtocol], path: Path, *, accept: bool) -> asyncio.Server:
+    """Listen at `path`; raise OSError. Who is cancelled meanwhile leaves no file behind, though the thread goes on."""
+    loop = asyncio.get_running_loop()
+    binding = asyncio.ensure_future(asyncio.to_thread(_bind_unix, path))
+    try:
+        listener = await asyncio.shield(binding)
+        return await loop.create_unix_server(factory, sock=listener, backlog=BACKLOG, start_serving=accept)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            (await binding).close()
+            await asyncio.to_thread(remove_socket_file, path)
+        raise
 
 
 class Listeners:

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -14,13 +15,16 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 ROUNDS: Final = 24
 LONG: Final = 40_960
+NOW: Final = datetime.now(UTC).replace(microsecond=0)
+"""A time of lines that is not far from that of their receipt."""
+
 SCRIPT: Final = rf"""
 i=0
 while [ $i -lt {ROUNDS} ]; do
-    printf '{{"level":"warn","time":"2026-11-29T02:00:00Z","msg":"slow %d","user":{{"tier":"gold"}}}}\n' $i
+    printf '{{"level":"warn","time":"{NOW:%Y-%m-%dT%H:%M:%SZ}","msg":"slow %d","user":{{"tier":"gold"}}}}\n' $i
     printf 'java.lang.IllegalStateException: no %d\n\tat a.B.c(B.java:%d)\n\tat a.B.d(B.java:2)\n' $i $i
     printf 'Traceback (most recent call last):\n  File "/a.py", line %d, in f\nValueError: no %d\n' $i $i >&2
-    printf '192.0.2.7 - - [29/Nov/2026:02:00:00 +0000] "GET /%d HTTP/1.1" 404 5 "-" "curl/8.5.0"\n' $i
+    printf '192.0.2.7 - - [{NOW:%d/%b/%Y:%H:%M:%S} +0000] "GET /%d HTTP/1.1" 404 5 "-" "curl/8.5.0"\n' $i
     printf '%0{LONG}d\n' $i
     sleep 0.15
     i=$((i+1))
@@ -95,7 +99,7 @@ def expected(number: int) -> set[tuple[str, str]]:
     """Output and message of the documents of one round."""
     error = f'Traceback (most recent call last):\n  File "/a.py", line {number}, in f\nValueError: no {number}'
     thrown = f"java.lang.IllegalStateException: no {number}\n\tat a.B.c(B.java:{number})\n\tat a.B.d(B.java:2)"
-    access = f'192.0.2.7 - - [29/Nov/2026:02:00:00 +0000] "GET /{number} HTTP/1.1" 404 5 "-" "curl/8.5.0"'
+    access = f'192.0.2.7 - - [{NOW:%d/%b/%Y:%H:%M:%S} +0000] "GET /{number} HTTP/1.1" 404 5 "-" "curl/8.5.0"'
     texts = (f"slow {number}", thrown, access, f"{number:0{LONG}}")
     return {("stderr", error), *(("stdout", text) for text in texts)}
 

@@ -82,7 +82,7 @@ WITH_RULES = ("iptables.log", "falco.alerts", "cilium_tetragon.log", "trivy.repo
 def set_up(collector: RunningCollector) -> dict[str, str]:
     """Run `tidewaiter setup elasticsearch`; what it says of each object, and of data streams that are not ours."""
     command = collector.command("setup", "elasticsearch", "--json")
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
     results: dict[str, str] = json.loads(done.stdout)
     return results
 

@@ -124,7 +124,7 @@ class Run:
 
     async def _restart(self, end: Callable[..., Any], *arguments: object) -> None:
         await asyncio.to_thread(end, *arguments)
-        await asyncio.to_thread(self._collector.wait_gone, timeout_s=5.0)
+        await asyncio.to_thread(self._collector.wait_gone, timeout_s=30.0)
         self._collector.start()
 
     async def _kill_during_start(self) -> None:

@@ -16,7 +16,7 @@ from collector.inputs.forward import ForwardInput
 from collector.wire.blocks import Blocks
 from tests.kit.journal_moods import MoodyJournal
 
-TIMEOUT_S = 10
+TIMEOUT_S = 45.0
 ENTRY = b"\x92\x00\x81\xa3log\xa2hi"
 
 

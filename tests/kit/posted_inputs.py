@@ -16,7 +16,7 @@ from collector.inputs.posted import PostedInput
 from collector.wire.blocks import Blocks
 from tests.kit.journal_moods import MoodyJournal
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 45.0
 
 
 def made(

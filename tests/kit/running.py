@@ -29,8 +29,8 @@ from collector.errors import TidewaiterError
 READY_TIMEOUT_S: Final = 90.0
 """How long `wait_ready` waits; far above the two seconds a start may take, so that a loaded machine does not fail."""
 
-STOP_TIMEOUT_S: Final = 20.0
-"""How long `stop` waits: the drain limit of 10 s and some."""
+STOP_TIMEOUT_S: Final = 60.0
+"""How long `stop` waits: the drain limit of 10 s, and more for a loaded machine."""
 
 SEARCH_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.01
@@ -253,7 +253,7 @@ class RunningCollector:
         except subprocess.TimeoutExpired as expired:
             self.kill_all()
             raise CollectorError(f"did not stop within {timeout_s} s:\n{self.log()[-4000:]}") from expired
-        self.wait_gone(timeout_s=5)
+        self.wait_gone(timeout_s=30)
         return code
 
     def signal(self, number: int) -> None:

@@ -16,7 +16,7 @@ from collector.journal.writer import Journal
 from pipelines.frame import Producer
 from tests.kit.journals import Gate, frames_in, open_journal, payloads_in, read_all
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 45.0
 
 
 def actions_in(folder: Path, journal: Journal) -> list[str]:

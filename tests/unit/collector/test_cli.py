@@ -13,7 +13,7 @@ TIDEWAITER = Path(sys.executable).with_name("tidewaiter")
 def tidewaiter(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder of its own."""
     return subprocess.run(
-        [str(TIDEWAITER), *arguments], cwd=cwd, capture_output=True, text=True, timeout=15, check=False
+        [str(TIDEWAITER), *arguments], cwd=cwd, capture_output=True, text=True, timeout=90, check=False
     )
 
 
@@ -38,7 +38,7 @@ def test_check_tells_programs_as_well(tmp_path: Path) -> None:
 
 def test_check_of_a_good_file_exits_0(tmp_path: Path) -> None:
     """And says so."""
-    (tmp_path / "tidewaiter.yaml").write_text("name: x\n")
+    (tmp_path / "tidewaiter.yaml").write_text("name: x\nrules: {pack: false}\n")
     done = tidewaiter("check", cwd=tmp_path)
 
     assert (done.returncode, done.stdout) == (0, "tidewaiter.yaml: ok\n")
@@ -53,7 +53,9 @@ def test_check_warns_of_secrets_that_are_not_there(tmp_path: Path) -> None:
         "c": {"api_key": {"file": str(tmp_path / "here")}},
     }
     common: dict[str, object] = {"type": "elasticsearch", "urls": ["https://es.example:9200"]}
-    text = json.dumps({"outputs": {name: common | output for name, output in outputs.items()}})
+    text = json.dumps(
+        {"rules": {"pack": False}, "outputs": {name: common | output for name, output in outputs.items()}}
+    )
     (tmp_path / "tidewaiter.yaml").write_text(text)
     done = tidewaiter("check", cwd=tmp_path)
 

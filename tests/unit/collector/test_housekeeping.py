@@ -22,7 +22,7 @@ from tests.kit.journals import entry_of, open_journal, payloads_in, read_all
 from tests.kit.recognisers import Intake
 from tests.unit.collector.test_intake import FakeContext
 
-TIMEOUT_S = 10
+TIMEOUT_S = 45.0
 
 
 async def test_a_damaged_cursor_stops_deletion_and_not_the_anchors(

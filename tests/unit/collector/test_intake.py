@@ -18,7 +18,7 @@ from collector.role import Context
 from pipelines.frame import Frame, Producer
 from tests.kit.forward_sender import MODES, ForwardSender, Options, unix
 
-TIMEOUT_S = 10
+TIMEOUT_S = 45.0
 
 
 class FakeContext:

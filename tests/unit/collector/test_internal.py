@@ -12,7 +12,7 @@ from collector.journal.entry import Receipt
 from pipelines.frame import Origin, Producer
 from tests.kit.memory_journal import MemoryJournal
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 45.0
 
 
 def left_behind(path: Path) -> None:

@@ -18,7 +18,7 @@ from collector.lookups import LOOK_S, PRODUCER, LookupFiles, keep_lookups
 from collector.producer import JournalProducer
 from tests.kit.journals import Gate, frames_in, open_journal, payloads_in, read_all
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 45.0
 
 
 class Enough(Exception):

@@ -19,7 +19,7 @@ from collector.control import Message, Report, Stop
 from collector.role import Context, main, run
 from tests.kit.running import free_port, lives, wait_until
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 45.0
 
 
 class Kept:

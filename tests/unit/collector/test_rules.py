@@ -19,7 +19,7 @@ from collector.rules import LOOK_S, PRODUCER, RETRY_LOOKS, UNSETTLED_LOOKS, Rule
 from tests.kit.journals import frames_in, open_journal, payloads_in, read_all
 from tests.kit.rule_folders import BROKEN, options, rule, titles_in
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 45.0
 
 
 class Enough(Exception):

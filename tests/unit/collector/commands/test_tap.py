@@ -37,7 +37,7 @@ class Tap:
     def end(self) -> tuple[int, bytes, bytes]:
         """Press Ctrl-C; return exit code and what else was printed."""
         self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=120)
         return self.process.returncode, out, err
 
 
@@ -166,7 +166,7 @@ def test_a_wrong_query_ends_with_2(
 ) -> None:
     """Before anything is shown."""
     with tapping(tmp_path, *arguments) as tap:
-        out, err = tap.process.communicate(timeout=20)
+        out, err = tap.process.communicate(timeout=120)
 
     assert (tap.process.returncode, out, part in err) == (code, b"", True)
 
@@ -174,6 +174,6 @@ def test_a_wrong_query_ends_with_2(
 def test_no_store_ends_with_3(tmp_path: Path) -> None:
     """Where no collector ran there is nothing to follow."""
     with tapping(tmp_path) as tap:
-        _, err = tap.process.communicate(timeout=20)
+        _, err = tap.process.communicate(timeout=120)
 
     assert (tap.process.returncode, b"there is no local store" in err) == (3, True)

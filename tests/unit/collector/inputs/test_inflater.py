@@ -8,7 +8,7 @@ import pytest
 
 from collector.inputs.inflater import Inflater
 
-TIMEOUT_S = 10
+TIMEOUT_S = 45.0
 MADE_BYTES = 7
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
+from collector.inputs import sockets
 from collector.inputs.sockets import (
     ListenError,
     TcpAddress,
@@ -94,6 +96,30 @@ async def test_a_socket_somebody_listens_on_is_left_alone(tmp_path: Path) -> Non
     second = await serve(asyncio.Protocol, path)
     second.close()
     await asyncio.to_thread(remove_socket_file, path)
+    assert not path.exists()
+
+
+async def test_who_is_stopped_while_it_begins_to_listen_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is bound in a thread, which goes on when nobody waits for it any more."""
+    path = tmp_path / "forward.sock"
+    bind, asked, stopped = sockets._bind_unix, threading.Event(), threading.Event()
+
+    def bind_late(where: Path) -> socket.socket:
+        asked.set()
+        stopped.wait()
+        return bind(where)
+
+    monkeypatch.setattr(sockets, "_bind_unix", bind_late)
+    serving = asyncio.ensure_future(sockets.serve(asyncio.Protocol, path))
+    await asyncio.to_thread(asked.wait)
+    serving.cancel()
+    await asyncio.sleep(0)
+    stopped.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await serving
     assert not path.exists()
 
 

@@ -76,7 +76,7 @@ def test_the_command_names_it_and_ends_with_1(tmp_path: Path, first: Path) -> No
     """What was found is printed all the same."""
     emptied(first)
     command = [*COMMAND, "--data-dir", str(tmp_path), "search", "", "--json"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=20, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120, cwd=tmp_path)
 
     assert (done.returncode, json.loads(done.stdout)["message"]) == (1, "kept")
     assert str(first).encode() in done.stderr

@@ -135,6 +135,7 @@ def test_real_streams_hold_forty_records(path: Path) -> None:
         assert whole == decode_pieces([stream[:cut], stream[cut:]])
 
 
+@pytest.mark.timeout(600)  # of a loaded machine: it goes through every byte
 def test_every_mode_cut_anywhere_gives_the_same_messages() -> None:
     """Whole, byte by byte, and cut at every offset: the same messages."""
     stream = mixed_stream()
