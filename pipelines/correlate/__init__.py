@@ -18,7 +18,7 @@ and ticks: written down anywhere, read again and gone on with, it gives the same
 **Sliding** (`event_count`, `value_count`, `value_sum`, `temporal`, `temporal_ordered` with `gt` or `gte`, conditions
 over rules without `not`): an event completes the correlation where the window of one timespan that ends with it, both
 ends included, holds what is asked for. Each such event goes to `temporal` correlations that name this one. An alert is
-made for the first; those within one timespan behind it are suppressed and counted, and the next alert says how many.
+made for the first; for one timespan behind it the group is quiet, and the next alert says how many events came then.
 Other correlations that name this one count its alerts. Events of the same time count as being in order.
 
 **At close** (`lt`, `lte`, `eq`, `neq`, and so ranges; `value_avg`, `value_median`, `value_percentile`; conditions with

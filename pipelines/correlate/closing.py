@@ -19,7 +19,7 @@ _CUT: Final = 2
 
 FOLD_LIMIT: Final = 256
 """Rows of a group from which on those that are final are put together."""
-OPEN_LIMIT: Final = 4096
+OPEN_LIMIT: Final = 1024
 """Rows of a group that are not final; of more, also these are put together with its window."""
 HALVINGS_LIMIT: Final = 62
 

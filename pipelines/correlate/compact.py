@@ -2,8 +2,8 @@
 
 Rows before the watermark are final: only windows that reach beyond it can still change. Of these rows it is enough to
 keep the newest so many as are asked for, of each value or rule the newest, or the chains of rules that began last:
-whatever holds with all of them holds with these. Beyond ROWS_LIMIT rows behind the watermark the same is done to them,
-which can leave out a completion between two others; the caller counts what was cut.
+whatever holds with all of them holds with these. Beyond twice ROWS_LIMIT rows behind the watermark the same is done to
+them, which can leave out a completion between two others; the caller counts what was cut.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pipelines.correlate.plan import PART, TAG_AT, TIME, Plan, State
 
 ROWS_LIMIT: Final = 256
 """Rows of a group behind the watermark that are kept whatever they say."""
-SUMS_LIMIT: Final = 1024
+SUMS_LIMIT: Final = 256
 """Rows of a sum that slides; of more, neighbours become one at the later one's time."""
 SAMPLE_LIMIT: Final = 4096
 """Values of a window of which a percentile is exact; of more, a half, a quarter, … is kept, chosen by their ids."""
@@ -22,19 +22,25 @@ SAMPLE_LIMIT: Final = 4096
 
 def limit_of(plan: Plan) -> int:
     """Return the number of rows from which on it is worth to look for those that are not needed."""
-    if plan.type == "value_sum":
-        return 2 * SUMS_LIMIT
-    return 2 * plan.need + 32
+    return 2 * (SUMS_LIMIT if plan.type == "value_sum" else plan.need + 16)
 
 
-def compacted(plan: Plan, rows: State, watermark_ns: int) -> tuple[bytes, int]:
+def compacted(plan: Plan, rows: State, watermark_ns: int) -> tuple[State, int]:
     """Return the rows that windows which slide can still need, and how many were cut that one might have needed."""
     size = plan.size
-    final = plan.first_from(rows, watermark_ns) * size
+    count = len(rows) // size
+    limit = limit_of(plan)
+    if count <= limit:
+        return rows, 0
+    final = plan.first_from(rows, watermark_ns)
+    # What was cut last leaves the half of each limit at most, so that each event pays for a part of this only.
+    if final <= limit and count - final <= 2 * ROWS_LIMIT + plan.need:
+        return rows, 0
+    final *= size
     kept = _needed(plan, rows[:final])
     open_rows = bytes(rows[final:])
     cut = (final - len(kept)) // size if plan.type == "value_sum" else 0
-    if len(open_rows) > (ROWS_LIMIT + plan.need) * size:
+    if count - final // size > 2 * ROWS_LIMIT + plan.need:
         fewer = _needed(plan, open_rows)
         cut += (len(open_rows) - len(fewer)) // size
         open_rows = fewer

@@ -64,6 +64,12 @@ class Engine:
         for number, groups in enumerate(self._groups):
             for part, reference in enumerate(groups.plan.correlation.parts):
                 self._takers.setdefault(reference.rule, []).append((number, part))
+        # Whose completions go on to correlations that take all of them, not alerts alone.
+        self._passing = frozenset(
+            number
+            for number, groups in enumerate(self._groups)
+            if any(self._groups[taker].plan.temporal for taker, _ in self._takers.get(groups.plan.key, ()))
+        )
         self._outputs: list[Output] = []
 
     @property
@@ -138,7 +144,10 @@ class Engine:
             self._size_bytes += groups.keys.size_bytes - before
             return
         rows, place = sliding.with_row(groups.plan, state or b"", row, time_ns, watermark_ns)
-        found = sliding.completions(groups.plan, rows, place)
+        last_ns = groups.plan.time_at(rows, len(rows) // groups.plan.size - 1)
+        quiet = groups.suppress(key, time_ns, last_ns) and number not in self._passing
+        # Nobody is told of what a quiet group completes: it is not looked for, however many events come.
+        found = [] if quiet else sliding.completions(groups.plan, rows, place)
         kept, cut = sliding.settled(groups.plan, rows, watermark_ns)
         groups.keys.put(key, kept, sliding.level_of(groups.plan, kept, found))
         groups.counts.cut += cut

@@ -35,7 +35,7 @@ class Groups:
         self.counts = Counts()
         self.untold = 0
         self.told_ns = 0
-        # Until when a group's completions are no alerts, and how many were none; the latest alert last.
+        # Until when a group makes no alerts, and how many events came meanwhile; the latest alert last.
         self._quiet: dict[bytes, tuple[int, int]] = {}
         self._quiet_bytes = 0
 
@@ -48,15 +48,22 @@ class Groups:
         """Return what a group takes."""
         return KEY_BYTES + len(key) + len(state)
 
+    def suppress(self, key: bytes, time_ns: int, last_ns: int) -> bool:
+        """Count an event of a group that is quiet then; return whether it can make no alert, with this last event."""
+        quiet = self._quiet.get(key)
+        if quiet is None or time_ns > quiet[0]:
+            return False
+        self._quiet[key] = (quiet[0], quiet[1] + 1)
+        self.counts.suppressed += 1
+        return last_ns <= quiet[0]
+
     def suppressed(self, key: bytes, time_ns: int, watermark_ns: int) -> int | None:
-        """Return how many completions are to be told with an alert at this time; None where there is to be none."""
+        """Return how many events are to be told with an alert at this time; None where there is to be none."""
         quiet = self._quiet.get(key)
         if quiet is None:
             return 0
         until_ns, count = quiet
         if time_ns <= until_ns:
-            self._quiet[key] = (until_ns, count + 1)
-            self.counts.suppressed += 1
             return None
         return count if self._is_told(until_ns, watermark_ns) else 0
 

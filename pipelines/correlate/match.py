@@ -26,10 +26,11 @@ class Alert(msgspec.Struct, frozen=True):
     """A correlation that held for a group.
 
     `match` is the id of the event that completed it, `time_ns` that event's time (at close: the window's end),
-    `journal_ns` the journal time at which it was known. `count` events were in the window, `value` is what was counted
-    or computed of them, `ids` the newest of theirs. `late`: one of them came later than the correlation waits, and was
-    counted at the time until which it waits. `suppressed` events completed it since the alert before. `cut`: a
-    window that was judged at its close had more events than are kept, so that `value` is of part of them or a sample.
+    `journal_ns` the journal time at which it was known. `count` events of the window are known: all of them, but for
+    groups that slide and have many more than are needed. `value` is what was counted or computed of them, `ids` the
+    newest of theirs. `late`: one of them came later than the correlation waits, and was counted at the time until which
+    it waits. `suppressed` events of the group came in the timespan behind the alert before. `cut`: a window that was
+    judged at its close had more events than are kept, so that `value` is of part of them or a sample.
     """
 
     id: str

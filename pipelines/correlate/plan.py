@@ -147,6 +147,8 @@ class Plan:
 
     def _met(self, parts: bytes) -> int:
         if not self.correlation.terms:
+            if self.ordered and self.need == len(self.correlation.parts):
+                return self.need if in_order(parts, tuple(range(self.need))) else 0
             return longest(parts) if self.ordered else len(set(parts))
         there = set(parts)
         for term in self.correlation.terms:

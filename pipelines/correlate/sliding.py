@@ -6,7 +6,7 @@ comes late can complete those behind it as well; so the events that ever complet
 
 from typing import Final, NamedTuple
 
-from pipelines.correlate.compact import compacted, limit_of
+from pipelines.correlate.compact import compacted
 from pipelines.correlate.keys import LEVELS
 from pipelines.correlate.match import ID_BYTES
 from pipelines.correlate.plan import Plan, State
@@ -53,6 +53,10 @@ def completions(plan: Plan, rows: State, place: int) -> list[Completion]:
         start = plan.first_from(rows, time_ns - plan.timespan_ns)
         made = _completed(plan, rows, start, count, place)
         return [made] if made is not None else []
+    # What does not hold in all that these windows reach holds in none of them: a flood costs one look an event.
+    reach = plan.first_from(rows, time_ns - plan.timespan_ns), plan.first_from(rows, time_ns + plan.timespan_ns + 1)
+    if _completed(plan, rows, *reach, place) is None:
+        return []
     return _late(plan, rows, place, first)
 
 
@@ -110,17 +114,12 @@ def _id_at(plan: Plan, rows: State, place: int) -> str:
 
 def settled(plan: Plan, rows: State, watermark_ns: int) -> tuple[State, int]:
     """Return the rows that are kept, and how many were cut that a window might have needed."""
-    if len(rows) // plan.size <= limit_of(plan):
-        return rows, 0
     kept, cut = compacted(plan, rows, watermark_ns)
-    return (bytearray(kept) if len(kept) > APPENDED_BYTES else kept), cut
+    return (bytes(kept) if len(kept) <= APPENDED_BYTES and type(kept) is bytearray else kept), cut
 
 
 def level_of(plan: Plan, rows: State, found: list[Completion]) -> int:
-    """Return how far a group is, from 0 to LEVELS - 1."""
+    """Return how far a group is, from 0 to LEVELS - 1: how many of the events that are needed are there."""
     if found:
         return LEVELS - 1
-    if plan.type == "value_sum":
-        wanted = max(bound.number for bound in plan.correlation.bounds)
-        return min(LEVELS - 1, int(LEVELS * plan.measure(rows) / wanted)) if wanted > 0 else 0
     return min(LEVELS - 1, LEVELS * (len(rows) // plan.size) // (plan.need or 1))

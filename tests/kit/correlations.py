@@ -4,12 +4,14 @@ Written from what `pipelines.correlate` promises and not from how it does it: gr
 nothing is forgotten. What it shares with the engine are the types that go in and come out.
 """
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import permutations
 from typing import NamedTuple
 
+from pipelines.correlate.engine import Engine, Output
 from pipelines.correlate.match import Alert, Match
 from pipelines.detect.load import load
 from pipelines.detect.rule import Correlation, RuleSet
@@ -31,10 +33,35 @@ def correlations_of(text: str) -> RuleSet:
 
 
 def correlation_of(text: str) -> Correlation:
-    """Return the one correlation with this section."""
-    section = textwrap.indent(textwrap.dedent(text), "  ")
-    (made,) = correlations_of(f"title: A correlation\nname: one\ncorrelation:\n{section}").correlations
+    """Return the one correlation with this section, in braces."""
+    (made,) = correlations_of(f"title: A correlation\nname: one\ncorrelation: {text}\n").correlations
     return made
+
+
+def moment(second: float) -> int:
+    """Return the time of a second of a stream."""
+    return int((1000 + second) * SECOND)
+
+
+def match_of(rule: str, second: float, journal: float | None = None, *, name: str = "", **fields: str) -> Match:
+    """Return a match at a second, which came at a second of journal time."""
+    identifier = name or f"{rule}{second}".rjust(24, "0")
+    came = moment(second if journal is None else journal)
+    return Match(rule, moment(second), came, identifier, {field: (value,) for field, value in fields.items()})
+
+
+def alerts_of(correlations: Iterable[Correlation], stream: str) -> list[Alert]:
+    """Return the alerts of a stream and of the hour behind it: `b3h7` is the rule b, at second 3, g h and v 7."""
+    engine = Engine(correlations)
+    made: list[Output] = []
+    for word in stream.split():
+        found = re.fullmatch(r"([abc])(\d+)([a-z-]?)(.*)", word)
+        assert found is not None
+        rule, second, group, value = found.groups()
+        fields = {"v": value or "1"} if group == "-" else {"v": value or "1", "g": group or "g"}
+        made += engine.match(match_of(rule, int(second), None, **fields))
+    made += engine.tick(moment(3600))
+    return [each for each in made if isinstance(each, Alert)]
 
 
 class Event(NamedTuple):
@@ -127,6 +154,9 @@ class Oracle:
         events.append(event)
         if each.at_close:
             return
+        until, suppressed = self._quiet.get((each.key, group), (-1, 0))
+        if event.time_ns <= until:
+            self._quiet[each.key, group] = (until, suppressed + 1)
         events.sort(key=lambda event: (event.time_ns, event.part if each.ordered else 0))
         for last in list(events):
             window = _between(events, last.time_ns - each.timespan_ns, last.time_ns)
@@ -151,8 +181,6 @@ class Oracle:
             told = suppressed if until + each.timespan_ns >= self.journal_ns - each.lateness_ns else 0
             self._quiet[each.key, group] = (last.time_ns + each.timespan_ns, 0)
             self._alert(each, group, last.time_ns, last.id, len(window), measure, told)
-        else:
-            self._quiet[each.key, group] = (until, suppressed + 1)
         named = {name: (value,) for name, value in zip(each.group_by, group, strict=True)}
         self._take(each.key, last.time_ns, last.id, {**fields, **named}, alerted=alerted)
 
