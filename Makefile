@@ -48,6 +48,8 @@ docs: $(VENV)/.development
 	@mv deploy/formats.md.new deploy/formats.md
 	$(BIN)/tidewaiter config reference > deploy/configuration.md.new
 	@mv deploy/configuration.md.new deploy/configuration.md
+	$(BIN)/tidewaiter rules list --markdown pipelines/rules > deploy/rules-pack.md.new
+	@mv deploy/rules-pack.md.new deploy/rules-pack.md
 
 bench: $(VENV)/.development
 	$(BIN)/python tests/bench/run.py $(BENCH_ARGS)

@@ -20,6 +20,10 @@ COMMANDS: Final = {
     "search": ("collector.commands.search", "Search the local store."),
     "tap": ("collector.commands.tap", "Show what comes into the local store, as it comes."),
     "parsers": ("collector.commands.parsers", "What becomes of a line: list, explain and try parsers."),
+    "rules": (
+        "collector.commands.rules",
+        "Sigma rules: which run, and why some never match; begin, test and explain them.",
+    ),
     "balance": ("collector.commands.balance", "The books: what was received, and what became of it."),
     "journal": ("collector.commands.journal", "Look at the journal, and let go of outputs that are no more."),
     "dead-letters": (

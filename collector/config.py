@@ -16,6 +16,7 @@ from collector.config_documents import DocumentsConfig
 from collector.config_http import HttpInputConfig, KubernetesAuditInputConfig
 from collector.config_kubernetes import KubernetesInputConfig
 from collector.config_outputs import ElasticsearchOutputConfig, LocalOutputConfig
+from collector.config_rules import RulesConfig
 from collector.config_secrets import Secret, TlsConfig
 from collector.config_values import DURATION, LISTEN, LISTEN_TCP, PEER, SIZE
 from collector.config_watchers import DockerEventsInputConfig, WatchedInputConfig
@@ -270,6 +271,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, LookupConfig],
         Meta(description="Tables in files, by name, whose rows set fields of the streams they are about."),
     ] = {}
+
+    rules: Annotated[RulesConfig, Meta(description="Sigma rules that run on every document.")] = RulesConfig()
 
     worker: Annotated[WorkerConfig, Meta(description="Limits of the worker.")] = WorkerConfig()
 

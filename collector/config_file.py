@@ -68,11 +68,14 @@ class Loaded(msgspec.Struct, frozen=True):
     warnings: list[str]
     root: yaml.Node | None = None
 
-    def line_of(self, *path: str) -> int | None:
-        """Return the line of an option; None where the file does not have it."""
+    def line_of(self, *path: str | int) -> int | None:
+        """Return the line of an option, or of an element of a list; None where the file does not have it."""
         node = self.root
         for name in path:
-            node = members(node).get(name)
+            if isinstance(name, str):
+                node = members(node).get(name)
+            else:
+                node = node.value[name] if isinstance(node, yaml.SequenceNode) and name < len(node.value) else None
         return node.start_mark.line + 1 if node is not None else None
 
 

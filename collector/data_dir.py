@@ -16,7 +16,7 @@ LOCK_WAIT_S: Final = 5.0
 
 POLL_S: Final = 0.02
 
-OWN: Final = frozenset({"lock", "run", "journal", "evidence", "store", "dead-letters", "audit", "lost+found"})
+OWN: Final = frozenset({"lock", "run", "journal", "evidence", "store", "dead-letters", "audit", "rules", "lost+found"})
 """What may stand in a data folder that was just made; `lost+found` is of a new file system."""
 
 OURS: Final = frozenset({"journal", "evidence"})

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from collector import telemetry
+from collector.alert_counts import AlertCounts
 from collector.errors import DataDirError
 from collector.journal.checkpoints import (
     INTERVAL_BYTES,
@@ -29,6 +30,7 @@ from collector.journal.follow import Follower, Gap
 from collector.journal.format import DurableEnd
 from pipelines.batch import Account, Accounts, Batch, Counts
 from pipelines.configuration import recorded_in
+from pipelines.detect.carried import rules_in
 from pipelines.frame import Frame, Position
 from pipelines.state import HOUR_NS, State, StateError
 
@@ -103,6 +105,7 @@ class Reader:
         self._segment: str | None = None
         self._since_bytes = 0
         self._is_unsure = False
+        self._alerts = AlertCounts()
         pipeline.state = state or State()
         if state is None:
             first = oldest_position(journal, start)
@@ -133,7 +136,7 @@ class Reader:
         if isinstance(found, Gap):
             self._listeners.gap(found)
             return Computed((), _behind(found), 0, *lost_in(found, self.pipeline.state.now_ns))
-        batches = counted(self.pipeline(found), len(found.payload))
+        batches = self._counted(self.pipeline(found), len(found.payload))
         first, after = next(batches), _behind(found)
         self._since_bytes += len(found.payload)
         if first.next == after:
@@ -198,6 +201,12 @@ class Reader:
         """Bring the state behind the frame, whoever still wants batches of it."""
         unfinished, self._unfinished = self._unfinished, iter(())
         _exhaust(unfinished)
+
+    def _counted(self, batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:
+        for batch in counted(batches, payload_bytes):
+            if batch.tally.rules:
+                self._alerts.add(batch.tally.rules, rules_in(self.pipeline.state.rules))
+            yield batch
 
 
 def counted(batches: Iterator[Batch], payload_bytes: int) -> Iterator[Batch]:

@@ -23,7 +23,7 @@ from collector.config_values import address_of
 from collector.control import Answer, Prepare, Switch
 from collector.errors import ConfigError, Problem
 from collector.logs import get_logger
-from collector.roles import CONSOLE, INTAKE, WATCHER, WORKER, Roles, config_for
+from collector.roles import CONSOLE, INTAKE, WATCHER, WORKER, Roles, config_for, worker_components
 from collector.usable import unusable
 
 POLL_S: Final = 0.05
@@ -214,7 +214,7 @@ class Reloader:
 
     async def _not_ready(self, child: Child, config: Config) -> list[Problem]:
         """Wait until a new process is ready; return what keeps it from that."""
-        wanted = {"journal", *(f"lookup {name}" for name in config.lookups)} if child.role == WORKER else {"console"}
+        wanted = worker_components(config) if child.role == WORKER else frozenset({"console"})
         deadline_s = time.monotonic() + self._ready_s
         while time.monotonic() < deadline_s:
             if child.ending:

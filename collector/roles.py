@@ -16,6 +16,7 @@ from collector.changes import configuration_hash
 from collector.child import Backoff, Child, Command, inherited_environment
 from collector.config import DEAD_LETTERS_OUTPUT, Config, audited, listening, watched
 from collector.config_http import without_secrets
+from collector.config_rules import COMPONENT as RULES
 from collector.config_secrets import Secret
 from collector.isolation.inquest import WorkerInquest
 from collector.pipeline_settings import pipeline_settings
@@ -61,11 +62,17 @@ def secret_variables(section: Mapping[str, msgspec.Struct]) -> frozenset[str]:
     return frozenset(value.env for value in options if isinstance(value, Secret) and value.env)
 
 
+def worker_components(config: Config) -> frozenset[str]:
+    """Return the components that a worker has spoken of once it is up."""
+    lookups = (f"lookup {name}" for name in config.lookups)
+    return frozenset({"journal", *lookups, *([RULES] if config.rules.wanted else [])})
+
+
 def required_components(config: Config) -> dict[str, frozenset[str]]:
     """Return by role the components that it must have spoken of before it counts as up."""
     required = {
         INTAKE: frozenset({"journal", *(f"input {name}" for name in listening(config))}),
-        WORKER: frozenset({"journal", *(f"lookup {name}" for name in config.lookups)}),
+        WORKER: worker_components(config),
         CONSOLE: frozenset({"console"}),
     }
     if watched(config):

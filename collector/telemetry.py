@@ -11,34 +11,18 @@ A role reports its samples to the supervisor once a second; the console makes on
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter
 from prometheus_client.metrics_core import Metric
 
+from collector.metric_roles import MetricRole
 
-class _Role:
-    """Declares the metrics of one role, in a registry of its own: a role reports nothing of another."""
-
-    def __init__(self, name: str) -> None:
-        self.registry = CollectorRegistry()
-        self._prefix = f"tidewaiter_{name}_"
-
-    def counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(self._prefix + name, meaning, labels, registry=self.registry)
-
-    def gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(self._prefix + name, meaning, labels, registry=self.registry)
-
-    def histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(self._prefix + name, meaning, buckets=buckets, registry=self.registry)
-
-
-_intake: Final = _Role("intake")
-_worker: Final = _Role("worker")
-_console: Final = _Role("console")
-_supervisor: Final = _Role("supervisor")
-_process: Final = _Role("process")
-_watcher: Final = _Role("watcher")
-_judge: Final = _Role("judge")
+_intake: Final = MetricRole("intake")
+_worker: Final = MetricRole("worker")
+_console: Final = MetricRole("console")
+_supervisor: Final = MetricRole("supervisor")
+_process: Final = MetricRole("process")
+_watcher: Final = MetricRole("watcher")
+_judge: Final = MetricRole("judge")
 _ROLES: Final = {
     "intake": _intake,
     "worker": _worker,
@@ -187,6 +171,21 @@ WORKER_LINES: Final = _worker.counter(
     "that was asked for. failed rising: a label or a rule is wrong; search for `tags:_parse_failure`.",
     "parser",
     "outcome",
+)
+WORKER_ALERTS: Final = _worker.counter(
+    "alerts",
+    "Alerts by their rule's level and outcome: raised, suppressed (the next alert of that rule and group says how "
+    "many). suppressed rising: a rule fires on what is ordinary; search for `rule.name` in tidewaiter.alerts.",
+    "level",
+    "outcome",
+)
+RULES_ACTIVE: Final = _worker.gauge("rules_active", "Rules that run: those that loaded, and that a document can match.")
+RULE_MISTAKES: Final = _worker.gauge(
+    "rule_mistakes", "Mistakes in files of rules. Above 0: rules are missing or old; see `tidewaiter check`."
+)
+RULE_FAILURES: Final = _worker.counter(
+    "rule_failures",
+    "Rules that could not be evaluated on a document, once for each. Never expected: report it with the traceback.",
 )
 WORKER_BATCHES: Final = _worker.counter("batches", "Batches that the pipeline made.")
 PIPELINE_FAILURES: Final = _worker.counter(

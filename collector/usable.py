@@ -1,4 +1,4 @@
-"""What a configuration names and this machine has, but cannot use: certificates, keys, authorities and tables."""
+"""What a configuration names and this machine has, but cannot use: certificates, keys, tables and rules."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,11 +10,15 @@ from collector.config_file import Loaded
 from collector.config_outputs import ElasticsearchOutputConfig
 from collector.errors import Problem
 from collector.lookup_files import LookupFileError, read_table
+from collector.rule_files import missing
 from collector.watchers.kubernetes_access import unusable as unusable_access
 
 
 def unusable(loaded: Loaded) -> Iterator[Problem]:
-    """Yield the certificates, keys and tables that are there and cannot be used; those that are not are absences."""
+    """Yield the certificates, keys and tables that are there and cannot be used; those that are not are absences.
+
+    Of rules it is told what is not there: where a folder is missing, all that it would detect is.
+    """
     for name, options in listening(loaded.config).items():
         tls = options.tls
         if tls is not None and _readable(tls.certificate, tls.key, tls.client_ca):
@@ -36,6 +40,13 @@ def unusable(loaded: Loaded) -> Iterator[Problem]:
                 read_table(name, lookup)
         except LookupFileError as error:
             yield Problem(f"lookups.{name}.file", loaded.line_of("lookups", name, "file"), str(error))
+    for missed in missing(loaded.config.rules):
+        option = ("rules", *missed.option)
+        yield Problem(_dotted(option), loaded.line_of(*option), str(missed))
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    return "".join(f".{step}" if isinstance(step, str) else f"[{step}]" for step in path).removeprefix(".")
 
 
 def _problem(loaded: Loaded, section: tuple[str, ...], use: Callable[[], object]) -> Iterator[Problem]:

@@ -34,7 +34,6 @@ from collector.journal.cursors import needed_position, read_cursor
 from collector.journal.follow import Gap
 from collector.letter_teller import tell_letters
 from collector.logs import get_logger
-from collector.lookup_files import read_table
 from collector.lookups import keep_lookups
 from collector.outputs import make_output
 from collector.outputs.dead_letters import DeadLettersOutput
@@ -45,9 +44,14 @@ from collector.reader import Pipeline as ReaderPipeline
 from collector.relief import Skips, relieve
 from collector.replayer import serve_replays
 from collector.role import Context
+from collector.rules import keep_rules
+from collector.standing_by import stood_by
 from pipelines.condemned import Verdict
+from pipelines.detect.ready import Matchers
+from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, Position
 from pipelines.pipeline import Pipeline
+from pipelines.settings import Settings
 
 CURSOR_INTERVAL_S: Final = 1.0
 """A cursor is written at most this often: each costs a sync, and a stale one only repeats what outputs recognise."""
@@ -209,7 +213,8 @@ async def main(context: Context) -> None:
     mark = _marking(context)
     checkpoints = Checkpoints(journal, {*config.outputs, DEAD_LETTERS}, context)
     listeners = Listeners(_report_gap, checkpoints.keep, _report_passed_over)
-    window = Window(journal, lambda: mark(Pipeline(settings, _report_failure, verdicts)), listeners)
+    matchers = Matchers()
+    window = Window(journal, lambda: mark(_pipeline(settings, verdicts, matchers)), listeners)
     sources: dict[str, Source] = {}
     context.telemetry.before_report(lambda: _report_lag(sources))
     async with asyncio.TaskGroup() as tasks:
@@ -220,6 +225,7 @@ async def main(context: Context) -> None:
             tasks.create_task(_tick(socket, window)),
             tasks.create_task(_stop_when_told(context, window)),
             tasks.create_task(keep_lookups(config.lookups, socket, context)),
+            tasks.create_task(keep_rules(config.rules, context.data_dir, socket, context, prepare=matchers.prepare)),
             tasks.create_task(serve_replays(context)),
             tasks.create_task(tell_balance(context)),
             *([tasks.create_task(tell_letters(context))] if config.dead_letters.stream else []),
@@ -249,20 +255,6 @@ def _give_way() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-async def stood_by(context: Context, socket: Path) -> bool:
-    """Get as far as is possible beside the worker before us, say so, and wait for our turn; False for a stop.
-
-    Nothing that it owns is touched: neither outputs' files nor cursors, nor is anything appended.
-    """
-    for name, options in context.config.lookups.items():
-        await asyncio.to_thread(read_table, name, options)
-        context.healthy(f"lookup {name}")
-    async with InternalClient(socket):
-        context.healthy("journal")
-    await context.turn.wait()
-    return not context.stopping.is_set()
-
-
 async def _begin(books: Books, window: Window, context: Context) -> None:
     """Write down where outputs begin that are new, before anything is delivered; tried again until it can be."""
     oldest = {name: options.start == "oldest" for name, options in context.config.outputs.items()}
@@ -279,6 +271,10 @@ async def _begin(books: Books, window: Window, context: Context) -> None:
 async def _stop_when_told(context: Context, window: Window) -> None:
     await context.stopping.wait()
     window.stop()
+
+
+def _pipeline(settings: Settings, verdicts: dict[Position, Verdict], matchers: Matchers) -> Pipeline:
+    return Pipeline(settings, _report_failure, verdicts, on_rule_failure=_report_rule, matchers=matchers)
 
 
 def _marking(context: Context) -> Callable[[Pipeline], ReaderPipeline]:
@@ -380,6 +376,12 @@ def _told(name: str, error: Exception, pause_s: float) -> str:
 def _report_failure(path: str, frame: Frame, error: Exception) -> None:
     telemetry.PIPELINE_FAILURES.labels(path=path).inc()
     logger.error("pipeline_path_failed", path=path, epoch=frame.epoch, sequence=frame.sequence, exc_info=error)
+
+
+def _report_rule(rule: Rule | None, error: Exception) -> None:
+    telemetry.RULE_FAILURES.inc()
+    named = "the set" if rule is None else f"{rule.title} ({rule.key})"
+    logger.error("rule_failed", rule=named, exc_info=error)
 
 
 def _report_gap(gap: Gap) -> None:

@@ -219,7 +219,27 @@ BALANCE_FIELDS: Final[dict[str, OwnField]] = {
 }
 """Fields of the documents of the books (`deploy/balance.md`)."""
 
+ALERT_FIELDS: Final[dict[str, OwnField]] = {
+    "tidewaiter.alert.level": OwnField("keyword", "the rule's: `informational`, `low`, `medium`, `high`, `critical`"),
+    "tidewaiter.alert.source.id": OwnField("keyword", "the documents that it is about, by `event.id`", True),
+    "tidewaiter.alert.source.stream": OwnField("keyword", "the data stream in which they stand"),
+    "tidewaiter.alert.source.action": OwnField("keyword", "their `event.action`"),
+    "tidewaiter.alert.message": OwnField("keyword", "the source's `message`, as far as 1,000 characters go"),
+    "tidewaiter.alert.suppressed": OwnField("long", "how many were not raised since the one before it"),
+    "tidewaiter.alert.references": OwnField("keyword", "what the rule refers to", True),
+    "tidewaiter.alert.false_positives": OwnField("keyword", "what the rule's author expects to be none", True),
+    "tidewaiter.alert.rules": OwnField("keyword", "the hash of the rule set that held"),
+}
+"""Fields of alerts (`deploy/alerts.md`)."""
+
 OWN_FIELDS: Final = (
-    WATCHED_FIELDS | TRAIL_FIELDS | REPORT_FIELDS | AUTH_FIELDS | AUDIT_FIELDS | LETTER_FIELDS | BALANCE_FIELDS
+    WATCHED_FIELDS
+    | TRAIL_FIELDS
+    | REPORT_FIELDS
+    | AUTH_FIELDS
+    | AUDIT_FIELDS
+    | LETTER_FIELDS
+    | BALANCE_FIELDS
+    | ALERT_FIELDS
 )
 """By name. What else is under `tidewaiter.` is a keyword."""

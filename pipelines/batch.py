@@ -93,14 +93,19 @@ Outcomes = dict[tuple[str, str], int]
 """Lines by parser and outcome: `parsed`; `failed`, they do not fit the parser that was asked for; `plain` (no name)."""
 
 
+RuleCounts = dict[str, tuple[int, int]]
+"""By a rule's key: alerts that it raised, and alerts of it that were suppressed."""
+
+
 class Tally(msgspec.Struct, frozen=True):
     """The books of one frame (P2): what was claimed, what decoding found, and how each record settled.
 
     `joined` are pieces of a line that settled with the line's document, all but its first. `parked` are pieces that
     wait for the rest of their line, and lines that wait for what is known of their container; `taken_up` those of
     this or earlier frames that waited and settle now, so that records + taken_up = documents + dead + control +
-    joined + parked. `derived` documents settle nothing: they stand beside that of their
-    record. `lines` says what parsers made of lines; like `claimed` it stands in the last slice of a frame.
+    joined + parked. `derived` documents settle nothing: they stand beside that of their record. `lines` says what
+    parsers made of lines; like `claimed` it stands in the last slice of a frame. `rules` says whose alerts are among
+    the `derived`, and how many were suppressed.
     """
 
     claimed: int = 0
@@ -113,6 +118,7 @@ class Tally(msgspec.Struct, frozen=True):
     taken_up: int = 0
     derived: int = 0
     lines: Outcomes = {}
+    rules: RuleCounts = {}
 
 
 class Account(NamedTuple):

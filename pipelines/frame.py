@@ -5,6 +5,7 @@ of a frame on disk are `collector.journal.format`'s business.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from typing import Final, NamedTuple, overload
 
 import msgspec
@@ -234,6 +235,17 @@ DERIVED_CHARACTERS: Final = 3
 def derived_ids(identifier: bytes, count: int) -> list[bytes]:
     """Ids of documents that derive from one: they begin with its id and sort between it and the next record's."""
     return [identifier + _base32(number, DERIVED_CHARACTERS) for number in range(count)]
+
+
+ALERT_CHARACTERS: Final = 13
+"""What the id of an alert has more than that of its document, which may derive from another itself: 65 bits of a hash.
+Documents differ in length from what derives from them, so no two of one record are alike."""
+
+
+def alert_id(identifier: bytes, rule: str) -> bytes:
+    """Id of the alert that a rule, by its key, raises on a document: it sorts like what else derives from that."""
+    number = int.from_bytes(blake2b(rule.encode(), digest_size=9).digest()) >> 7
+    return identifier + _base32(number, ALERT_CHARACTERS)
 
 
 def event_sequences(frame: Frame, first: int, count: int) -> tuple[bytes, list[bytes]]:

@@ -15,6 +15,10 @@ from pipelines.chunk import ChunkPath
 from pipelines.condemned import FAULT, REFUSED, Verdicts, apart, encoding_of, set_apart, with_letters
 from pipelines.configuration import Recorded, recorded_in, settings_of
 from pipelines.culprit import first_culprit
+from pipelines.detect.carried import rules_in
+from pipelines.detect.detection import Detection, RuleFailed
+from pipelines.detect.ready import Matchers
+from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, Position
 from pipelines.going_on import going_on
 from pipelines.settings import Settings
@@ -27,6 +31,10 @@ CULPRITS_LIMIT: Final = 16
 NO_VERDICTS: Final[Verdicts] = MappingProxyType({})
 
 
+def _ignore(_rule: Rule | None, _error: Exception) -> None:
+    """Tell nobody."""
+
+
 class Pipeline:
     """Runs the chunk path; where that fails the reference path; where both fail, the record at fault is a dead letter.
 
@@ -34,12 +42,20 @@ class Pipeline:
     `on_failure` is told which path failed and why: a failure is a bug of ours, found by a frame we hold as evidence.
     `state` is what it remembers: of a path that fails, nothing. It is that behind a frame when the frame's last batch
     was made, and frames have to come in the journal's order. A frame is processed under the configuration that holds
-    where it stands (`pipelines.configuration`), which `settings` then are; those given are for before the first. What
-    `verdicts` say is not looked at (`condemned`).
+    where it stands (`pipelines.configuration`), which `settings` then are; those given are for before the first. Rules
+    hold in the same way; `on_rule_failure` is told of one that cannot be evaluated, once, and pipelines that are used
+    one after the other may share `matchers`. What `verdicts` say is not
+    looked at (`condemned`).
     """
 
     def __init__(
-        self, settings: Settings, on_failure: Callable[[str, Frame, Exception], None], verdicts: Verdicts = NO_VERDICTS
+        self,
+        settings: Settings,
+        on_failure: Callable[[str, Frame, Exception], None],
+        verdicts: Verdicts = NO_VERDICTS,
+        *,
+        on_rule_failure: RuleFailed = _ignore,
+        matchers: Matchers | None = None,
     ) -> None:
         self.settings = settings
         self.fingerprint = settings.fingerprint
@@ -47,6 +63,7 @@ class Pipeline:
         self._given = settings
         self._recorded: Recorded | None = None
         self._chunk = ChunkPath(settings)
+        self._detection = Detection(on_rule_failure, matchers)
         self._on_failure = on_failure
         self._verdicts = verdicts
 
@@ -66,13 +83,16 @@ class Pipeline:
         recorded = recorded_in(state.configurations)
         if recorded is not self._recorded:
             self._change_to(recorded)
+        self._detection.change_to(rules_in(state.rules))
         for _ in range(CULPRITS_LIMIT + 1):
             for name, path in (("chunk", self._chunk.process), ("reference", self._reference)):
                 dropped = state.drop(lines) if lines else []
                 try:
                     for batch in path(frame, state):
+                        # Before slices are left out: the state is the same whoever goes on within a frame.
+                        alerted = self._detection.with_alerts(batch, frame, state, self.settings)
                         if batch.next > at:
-                            made = going_on(batch, at)
+                            made = going_on(alerted, at)
                             at = made.next
                             if dropped and at.sequence != frame.sequence:
                                 made = with_letters(made, dropped, condemned)

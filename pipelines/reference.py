@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pipelines import condemned, configuration
+from pipelines import condemned, decisions
 from pipelines.accounts import Ledger
 from pipelines.batch import Batch, DataStream, Documents, Outcomes
 from pipelines.books import RECORDS_LIMIT, Control, Refused, close_batch, with_lookahead
@@ -56,7 +56,7 @@ CONTROL_ENCODINGS = ("resend", "tick")
 OWN_RECORDS = {"audit": audit_document, "dead-letter": dead_letter_document, "balance": balance_document}
 """What the collector's own producers tell, by encoding: one document each, in a data stream of its own."""
 
-INTERNAL_ENCODINGS = (configuration.ENCODING, lookups.ENCODING, *OWN_RECORDS)
+INTERNAL_ENCODINGS = (*decisions.CODES, *OWN_RECORDS)
 """What nobody says but this collector's own processes: it decides what documents say, or is what it says of itself."""
 
 BAD_RECORDS = {"audit": "bad_audit_record", "dead-letter": "bad_dead_letter", "balance": "bad_balance"}
@@ -148,10 +148,8 @@ def settle(
     elif encoding in INTERNAL_ENCODINGS and frame.origins[message.origin].transport != INTERNAL:
         why = ("not_internal", f"only this collector itself says {encoding!r}")
         yield refuse(frame, message, payload, why)
-    elif encoding == configuration.ENCODING:
-        yield _configuration(frame, message, payload, state)
-    elif encoding == lookups.ENCODING:
-        yield _lookup(frame, message, payload, state)
+    elif encoding in decisions.CODES:
+        yield _decision(frame, message, encoding, payload, state)
     elif encoding in OWN_RECORDS:
         yield _own_record(frame, message, encoding, payload, settings)
     elif encoding in METADATA_ENCODINGS:
@@ -331,19 +329,11 @@ def _of_trail(sent: Sent, encoding: str) -> Iterator[Settled]:
             yield item
 
 
-def _configuration(frame: Frame, message: Message, payload: memoryview, state: State) -> Settled:
+def _decision(frame: Frame, message: Message, encoding: str, payload: memoryview, state: State) -> Settled:
     try:
-        configuration.take_message(payload, state.configurations)
-    except ValueError as error:
-        return refuse(frame, message, payload, ("bad_configuration", str(error)))
-    return Control()
-
-
-def _lookup(frame: Frame, message: Message, payload: memoryview, state: State) -> Settled:
-    try:
-        lookups.take_message(payload, state.lookups)
-    except ValueError as error:
-        return refuse(frame, message, payload, ("bad_lookup", str(error)))
+        decisions.take(encoding, payload, state)
+    except (ValueError, RecursionError) as error:
+        return refuse(frame, message, payload, (decisions.CODES[encoding], str(error)))
     return Control()
 
 

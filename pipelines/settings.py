@@ -76,12 +76,18 @@ class Settings(msgspec.Struct, frozen=True):
         return DataStream("logs", "tidewaiter.balance", self.namespace)
 
     @property
+    def alerts_stream(self) -> DataStream:
+        """Where alerts go."""
+        return DataStream("logs", "tidewaiter.alerts", self.namespace)
+
+    @property
     def own_streams(self) -> dict[str, DataStream]:
         """Where the collector's own records go, by their encoding."""
         return {
             "audit": self.audit_stream,
             "dead-letter": self.dead_letters_stream,
             "balance": self.balance_stream,
+            "alert": self.alerts_stream,
         }
 
     @property

@@ -13,6 +13,8 @@ import msgspec
 
 from pipelines.batch import Outcomes
 from pipelines.configuration import new_configurations
+from pipelines.detect import limits
+from pipelines.detect.carried import new_rule_sets
 from pipelines.enrich.lookups import new_tables
 from pipelines.enrich.metadata import Metadata
 from pipelines.frame import Frame, JournalIdentity, Origin, Position
@@ -150,11 +152,12 @@ class State:
 
     `lines` are open lines whose pieces are marked, `streams` those whose next piece is the next record of the stream;
     `events` are several lines each, which become one document. `metadata` is what Engines and clusters said, `waiting`
-    are whole lines that wait for that; `configurations` has the one that holds; `lookups` are the operator's tables;
-    `execs` and `label_names` are what trails remember, `logins` what is remembered of failures and connections.
-    `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS. What is not kept:
-    `wanted` is about streams, and comes again; `outcomes` counts what became of the lines of the frame at hand; `seen`
-    gathers the streams whose lines come, for who asks (else None).
+    are whole lines that wait for that; `configurations` has the one that holds, `rules` the rule set that does, and
+    `alert_groups` and `alert_rules` say when these raised alerts (`pipelines.detect.limits`); `lookups` are the
+    operator's tables; `execs` and `label_names` are what trails remember, `logins` what is remembered of failures and
+    connections. `waited_ns` is the clock: journal time in nanoseconds, of which long pauses count for STEP_NS. What is
+    not kept: `wanted` is about streams, and comes again; `outcomes` counts what became of the lines of the frame at
+    hand; `seen` gathers the streams whose lines come, for who asks (else None).
     """
 
     def __init__(self) -> None:
@@ -177,6 +180,9 @@ class State:
             new_limit=NEW_CHOICES_LIMIT,
         )
         self.configurations = new_configurations()
+        self.rules = new_rule_sets()
+        self.alert_groups = limits.new_groups()
+        self.alert_rules = limits.new_rules()
         self.lookups = new_tables()
         self.execs = new_execs()
         self.label_names = new_label_names()
@@ -186,6 +192,9 @@ class State:
             "events": self.events,
             "choices": self.choices,
             "configurations": self.configurations,
+            "rules": self.rules,
+            "alert_groups": self.alert_groups,
+            "alert_rules": self.alert_rules,
             "lookups": self.lookups,
             "waiting": self.waiting,
             "execs": self.execs,

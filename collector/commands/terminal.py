@@ -81,6 +81,14 @@ def write_rows(columns: list[str], rows: Iterator[tuple[Any, ...]], *, as_json: 
     Console().print(table)
 
 
+def visible(text: str, *, limit: int = MESSAGE_LIMIT) -> str:
+    """Return a text of one line with what a terminal might obey as an escape; a backslash stays one, unlike in logs."""
+    cut = text[:limit]
+    if not cut.isprintable():
+        cut = "".join(each if each.isprintable() else escaped(each) for each in cut)
+    return cut if len(text) <= limit else f"{cut}… ({len(text) - limit} more characters)"
+
+
 def instant_text(time_ns: int) -> str:
     """Return a time in nanoseconds since 1970 for people."""
     return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -40,11 +40,15 @@ _SPELLINGS: Final = {"utf16le": "wide"}
 
 
 class Loader:
-    """Loads one set: `add` its files, then `finish`."""
+    """Loads one set: `add` its files, then `finish`.
+
+    `stands_alone` while nothing that was added says something of rules that may be in other files.
+    """
 
     def __init__(self, sources: Sources = SOURCES, placeholders: Placeholders | None = None) -> None:
         self._sources = sources
         self._placeholders = placeholders or {}
+        self.stands_alone = True
         self._problems: list[Problem] = []
         self._rules: list[tuple[Document, SigmaRule]] = []
         self._filters: list[tuple[Document, SigmaFilter]] = []
@@ -85,6 +89,7 @@ class Loader:
 
     def _add(self, document: Document, base: Mapping[str, Any] | None = None) -> None:
         content = document.content
+        self.stands_alone = self.stands_alone and not {SECTION, "filter"} & content.keys()
         if SECTION in content:
             self._add_correlation(document)
             return

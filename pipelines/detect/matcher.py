@@ -15,6 +15,7 @@ import orjson
 from pipelines.batch import Documents
 from pipelines.detect.atoms import Atom, Clause
 from pipelines.detect.clauses import clauses_of, required_keys
+from pipelines.detect.compiled import Holds, compiled
 from pipelines.detect.expression import Expression
 from pipelines.detect.predicate import View, holds
 from pipelines.detect.rule import Rule
@@ -51,13 +52,14 @@ class Cost(NamedTuple):
 class Matcher:
     """Finds the matches of one rule set. Made once; without state but for counts and what it remembers of datasets.
 
-    `failures` are those of the documents that were asked about last: whoever takes the matches reports them too.
+    Of the documents that were asked about last, `failures` are what whoever takes the matches reports too, and
+    `matched` are those with matches, decoded, by their places.
     """
 
     def __init__(self, rules: Iterable[Rule], *, plain: bool = False) -> None:
         self._plain = plain
         self._variants = [
-            _Prepared(number, rule, variant.expression, clauses_of(variant.expression))
+            _Prepared(number, rule, variant.expression, clauses_of(variant.expression), compiled(variant.expression))
             for number, rule in enumerate(rules)
             for variant in rule.variants
         ]
@@ -66,6 +68,12 @@ class Matcher:
         self._by_dataset: dict[str, _Plan] = {}
         self.cost = Cost(0, 0, 0, 0)
         self.failures: tuple[Failure, ...] = ()
+        self.matched: dict[int, dict[str, Any]] = {}
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets whose rules were looked for."""
+        return tuple(self._by_dataset)
 
     def prepare(self, datasets: Iterable[str]) -> None:
         """Make ready for documents of these datasets, so that the first of them do not wait for it."""
@@ -78,6 +86,7 @@ class Matcher:
         What could not be evaluated is in `failures` afterwards, and not among the matches.
         """
         self.failures = ()
+        self.matched = {}
         plan = self._plan(documents.stream.dataset)
         if not plan.variants:
             self.cost = self.cost._replace(documents=self.cost.documents + len(documents.ids))
@@ -93,7 +102,9 @@ class Matcher:
             decoded += 1
             evaluated += len(candidates)
             rules = {each.number: each.rule for each in candidates if _holds(each, view, document, failed)}
-            found.extend(Match(document, rules[number]) for number in sorted(rules))
+            if rules:
+                found.extend(Match(document, rules[number]) for number in sorted(rules))
+                self.matched[document] = view.document
         self.failures = tuple(failed)
         before = self.cost
         self.cost = Cost(
@@ -124,6 +135,7 @@ class _Prepared(NamedTuple):
     rule: Rule
     expression: Expression
     clauses: tuple[Clause, ...]
+    holds: Holds
 
 
 class _Plan:
@@ -176,7 +188,9 @@ class _Plan:
 def _holds(asked: _Prepared, view: View, document: int, failed: list[Failure]) -> bool:
     """Whether a rule holds on a document; where it fails, that is put to the others."""
     try:
-        return holds(asked.expression, view)
+        return asked.holds(view)
+    except MemoryError:
+        raise
     except Exception as error:  # the boundary of a rule: a fault of one is not another's (P7)
         failed.append(Failure(document, asked.rule, error))
         return False

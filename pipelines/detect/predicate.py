@@ -94,8 +94,11 @@ class View:
         return found
 
     def values(self, path: str) -> list[Any]:
-        """Return the single values at a path."""
-        return [value for each in self.found(path) for value in _single(each)]
+        """Return the single values at a path, in the document's order."""
+        found = self.found(path)
+        if len(found) == 1 and isinstance(found[0], str):
+            return found
+        return [value for each in found for value in _single(each)]
 
     def folded(self, path: str) -> list[str]:
         """Return the texts of values at a path, folded."""
@@ -135,11 +138,17 @@ def spelled(value: Any) -> str:
 
 def _at(document: dict[str, Any], path: str) -> Iterator[Any]:
     """Yield what stands at a path; keys may hold dots, and lists stand for each of their elements."""
+    name, _, below = path.partition(".")
+    if path not in document and isinstance(here := document.get(name), dict) and "." not in below:
+        # As nearly all are: one name below another, and no list.
+        if below in here:
+            yield here[below]
+        return
     waiting: list[tuple[Any, str]] = [(document, path)]
     while waiting:
         here, rest = waiting.pop()
         if isinstance(here, list):
-            waiting.extend((each, rest) for each in here if isinstance(each, dict | list))
+            waiting.extend((each, rest) for each in reversed(here) if isinstance(each, dict | list))
             first, _, below = rest.partition(".")
             if first.isdecimal() and len(first) < INDEX_DIGITS and int(first) < len(here):
                 if below:
@@ -163,7 +172,7 @@ def _single(value: Any) -> Iterator[Any]:
     while waiting:
         here = waiting.pop()
         if isinstance(here, list):
-            waiting.extend(here)
+            waiting.extend(reversed(here))
         elif here is not None and not isinstance(here, dict):
             yield here
 

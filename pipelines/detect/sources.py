@@ -14,6 +14,9 @@ from parsers.ecs_types import field_named
 from pipelines.detect.expression import Expression, FieldTest
 from pipelines.detect.rule import LogSource, Where
 
+_OBJECT: Final = "object"
+"""The type of a name that holds fields and is none itself (`user`, `labels`)."""
+
 NO_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {}
 
 
@@ -34,11 +37,18 @@ class Source(msgspec.Struct, frozen=True):
     stands_for: Mapping[tuple[str, str], FieldTest] = {}
 
     def paths(self, field: str) -> tuple[str, ...]:
-        """Return where a field may stand: as the table says, else below a prefix, else under its own name."""
+        """Return where a field may stand: as the table says, else under its own name, else below a prefix.
+
+        A field of ECS or of ours comes before a prefix: what stands there a container may have chosen (its labels are
+        among an Engine's attributes), and no label is to pass for what the Engine says.
+        """
         if field in self.fields:
             return self.fields[field]
+        own = field_named(field)
+        if own is not None and own.type != _OBJECT:
+            return (field,)
         below = tuple(path for prefix in self.prefixes if field_named(path := f"{prefix}.{field}") is not None)
-        return below or ((field,) if field_named(field) is not None else ())
+        return below or ((field,) if own is not None else ())
 
 
 class OpenSource(msgspec.Struct, frozen=True):

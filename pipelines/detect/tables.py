@@ -161,14 +161,27 @@ _OUTCOMES: Final = {
     for value, outcome in (("success", "success"), ("yes", "success"), ("failed", "failure"), ("no", "failure"))
 }
 
+_POD_SPECS: Final = tuple(
+    f"kubernetes.audit.requestObject.spec{below}" for below in ("", ".template.spec", ".jobTemplate.spec.template.spec")
+)
+"""Where a request's object says how pods are to run: a pod itself, what makes pods, what makes jobs."""
+
+
+def _of_containers(field: str) -> tuple[str, ...]:
+    """Return where the containers of such pods have a field."""
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    return tuple(f"{spec}.{containers}.{field}" for spec in _POD_SPECS for containers in kinds)
+
+
 _KUBERNETES: Final = {
     "apiGroup": ("kubernetes.audit.objectRef.apiGroup",),
     "namespace": ("kubernetes.audit.objectRef.namespace",),
     "resource": ("kubernetes.audit.objectRef.resource",),
     "subresource": ("kubernetes.audit.objectRef.subresource",),
     "username": ("kubernetes.audit.user.username",),
-    "hostPath": ("kubernetes.audit.requestObject.spec.volumes.hostPath.path",),
-    "capabilities": ("kubernetes.audit.requestObject.spec.containers.securityContext.capabilities.add",),
+    "hostPath": tuple(f"{spec}.volumes.hostPath.path" for spec in _POD_SPECS),
+    "capabilities": _of_containers("securityContext.capabilities.add"),
+    "image": _of_containers("image"),
 }
 _DOCKER: Final = {
     "Action": ("event.action",),
@@ -264,7 +277,16 @@ SOURCES: Final = Sources(
         Source(
             "database",
             (LogSource(category="database"),),
-            only("mongodb.log", "mysql.error", "postgresql.log", CONTAINER),
+            only("mongodb.log", "mysql.error", "postgresql.log", "redis.log", CONTAINER),
+        ),
+        *(
+            Source(name, (LogSource(product=name), LogSource("database", name)), only(dataset))
+            for name, dataset in (
+                ("mongodb", "mongodb.log"),
+                ("mysql", "mysql.error"),
+                ("postgresql", "postgresql.log"),
+                ("redis", "redis.log"),
+            )
         ),
         Source(
             "kubernetes-audit",
@@ -286,14 +308,34 @@ SOURCES: Final = Sources(
             _DOCKER,
             ("tidewaiter.app.attributes",),
         ),
+        Source(
+            "container-exec",
+            (LogSource(product="container", service="exec"),),
+            only("docker.events", "kubernetes.audit_logs"),
+            _all(
+                is_one("event.type", "start"),
+                is_one("event.category", "process"),
+                FieldTest("CommandLine", ("process.command_line",), Exists(value=True)),
+            ),
+            _PROCESS,
+        ),
         Source("docker-daemon", (LogSource(product="docker", service="daemon"),), only("docker.daemon")),
         *(
             Source(name, (LogSource(product=name),), only(dataset), None, fields, prefixes)
             for name, dataset, fields, prefixes in (
                 ("falco", "falco.alerts", _same(("rule", "priority")), ("falco.output_fields", "falco")),
                 ("tetragon", "cilium_tetragon.log", _PROCESS, ("tetragon",)),
-                ("vault", "hashicorp_vault.audit", {}, ()),
+                ("vault", "hashicorp_vault.audit", {}, ("tidewaiter.app",)),
+                ("keycloak", "keycloak.log", {}, ()),
             )
+        ),
+        Source(
+            "elasticsearch-audit",
+            (LogSource(product="elasticsearch", service="audit"),),
+            only("elasticsearch.audit"),
+            None,
+            {},
+            ("tidewaiter.app",),
         ),
         Source(
             "container",

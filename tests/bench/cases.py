@@ -2,7 +2,8 @@
 
 | case | what |
 | --- | --- |
-| `uncompressed` | the headline: the corpus as PackedForward messages, durable, documents to the sink, no gzip |
+| `uncompressed` | the headline: PackedForward messages, durable, the shipped rules, documents to the sink, no gzip |
+| `unruled` | the same without rules |
 | `gzip` | the same with gzip bodies |
 | `local` | the same into the local store instead of the sink (delivered/s to the second only) |
 | `audit` | Kubernetes audit events of 1.9 kB in the mean, 400 in a POST, to the sink |
@@ -49,12 +50,13 @@ WAITING_S: Final = 4.0
 ALONE_S: Final = 2.0
 
 
-def to_sink(options: argparse.Namespace, *, gzip: bool) -> Figures:
-    """Deliver to the sink."""
+def to_sink(options: argparse.Namespace, *, gzip: bool, rules: bool = True) -> Figures:
+    """Deliver to the sink, with the shipped rules or without any."""
     check = ("--check",) if options.check else ()
     with helper("tests.bench.sink", *check, pin=options.pin) as sink:
         port = int(line_of(sink))
-        with collector_with(sink_output(port, gzip=gzip), pin=options.pin) as collector:
+        settings = {"rules": {"pack": rules}}
+        with collector_with(sink_output(port, gzip=gzip), pin=options.pin, settings=settings) as collector:
 
             def arrived() -> int:
                 return counts(port)["documents"]
@@ -69,6 +71,11 @@ def to_sink(options: argparse.Namespace, *, gzip: bool) -> Figures:
 def uncompressed(options: argparse.Namespace) -> Figures:
     """The headline."""
     return to_sink(options, gzip=False)
+
+
+def unruled(options: argparse.Namespace) -> Figures:
+    """The headline without rules."""
+    return to_sink(options, gzip=False, rules=False)
 
 
 def gzip(options: argparse.Namespace) -> Figures:
@@ -210,6 +217,7 @@ def first(options: argparse.Namespace) -> Figures:
 
 CASES: Final[dict[str, Callable[[argparse.Namespace], Figures]]] = {
     "uncompressed": uncompressed,
+    "unruled": unruled,
     "gzip": gzip,
     "local": local,
     "audit": audit,

@@ -21,7 +21,7 @@ BUFFER_BYTES: Final = 4 << 20
 READ_BYTES: Final = 1 << 20
 REQUEST_LIMIT_BYTES: Final = 256 << 20
 ACTION: Final = re.compile(rb'\{"create":\{(?:"_index":"[^"]+",)?"_id":"([^"]+)"\}\}')
-AUDIT: Final = b"logs-tidewaiter.audit-"
+OWN: Final = re.compile(rb"logs-tidewaiter\.(audit|alerts)-")
 LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 GZIP: Final = re.compile(rb"\r\ncontent-encoding: *gzip", re.IGNORECASE)
 PRODUCT: Final = json.dumps(
@@ -34,20 +34,20 @@ class Counts:
 
     def __init__(self, *, check: bool) -> None:
         self.check = check
-        self.documents = self.audit = self.requests = self.bytes = self.doubled = self.wrong = 0
+        self.documents = self.own = self.requests = self.bytes = self.doubled = self.wrong = 0
         self._ids: set[bytes] = set()
         self._answers: dict[tuple[int, bytes], bytes] = {}
 
     def bulk(self, target: bytes, body: bytes | bytearray, start: int, end: int) -> int:
         """Count one body, from `start` to `end`, where it lies: a copy would slow the core's other thread, too.
 
-        Returns its number of documents. The collector's own audit records are counted apart.
+        Returns its number of documents. The collector's own, audit records and alerts, are counted apart.
         """
         documents = body.count(b"\n", start, end) // 2
         if self.check:
             self._look_at(bytes(body[start:end]))
-        if AUDIT in target:
-            self.audit += documents
+        if OWN.search(target):
+            self.own += documents
         else:
             self.documents += documents
         self.requests += 1
@@ -78,7 +78,7 @@ class Counts:
 
     def report(self) -> bytes:
         """What came, as JSON."""
-        names = ("documents", "audit", "requests", "bytes", "doubled", "wrong")
+        names = ("documents", "own", "requests", "bytes", "doubled", "wrong")
         return json.dumps({name: getattr(self, name) for name in names}).encode()
 
 

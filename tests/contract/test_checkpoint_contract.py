@@ -24,11 +24,14 @@ from collector.journal.writer import Journal
 from collector.reader import Listeners, Reader
 from pipelines.batch import Batch
 from pipelines.configuration import ENCODING, configuration_message, encode_settings
+from pipelines.detect.carried import ENCODING as RULES
+from pipelines.detect.carried import AlertLimits
 from pipelines.frame import INTERNAL, Origin, Position
 from pipelines.pipeline import Pipeline
 from pipelines.settings import Settings
 from pipelines.state import STATE_VERSION
 from tests.kit.clock import FakeClock
+from tests.kit.detection import ANY, rules_message
 from tests.kit.journals import ORIGIN, open_journal
 from tests.kit.pieces import CONTAINERS, docker_pieces, packed
 
@@ -36,7 +39,8 @@ SEED: Final = 20261129
 FRAMES: Final = 60
 SEGMENT_BYTES: Final = 6000
 SETTINGS: Final = Settings(version="0.1.0")
-
+LIMITS: Final = AlertLimits(burst=3, rule_burst=40)
+"""So that some alerts of the lines are suppressed."""
 
 EVERY: Final = 5
 """So many batches lie between the positions where a consumer goes on; it is no divisor of what frames hold."""
@@ -81,8 +85,9 @@ class Consumer:
 
 
 async def fill(journal: Journal) -> None:
-    """Append frames that hold pieces of interleaved lines, many of them across frames and segments."""
+    """Append frames that hold pieces of interleaved lines, many of them across frames and segments, under a rule."""
     chance = random.Random(SEED)
+    await journal.append(Entry(Origin("tidewaiter", INTERNAL, "rules"), RULES, (rules_message(ANY, limits=LIMITS),)))
     waiting: dict[str, list[bytes]] = {}
     for number in range(FRAMES):
         entries = []
@@ -135,6 +140,8 @@ async def test_a_consumer_that_goes_on_anywhere_gets_the_same_bytes(journal: Jou
 
     assert len(checkpoints(first.directory)) == len(segment_files(first.directory)) - 1 > 3
     assert sum(batch.tally.joined for batch in whole) > 50
+    counts = [count for batch in whole for count in batch.tally.rules.values()]
+    assert all(sum(each) > 3 for each in zip(*counts, strict=True))
     for position, expected in itertools.islice(starts(whole), 0, None, EVERY):
         consumer = Consumer(journal._directory)
         assert await consumer.taken(consumer.source(position), journal) == expected

@@ -25,8 +25,9 @@ def test_a_configuration_passes_check(path: Path) -> None:
     """`tidewaiter check` finds nothing wrong with it but secrets that only the reader's machine has."""
     done = subprocess.run([TIDEWAITER, "--config", path, "check"], capture_output=True, text=True, check=False)
     missing = "from here, cannot read"
-    said = [line for line in done.stdout.splitlines() if missing not in line]
+    rules, *said = [line for line in done.stdout.splitlines() if missing not in line]
 
+    assert re.fullmatch(r".*: (\d+) rules, \1 can match", rules)
     assert (done.returncode, said) == (0, [f"{path}: ok"])
 
 

@@ -8,12 +8,24 @@ from click import Context, Group
 
 from collector.cli import cli
 from collector.config_page import page as configuration_page
+from collector.config_rules import RulesConfig
+from collector.rule_files import read_rule_files
+from collector.rule_page import page as rules_page
 from parsers.describe import page
 from parsers.docker_actions import ACTS
 from parsers.facts import FACTS
 from parsers.format import formats
-from parsers.own_fields import AUTH_FIELDS, BALANCE_FIELDS, LETTER_FIELDS, REPORT_FIELDS, TRAIL_FIELDS, WATCHED_FIELDS
+from parsers.own_fields import (
+    ALERT_FIELDS,
+    AUTH_FIELDS,
+    BALANCE_FIELDS,
+    LETTER_FIELDS,
+    REPORT_FIELDS,
+    TRAIL_FIELDS,
+    WATCHED_FIELDS,
+)
 from pipelines import gather, join
+from pipelines.detect.load import load
 from pipelines.enrich import describe
 from pipelines.normalize import container, identity, parsed
 from pipelines.trails import docker_exec, docker_gap, docker_said
@@ -31,6 +43,14 @@ def test_the_page_of_options_is_what_make_docs_makes() -> None:
     text = (DEPLOY / "configuration.md").read_text(encoding="utf-8")
 
     assert text == configuration_page(), "deploy/configuration.md is old: make docs"
+
+
+def test_the_page_of_rules_is_what_make_docs_makes() -> None:
+    """Where this fails: `make docs`."""
+    text = (DEPLOY / "rules-pack.md").read_text(encoding="utf-8")
+    files = read_rule_files(RulesConfig()).files
+
+    assert text == rules_page(load(files.items()).rules), "deploy/rules-pack.md is old: make docs"
 
 
 def test_the_page_of_formats_has_a_section_for_each() -> None:
@@ -135,7 +155,21 @@ def test_the_page_of_the_books_has_a_row_for_each_field() -> None:
     assert "".join(rows) in text
 
 
-@pytest.mark.parametrize(("command", "page_of"), [("parsers", "parsers.md"), ("dead-letters", "dead-letters.md")])
+def test_the_page_of_alerts_has_a_row_for_each_field() -> None:
+    """With its type and meaning, as they are declared."""
+    text = (DEPLOY / "alerts.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name}` | {field.type}{' list' if field.is_list else ''} | {field.means} |\n"
+        for name, field in ALERT_FIELDS.items()
+    ]
+
+    assert "".join(rows) in text
+
+
+@pytest.mark.parametrize(
+    ("command", "page_of"),
+    [("parsers", "parsers.md"), ("rules", "rules.md"), ("dead-letters", "dead-letters.md")],
+)
 def test_the_page_of_a_group_shows_commands_that_exist(command: str, page_of: str) -> None:
     """Each command of the group is in it."""
     text = (DEPLOY / page_of).read_text(encoding="utf-8")

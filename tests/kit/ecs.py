@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from parsers.ecs_types import PRODUCT_OBJECTS
-from parsers.own_fields import BALANCE_FIELDS, LETTER_FIELDS, OWN_FIELDS, REPORT_FIELDS, TRAIL_FIELDS, OwnField
+from parsers.own_fields import (
+    ALERT_FIELDS,
+    BALANCE_FIELDS,
+    LETTER_FIELDS,
+    OWN_FIELDS,
+    REPORT_FIELDS,
+    TRAIL_FIELDS,
+    OwnField,
+)
 
 OWN_OBJECT = "tidewaiter"
 """The one root object that is ours."""
 
-OF_TRAILS = {name.split(".")[1] for name in (*TRAIL_FIELDS, *REPORT_FIELDS, *LETTER_FIELDS, *BALANCE_FIELDS)} - {
-    "container"
-}
-"""What of it trails, reports, dead letters and the books fill."""
+_FILLED = TRAIL_FIELDS | REPORT_FIELDS | LETTER_FIELDS | BALANCE_FIELDS | ALERT_FIELDS
+OF_TRAILS = {name.split(".")[1] for name in _FILLED} - {"container"}
+"""What of it trails, reports, dead letters, the books and alerts fill."""
 
 
 def _is_address(value: Any) -> bool:

@@ -1,11 +1,15 @@
 """Both paths of the pipeline, held against each other frame by frame."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from pipelines import reference
 from pipelines.batch import Batch
 from pipelines.chunk import ChunkPath
+from pipelines.detect.carried import rules_in
+from pipelines.detect.detection import Detection
+from pipelines.detect.rule import Rule
 from pipelines.frame import Frame, position_of
 from pipelines.settings import Settings
 from pipelines.state import State
@@ -27,14 +31,19 @@ def check_accounts(batch: Batch) -> None:
             assert batch.accounts.of(position_of(identifier)) in rows or batch.accounts.uncounted
 
 
+def _failed(rule: Rule | None, error: Exception) -> None:
+    raise AssertionError(rule) from error
+
+
 class Paths:
-    """Both paths, each with a state of its own that lives on from frame to frame."""
+    """Both paths, each with a state of its own that lives on from frame to frame, and the rules that hold for it."""
 
     def __init__(self, settings: Settings, schema: Schema) -> None:
         self._settings = settings
         self._schema = schema
         self._chunk = ChunkPath(settings)
         self._states = (State(), State())
+        self._detections = (Detection(_failed), Detection(_failed))
         self.parked = (0, 0)
         self.batches: list[Batch] = []
 
@@ -43,6 +52,7 @@ class Paths:
         encoded = self._states[0].encode()
         self._chunk = ChunkPath(self._settings)
         self._states = (State(), State())
+        self._detections = (Detection(_failed), Detection(_failed))
         for each in self._states:
             each.load(encoded, settings_changed=False)
 
@@ -56,11 +66,9 @@ class Paths:
     def check(self, frame: Frame) -> list[dict[str, Any]]:
         """Hold the paths against each other and every document against the promises; return the documents."""
         plain, fast = self._states
-        plain.mark()
-        fast.mark()
-        expected = list(reference.process(frame, self._settings, plain))
+        expected = self._alerted(0, frame, reference.process(frame, self._settings, plain))
 
-        assert expected == list(self._chunk.process(frame, fast))
+        assert expected == self._alerted(1, frame, self._chunk.process(frame, fast))
         assert plain.encode() == fast.encode()
         self.batches = expected
         documents = []
@@ -82,3 +90,10 @@ class Paths:
                     assert self._schema.problems(document) == []
                     documents.append(document)
         return documents
+
+    def _alerted(self, path: int, frame: Frame, batches: Iterator[Batch]) -> list[Batch]:
+        """Take the batches of a path, with their alerts, as a pipeline does."""
+        state, detection = self._states[path], self._detections[path]
+        state.mark()
+        detection.change_to(rules_in(state.rules))
+        return [detection.with_alerts(batch, frame, state, self._settings) for batch in batches]

@@ -123,6 +123,8 @@ class RunningCollector:
             },
             "outputs": {"store": {"type": "local"}} if outputs is None else outputs,
             "console": {"listen": f"127.0.0.1:{self.console_port}"},
+            # Tests count documents: alerts of our own rules are for those that ask for them.
+            "rules": {"pack": False},
             **(settings or {}),
         }
         folder.mkdir(parents=True, exist_ok=True)

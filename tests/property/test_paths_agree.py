@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.enrich.lookups import NamesMessage, TableMessage, encode_message
 from pipelines.frame import Frame, Origin
 from pipelines.settings import Settings
+from tests.kit.detection import ANY, LOGIN, SHELL, rules_message
 from tests.kit.ecs import Schema
 from tests.kit.forward_streams import decode_pieces
 from tests.kit.frames import FIELDS, LOOKUPS, ORIGIN, frame_of, whole_message
@@ -22,6 +23,7 @@ SETTINGS = Settings(version="0.1.0", hosts={"192.0.2.9": "edge-1"}, fields=FIELD
 ORIGINS = (ORIGIN, Origin("socket", "unix", "unix:uid=0"), Origin("docker", "tcp", "192.0.2.9"))
 CASES = 10_000
 PARSED_CASES = 1_000
+RULES_CASES = 500
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 
 HOSTILE_TEXTS = ['{"delete":{"_id":"1"}}\n', "\n", "\x00", '"', "\\", "\u2028", "%s%b", ",\n  ", "web/" + "a" * 12]
@@ -186,6 +188,8 @@ def _tables_run(payloads: list[bytes]) -> tuple[str, list[tuple[bytes, bytes, in
     return "lookup", [(payload, b"", -1) for payload in payloads]
 
 
+RULES = [rules_message(ANY), rules_message(SHELL, LOGIN), rules_message(), b"\x93\x01"]
+rules = st.sampled_from(RULES).map(lambda payload: ("rules", [(payload, b"", -1)]))
 run = st.one_of(
     some_tables(1).map(_tables_run),
     st.tuples(st.just("forward-message"), one_by_one),
@@ -204,6 +208,16 @@ frames = st.lists(run, max_size=3).map(lambda runs: frame_of(*runs, origins=ORIG
 def check(frame: Frame) -> list[dict[str, Any]]:
     """Check one frame by itself."""
     return Paths(SETTINGS, SCHEMA).check(frame)
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=RULES_CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(st.lists(frames | rules.map(lambda run: frame_of(run, origins=ORIGINS)), min_size=1, max_size=5))
+def test_frames_under_rules_give_the_same_alerts_on_both_paths(several: list[Frame]) -> None:
+    """Whatever set holds, and whatever is raised or suppressed; nothing settles in another way by it."""
+    paths = Paths(SETTINGS, SCHEMA)
+    for each in (frame_of(("rules", [(RULES[0], b"", -1)])), *several):
+        paths.check(each)
 
 
 @pytest.mark.timeout(900)

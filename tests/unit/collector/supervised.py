@@ -106,9 +106,10 @@ class FakeRole:
         file = self.folder / "moods" / self.moods_of
         mood = file.read_text() if file.exists() else "well"
         if mood != self.mood and mood not in ("silent", "crash"):
-            self.report(
-                {name: mood.removeprefix("ill: ") if mood.startswith("ill: ") else "" for name in self.components}
-            )
+            reason = mood.removeprefix("ill: ") if mood.startswith("ill: ") else ""
+            health = dict.fromkeys(self.components, reason)
+            # What no mood is about: a worker has spoken of its rules once it is up.
+            self.report(health | ({"rules": ""} if self.role == "worker" else {}))
         self.mood = mood
 
     def obey(self) -> int | None:

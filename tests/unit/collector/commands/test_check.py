@@ -7,7 +7,9 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
+from collector import rule_files
 from collector.cli import cli
+from tests.kit.rule_folders import rule
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,8 @@ def check(folder: Path) -> Callable[[str], tuple[int, list[str]]]:
 
     def run(text: str) -> tuple[int, list[str]]:
         file = folder / "tidewaiter.yaml"
-        file.write_text(text.replace("@", f"{folder}/"))
+        rules = "" if "rules:" in text else "rules: {pack: false}\n"
+        file.write_text(text.replace("@", f"{folder}/") + rules)
         command = ["--config", str(file), "--data-dir", str(folder / "data"), "check"]
         done = CliRunner().invoke(cli, command, catch_exceptions=False)
         return done.exit_code, [line.replace(f"{folder}/", "") for line in done.stdout.splitlines()]
@@ -175,3 +178,58 @@ def test_the_file_of_a_lookup_is_read(
         (folder / "teams.csv").write_text(content)
 
     assert check(TABLES.format(file="@teams.csv")) == expected
+
+
+RULES = "rules: {pack: false, paths: [@rules]}\n"
+
+
+def test_rules_that_are_sound_are_counted(folder: Path, check: Callable[[str], tuple[int, list[str]]]) -> None:
+    """How many there are, and how many of them a document can match."""
+    (folder / "rules").mkdir()
+    (folder / "rules" / "a.yml").write_text(rule(1, "alpha"))
+    (folder / "rules" / "b.yml").write_text(rule(2, "beta").replace("category: application", "product: plan9"))
+
+    assert (0, ["tidewaiter.yaml: 2 rules, 1 can match", "tidewaiter.yaml: ok"]) == check(RULES)
+
+
+def test_a_mistake_in_a_rule_has_its_place(folder: Path, check: Callable[[str], tuple[int, list[str]]]) -> None:
+    """A part that no document has is a warning, with its place as well."""
+    (folder / "rules").mkdir()
+    (folder / "rules" / "a.yml").write_text(rule(1, "alpha").replace("words: [", "words|nosuch: ["))
+    (folder / "rules" / "b.yml").write_text(
+        "title: B\nlogsource: {product: linux}\ndetection:\n  a: {Nowhere: 1}\n  b: {message: x}\n  condition: a or b\n"
+    )
+
+    code, said = check(RULES)
+
+    assert 1 == code
+    assert [
+        "rules/b.yml:4:7: warning: no document has the field Nowhere",
+        "tidewaiter.yaml: 1 rules, 1 can match; mistakes that keep others from loading: 1",
+        "tidewaiter.yaml: 1 problem",
+    ] == said[1:]
+    assert said[0].startswith("rules/a.yml:6:")
+
+
+def test_a_path_of_rules_that_is_not_there_is_a_problem(check: Callable[[str], tuple[int, list[str]]]) -> None:
+    """It is no warning as for other files: without its rules a collector would be blind, and look well."""
+    expected = [
+        "tidewaiter.yaml:1: rules.paths[0]: rules: there is no such file or folder",
+        "tidewaiter.yaml:1: rules.placeholders.admins: admins: there is no such file or folder",
+        "tidewaiter.yaml: 2 problems",
+    ]
+
+    assert (1, expected) == check("rules: {pack: false, paths: [@rules], placeholders: {admins: @admins}}\n")
+
+
+def test_a_set_that_is_too_large_is_a_problem(
+    folder: Path, check: Callable[[str], tuple[int, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector would go on with the one before."""
+    monkeypatch.setattr(rule_files, "FILES_LIMIT", 1)
+    (folder / "rules").mkdir()
+    for number, name in enumerate(("a.yml", "b.yml")):
+        (folder / "rules" / name).write_text(rule(number, name))
+
+    expected = ["tidewaiter.yaml:1: rules: there are more than 1 files of rules", "tidewaiter.yaml: 1 problem"]
+    assert (1, expected) == check(RULES)
