@@ -4,7 +4,8 @@
 
 - `rule.py`: what a rule is here, and what a loaded set is; `expression.py`: a condition as a tree of plain structs.
 - `load.py`: YAML by pySigma becomes a `RuleSet`. Only it and what it needs import pySigma, which is slow to import:
-  `documents.py` (YAML with places), `translate.py` (pySigma's conditions), `faults.py` (where it is that it fails).
+  `documents.py` (YAML with places), `translate.py` (pySigma's conditions), `faults.py` (where it is that it fails);
+  `correlations.py` (correlation rules as written), `linked.py` (the rules that they name, across files).
 - `sources.py`: which documents a Sigma log source means, and where its fields stand; `tables.py`: those of ours.
 - `carried.py`: the set that holds, as a frame of the journal.
 - `predicate.py`: whether an expression holds on one document. Plain and slow: the oracle of promise P4.

@@ -54,7 +54,11 @@ class UnknownModifierError(ValueError):
 
 def problem_of(document: Document, part: str, error: Exception) -> Problem:
     """Return what an error says and where what it is about stands; `part` is where a rule's identifiers are."""
-    path = _path(document, part, error)
+    return problem_at(document, _path(document, part, error), error)
+
+
+def problem_at(document: Document, path: Path, error: Exception) -> Problem:
+    """Return what an error says of a value; where it is a condition that was not understood, the place within it."""
     text = _said(error)
     within = _WITHIN.search(text)
     if within is None:

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
 from sigma.modifiers import modifier_mapping
@@ -17,8 +18,10 @@ from sigma.rule.base import check_alias_expansion
 
 from parsers.ecs_types import nearest_field
 from pipelines.detect import faults
+from pipelines.detect.correlations import SECTION, Written, written
 from pipelines.detect.documents import FAULTS, Document, read
 from pipelines.detect.expression import Constant, Expression, Named, Or, both, folded
+from pipelines.detect.linked import Linker
 from pipelines.detect.rule import LogSource, Problem, Related, Rule, RuleSet, Variant
 from pipelines.detect.sources import OpenSource, Source, Sources
 from pipelines.detect.tables import SOURCES
@@ -26,6 +29,8 @@ from pipelines.detect.translate import Placeholders, Translator, UntranslatableE
 
 RULES_LIMIT: Final = 50_000
 """Rules of one set; SigmaHQ publishes 3,800."""
+
+CORRELATIONS_LIMIT: Final = 5_000
 
 _PYSIGMA_FAULTS: Final = (SigmaError, UntranslatableError, *FAULTS)
 """What pySigma raises on what it does not take: beside its own errors others, on shapes that it does not expect."""
@@ -47,7 +52,9 @@ class Loader:
         self._problems: list[Problem] = []
         self._rules: list[tuple[Document, SigmaRule]] = []
         self._filters: list[tuple[Document, SigmaFilter]] = []
+        self._correlations: list[Written] = []
         self._keys: dict[str, Document] = {}
+        self._broken: list[str] = []
 
     def add(self, file: str, text: str) -> None:
         """Read the rules of a file."""
@@ -82,10 +89,9 @@ class Loader:
 
     def _add(self, document: Document, base: Mapping[str, Any] | None = None) -> None:
         content = document.content
-        self.stands_alone = self.stands_alone and not {"correlation", "filter"} & content.keys()
-        if "correlation" in content:
-            why = "correlation rules are not evaluated by this version; the rules that it names are"
-            self._problems.append(document.problem(why, ("correlation",), fatal=False))
+        self.stands_alone = self.stands_alone and not {SECTION, "filter"} & content.keys()
+        if SECTION in content:
+            self._add_correlation(document)
             return
         kind = SigmaFilter if "filter" in content else SigmaRule
         if kind is SigmaRule and base:
@@ -96,9 +102,11 @@ class Loader:
                 content = {**content, part: _respelled(content[part])}
             made = kind.from_dict(content, collect_errors=True)
         except _PYSIGMA_FAULTS as error:
+            self._broken += _names_in(document)
             self._problems.append(faults.problem_of(document, part, error))
             return
         if made.errors:
+            self._broken += _names_in(document)
             self._problems.extend(faults.problem_of(document, part, error) for error in made.errors)
             return
         if isinstance(made, SigmaFilter):
@@ -109,14 +117,31 @@ class Loader:
             self._problems.append(document.problem(f"more than {RULES_LIMIT} rules"))
 
     def _add_rule(self, document: Document, rule: SigmaRule) -> None:
+        if self._is_new(document, rule):
+            self._rules.append((document, rule))
+
+    def _add_correlation(self, document: Document) -> None:
+        made = written(document)
+        if not isinstance(made, Written):
+            self._broken += _names_in(document)
+            self._problems += made
+        elif len(self._correlations) >= CORRELATIONS_LIMIT:
+            self._problems.append(document.problem(f"more than {CORRELATIONS_LIMIT} correlations"))
+        elif self._is_new(document, made.rule):
+            self._correlations.append(made)
+            why = "correlation rules are not evaluated by this version; the rules that it names are"
+            self._problems.append(document.problem(why, (SECTION,), fatal=False))
+
+    def _is_new(self, document: Document, rule: SigmaRule | SigmaCorrelationRule) -> bool:
+        """Whether no rule before has the id or the name, which are this one's from now on."""
         for key in filter(None, (str(rule.id or ""), rule.name)):
             if key in self._keys:
                 first = self._keys[key].place()
                 self._problems.append(document.problem(f"the rule {key} is already at {first}", ("id",)))
-                return
+                return False
         for key in filter(None, (str(rule.id or ""), rule.name)):
             self._keys[key] = document
-        self._rules.append((document, rule))
+        return True
 
     def _add_filter(self, document: Document, rule: SigmaFilter) -> None:
         self._filters.append((document, rule))
@@ -140,7 +165,10 @@ class Loader:
             for document, each in self._filters
             if not any(_applies(each, rule) for _, rule in self._rules)
         ]
-        return RuleSet(tuple(rules), tuple(self._problems))
+        known = frozenset((*self._keys, *self._broken))
+        linker = Linker(self._correlations, rules, known, self._sources, _metadata)
+        correlations, correlated = linker.linked()
+        return RuleSet(tuple(rules), (*self._problems, *linker.problems), correlations, correlated)
 
     def _compiled(self, document: Document, rule: SigmaRule) -> Rule:
         log_source = LogSource(rule.logsource.category, rule.logsource.product, rule.logsource.service)
@@ -260,7 +288,12 @@ def _respelled_key(key: Any) -> Any:
     return "|".join((field, *(_SPELLINGS.get(modifier, modifier) for modifier in modifiers)))
 
 
-def _metadata(rule: SigmaRule) -> dict[str, Any]:
+def _names_in(document: Document) -> list[str]:
+    """Return id and name of a rule that did not load, so that who names it is told just that."""
+    return [str(document.content[key]) for key in ("id", "name") if document.content.get(key)]
+
+
+def _metadata(rule: SigmaRule | SigmaCorrelationRule) -> dict[str, Any]:
     return {
         "title": rule.title,
         "id": str(rule.id) if rule.id else None,
@@ -284,6 +317,6 @@ def _texts(values: Iterable[Any]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def _related(rule: SigmaRule) -> Iterator[Related]:
+def _related(rule: SigmaRule | SigmaCorrelationRule) -> Iterator[Related]:
     for each in rule.related.related if rule.related else ():
         yield Related(str(each.id), each.type.name.lower())

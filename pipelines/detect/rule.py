@@ -102,8 +102,114 @@ class Rule(msgspec.Struct, frozen=True):
     remarks: tuple[Problem, ...] = ()
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """What a correlation's count is compared with; `operator` is `gt`, `gte`, `lt`, `lte`, `eq` or `neq`."""
+
+    operator: str
+    number: int | float
+
+    def holds(self, count: float) -> bool:
+        """Whether the comparison holds of a count."""
+        if self.operator in ("gte", "lte", "eq") and count == self.number:
+            return True
+        if self.operator in ("gt", "gte"):
+            return count > self.number
+        if self.operator in ("lt", "lte"):
+            return count < self.number
+        return self.operator == "neq" and count != self.number
+
+
+class Term(msgspec.Struct, frozen=True):
+    """One way in which a condition over rules holds: places in `Correlation.parts`, rising.
+
+    All that are required have an event in the window, and none that is forbidden.
+    """
+
+    required: tuple[int, ...]
+    forbidden: tuple[int, ...] = ()
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A rule whose matches a correlation takes, or a `chained` correlation whose alerts it takes, by key.
+
+    `group` and `value` name the fields of its events that the correlation groups by and looks at, in order.
+    """
+
+    rule: str
+    group: tuple[str, ...] = ()
+    value: tuple[str, ...] = ()
+    chained: bool = False
+
+
+class Correlation(msgspec.Struct, frozen=True):
+    """A loaded correlation. All its `bounds` hold of what its type counts; or one of its `terms` holds, where it has.
+
+    `lateness_ns` is how long it waits for events that are on their way. It `alerts` unless it only serves another.
+    """
+
+    key: str
+    title: str
+    place: Place
+    type: str
+    parts: tuple[Reference, ...]
+    group_by: tuple[str, ...]
+    timespan_ns: int
+    lateness_ns: int
+    bounds: tuple[Bound, ...] = ()
+    terms: tuple[Term, ...] = ()
+    percentile: int | None = None
+    generate: bool = False
+    alerts: bool = True
+    never: str | None = None
+    id: str | None = None
+    name: str | None = None
+    level: str | None = None
+    status: str | None = None
+    description: str | None = None
+    author: str | None = None
+    license: str | None = None
+    date: str | None = None
+    modified: str | None = None
+    references: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    false_positives: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    related: tuple[Related, ...] = ()
+    remarks: tuple[Problem, ...] = ()
+
+    @property
+    def at_close(self) -> bool:
+        """Whether it can be judged only when its window has closed: more events can make it untrue."""
+        return (
+            self.type in ("value_avg", "value_median", "value_percentile")
+            or any(bound.operator not in ("gt", "gte") for bound in self.bounds)
+            or any(term.forbidden for term in self.terms)
+        )
+
+    @property
+    def ordered(self) -> bool:
+        """Whether events count in the order of its rules only."""
+        return self.type == "temporal_ordered"
+
+
+class Correlated(msgspec.Struct, frozen=True):
+    """A rule whose matches go to correlations: the fields to take along, and where a document may hold each.
+
+    With `silent` it does not alert by itself: no correlation that names it says `generate: true`.
+    """
+
+    rule: str
+    fields: tuple[tuple[str, tuple[str, ...]], ...]
+    silent: bool = False
+
+
 class RuleSet(msgspec.Struct, frozen=True):
-    """All rules that loaded, in the order of their files, and everything that is wrong; data alone, so it is cached."""
+    """All rules that loaded, in the order of their files, and everything that is wrong; data alone, so it is cached.
+
+    Of `correlations` those that others name come first; `correlated` are the rules whose matches they take.
+    """
 
     rules: tuple[Rule, ...] = ()
     problems: tuple[Problem, ...] = ()
+    correlations: tuple[Correlation, ...] = ()
+    correlated: tuple[Correlated, ...] = ()
