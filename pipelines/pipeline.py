@@ -118,7 +118,7 @@ class Pipeline:
     def prepare(self) -> None:
         """Make the rules of the state ready, which the first frame would do else, and its first documents."""
         self._detection.change_to(rules_in(self.state.rules))
-        self._detection.prepare()
+        self._detection.prepare([self.settings.container_stream.dataset])
 
     def _given_up(self, frame: Frame, taken: Frame, at: Position) -> Batch:
         """Make one dead letter of what is left of a frame; `taken` is that frame before anything was set apart."""

@@ -88,11 +88,12 @@ class Detection:
             for rule, why in ready.left_out:
                 self._fail(rule, why)
 
-    def prepare(self) -> None:
-        """Make ready for documents of every dataset that rules name, so that no frame takes the longer for it."""
+    def prepare(self, datasets: Iterable[str]) -> None:
+        """Make ready for documents of these datasets and all that rules name, so that no frame takes longer for it."""
         if self._ready is not None:
             variants = [variant for rule in self._ready.rules for variant in rule.variants]
-            self._ready.matcher.prepare(sorted({dataset for each in variants for dataset in each.where.datasets}))
+            named = {dataset for each in variants for dataset in each.where.datasets}
+            self._ready.matcher.prepare(sorted(named.union(datasets)))
 
     def with_alerts(self, batch: Batch, frame: Frame, state: State, settings: Settings) -> Batch:
         """Return a batch of the frame with the alerts of its documents; what was raised is noted in the state.

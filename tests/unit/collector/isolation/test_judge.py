@@ -21,7 +21,9 @@ from collector.journal.entry import Entry
 from collector.journal.writer import Journal
 from pipelines import chunk, reference
 from pipelines.condemned import Cause, Part, Verdict
+from pipelines.detect import scan
 from pipelines.frame import Origin, Position
+from tests.kit.detection import SHELL, rules_message
 from tests.kit.journals import open_journal
 from tests.kit.pieces import docker_pieces, packed
 
@@ -129,6 +131,24 @@ async def test_one_record_of_many_is_condemned(court: Court, word: str) -> None:
     start = sum(map(len, each[:20]))
 
     assert Verdict(position, "crash", (Part(0, 1, start, start + len(each[20]), 20, 3),)) == await court.judge(position)
+
+
+async def test_rules_are_made_ready_before_the_first_try(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not in each: for thousands of them it takes longer than a try may, and would be taken for what does harm."""
+    mine, made = os.getpid(), scan.HyperscanScanner.__init__
+
+    def make(scanner: scan.HyperscanScanner, *about: Any) -> None:
+        if os.getpid() != mine:
+            os.abort()
+        made(scanner, *about)
+
+    monkeypatch.setattr(scan.HyperscanScanner, "__init__", make)
+    await court.journal.append(Entry(ORIGIN, "rules", [rules_message(SHELL)], tag=b"", claimed=1))
+    each = records("before", "does abort", "behind")
+    position = await court.append(*each)
+    start = len(each[0])
+
+    assert Verdict(position, "crash", (Part(0, 1, start, start + len(each[1]), 1, 1),)) == await court.judge(position)
 
 
 async def test_a_line_that_waits_is_condemned_and_not_the_record_that_ends_it(court: Court) -> None:
