@@ -24,6 +24,7 @@ from pipelines.condemned import Cause, Part, Verdict
 from pipelines.detect import scan
 from pipelines.frame import Origin, Position
 from tests.kit.detection import SHELL, rules_message
+from tests.kit.frames import OWN_ORIGIN
 from tests.kit.journals import open_journal
 from tests.kit.pieces import docker_pieces, packed
 
@@ -143,7 +144,7 @@ async def test_rules_are_made_ready_before_the_first_try(court: Court, monkeypat
         made(scanner, *about)
 
     monkeypatch.setattr(scan.HyperscanScanner, "__init__", make)
-    await court.journal.append(Entry(ORIGIN, "rules", [rules_message(SHELL)], tag=b"", claimed=1))
+    await court.journal.append(Entry(OWN_ORIGIN, "rules", [rules_message(SHELL)], tag=b"", claimed=1))
     each = records("before", "does abort", "behind")
     position = await court.append(*each)
     start = len(each[0])
