@@ -70,6 +70,9 @@ def read_rule_files(options: RulesConfig) -> RuleTexts:
     problems: list[Problem] = []
     size_bytes = 0
     for name, path in rule_files(options):
+        if name in files:
+            problems.append(Problem(Place(name), "another file has the same name where it is told"))
+            continue
         try:
             files[name] = text = _read(path)
         except OSError as error:
@@ -131,7 +134,7 @@ def rule_files(options: RulesConfig) -> Iterator[FoundFile]:
             if (absolute := os.path.abspath(path)) not in seen:
                 seen.add(absolute)
                 # A name may hold bytes that are no text; it stands in messages and documents.
-                yield FoundFile(os.fsencode(path).decode("utf-8", "replace"), path)
+                yield FoundFile(os.fsencode(path).decode("utf-8", "backslashreplace"), path)
         if len(seen) > FILES_LIMIT:
             raise RuleFilesError(("paths",), f"there are more than {FILES_LIMIT} files of rules")
 

@@ -21,7 +21,7 @@ DEPTH_LIMIT: Final = 64
 MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
 MERGED_LIMIT: Final = 10_000
-"""Keys of one mapping with those that it merges."""
+"""Keys of the mappings of one document that merge others, with those that they merge."""
 
 FAULTS: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What PyYAML and pySigma raise on values that they do not expect, beside errors of their own."""
@@ -184,7 +184,7 @@ def _twice(root: yaml.Node) -> yaml.ScalarNode | None:
 
 
 def _merged(root: yaml.Node) -> int:
-    """Return how many keys the largest mapping has when what it merges stands in it; RecursionError for too deep ones.
+    """Return how many keys all mappings that merge have with what they merge; RecursionError for too deep ones.
 
     PyYAML writes merges out, so that a few lines of them may become more than any memory holds.
     """
@@ -201,7 +201,11 @@ def _merged(root: yaml.Node) -> int:
             sizes[id(node)] = merged + len(node.value)
         return sizes[id(node)]
 
-    return max((size_of(node) for node in _nodes(root) if isinstance(node, yaml.MappingNode)), default=0)
+    return sum(size_of(node) for node in _nodes(root) if isinstance(node, yaml.MappingNode) and _merges(node))
+
+
+def _merges(node: yaml.MappingNode) -> bool:
+    return any(key.tag == MERGE_TAG for key, _ in node.value)
 
 
 def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:

@@ -187,3 +187,14 @@ def test_a_folder_below_that_cannot_be_read_does_not_stop_the_others(
 
     assert [f"{tmp_path}/a.yml"] == list(read.files)
     assert [f"{tmp_path}/closed"] == [problem.place.file for problem in read.problems]
+
+
+def test_files_whose_names_are_no_text_are_told_apart(tmp_path: Path) -> None:
+    """Each by its bytes; one that is called like another all the same is a problem, and not lost in silence."""
+    for name in (b"caf\xe8.yml", b"caf\xe9.yml", rb"caf\xe9.yml"):
+        write(Path(os.fsdecode(os.fsencode(tmp_path / "x")[:-1] + name)))
+
+    read = read_rule_files(options(tmp_path))
+
+    assert [r"caf\xe8.yml", r"caf\xe9.yml"] == sorted(Path(name).name for name in read.files)
+    assert [r"caf\xe9.yml"] == [Path(problem.place.file).name for problem in read.problems]

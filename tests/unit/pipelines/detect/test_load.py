@@ -205,7 +205,10 @@ def test_a_few_merges_do_not_become_millions_of_keys() -> None:
         f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}'] * 9)}]}}\n" for n in range(1, 6)
     )
 
-    assert ["m.yml:1:1: merges (`<<`) make more than 10000 keys of this"] == said(load([("m.yml", merged)]))
+    wide = f"- &a {{{', '.join(f'k{n}: 1' for n in range(600))}}}\n" + "- {<<: *a}\n" * 20
+
+    for text in (merged, wide):
+        assert ["m.yml:1:1: merges (`<<`) make more than 10000 keys of this"] == said(load([("m.yml", text)]))
 
 
 def test_what_no_document_has_is_said() -> None:
