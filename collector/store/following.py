@@ -5,6 +5,7 @@ to its end is read on as Parquet, so whoever is slow misses only what retention 
 """
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,9 @@ READ_BYTES: Final = 4 << 20
 
 MEMORY_BYTES: Final = 512 << 20
 """What DuckDB may use."""
+
+SETTLED_NS: Final = 100_000_000
+"""A manifest as old as that is told from a later one by its number and time."""
 
 ROWS_AT_ONCE: Final = 1024
 
@@ -86,7 +90,9 @@ class Following:
         except FileNotFoundError:
             return True  # who reads it says so
         seen = (status.st_ino, status.st_mtime_ns)
-        changed, self._seen = seen != self._seen, seen
+        changed = seen != self._seen
+        # Of manifests of one tick of the file system's clock, a later one may have the number of an earlier one again.
+        self._seen = seen if time.time_ns() - status.st_mtime_ns > SETTLED_NS else None
         return changed
 
     def _unread(self, stream: str, files: list[StoredFile]) -> list[StoredFile]:
