@@ -21,7 +21,7 @@ import pipelines.detect
 from collector import __version__
 from collector.config_rules import RulesConfig
 from collector.durable_files import make_folder, replace_file
-from collector.rule_files import RuleTexts, read_rule_files
+from collector.rule_files import RuleFilesError, RuleTexts, read_rule_files
 from collector.rule_parts import Parts, compiled
 from pipelines.detect.carried import encode_rules
 from pipelines.detect.rule import Problem, RuleSet
@@ -111,12 +111,15 @@ def build(options: RulesConfig, data_dir: Path) -> Built:
 def loaded(options: RulesConfig) -> RuleSet:
     """Read and compile rules here and now, with all that is wrong with them and their files; nothing is kept.
 
-    Raises RuleFilesError, and ValueError for a set that is too large.
+    Raises RuleFilesError, also for a set that is too large.
     """
     from pipelines.detect.load import load  # pySigma is slow to import
 
     texts = read_rule_files(options)
-    found, _, refused = _encoded(load(texts.files.items(), placeholders=texts.placeholders))
+    try:
+        found, _, refused = _encoded(load(texts.files.items(), placeholders=texts.placeholders))
+    except ValueError as error:
+        raise RuleFilesError(("paths",), str(error)) from error
     return msgspec.structs.replace(found, problems=(*texts.problems, *found.problems, *refused))
 
 

@@ -74,7 +74,7 @@ def read_rule_files(options: RulesConfig) -> RuleTexts:
             problems.append(Problem(Place(name), "another file has the same name where it is told"))
             continue
         try:
-            files[name] = text = _read(path)
+            files[name] = text = read_text(path)
         except OSError as error:
             problems.append(Problem(Place(name), f"cannot be read: {error.strerror}"))
         except ValueError as error:
@@ -195,7 +195,7 @@ def _signature(file: "str | os.DirEntry[str]") -> _Stated:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
     """Return a file's text, in which bytes that are no UTF-8 stay; raise OSError, or ValueError for one of no use."""
     # A pipe's end would wait for the other one.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", closefd=True) as stream:
@@ -211,7 +211,7 @@ def _placeholders(options: RulesConfig) -> dict[str, tuple[str, ...]]:
     made = {}
     for name, file in options.placeholders.items():
         try:
-            made[name] = tuple(_values(_read(file).splitlines()))
+            made[name] = tuple(_values(read_text(file).splitlines()))
         except OSError as error:
             raise RuleFilesError(("placeholders", name), f"{file}: cannot be read: {error.strerror}") from error
         except ValueError as error:

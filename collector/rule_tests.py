@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from collector.config_rules import RulesConfig
-from collector.rule_files import SUFFIXES, TEST_SUFFIXES, RuleFilesError, read_rule_files, rule_files
+from collector.rule_files import SUFFIXES, TEST_SUFFIXES, RuleFilesError, read_rule_files, read_text, rule_files
 from pipelines.detect.cases import Placed, read_cases
 from pipelines.detect.documents import read
 from pipelines.detect.load import load
-from pipelines.detect.rule import Problem, Rule
+from pipelines.detect.rule import Place, Problem, Rule
 from pipelines.detect.trial import Result, Trial
 from pipelines.settings import Settings
-
-ENCODING: Final = "utf-8-sig"
 
 Each = TypeVar("Each", Rule, Problem)
 
@@ -91,7 +89,12 @@ def _with_tests(file: RuleFile, path: Path) -> RuleFile:
         beside = path.with_name(path.name.removesuffix(path.suffix) + suffix)
         if beside.is_file():
             name = str(Path(file.name).with_name(beside.name))
-            cases, problems = read_cases(name, beside.read_text(encoding=ENCODING, errors="surrogateescape"))
+            try:
+                cases, problems = read_cases(name, read_text(str(beside)))
+            except OSError as error:
+                cases, problems = [], [Problem(Place(name), f"cannot be read: {error.strerror}")]
+            except ValueError as error:
+                cases, problems = [], [Problem(Place(name), str(error))]
             cases = [] if problems else cases
             return file._replace(problems=(*file.problems, *problems), test_name=name, cases=tuple(cases))
     return file

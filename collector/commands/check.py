@@ -64,7 +64,7 @@ def _rules(loaded: Loaded) -> tuple[RuleSet, list[Problem]]:
     """Load the rules; of a set that is none return why."""
     try:
         return loaded_rules(loaded.config.rules), []
-    except (RuleFilesError, ValueError) as error:
+    except RuleFilesError as error:
         return RuleSet(), [Problem("rules", loaded.line_of("rules"), str(error))]
 
 

@@ -10,11 +10,10 @@ import msgspec
 from collector.commands.rules_tested import print_marked
 from collector.config_nodes import unknown
 from collector.config_rules import RulesConfig
-from collector.rule_files import read_rule_files
+from collector.rule_build import loaded as loaded_rules
 from collector.rule_tests import with_rules_of
 from pipelines.detect.cases import Case, Line, Placed
 from pipelines.detect.clauses import clauses_of, required_keys
-from pipelines.detect.load import load
 from pipelines.detect.rule import Place, Rule, RuleSet, Variant
 from pipelines.detect.steps import fields_read, steps_of
 from pipelines.detect.told import documents_told, step_lines, where_text
@@ -29,8 +28,7 @@ def loaded(options: RulesConfig, rule: str) -> RuleSet:
     """Load the file that is named, else what the configuration runs."""
     if Path(rule).exists():
         options = msgspec.structs.replace(options, paths=[with_rules_of(rule)], pack=False)
-    texts = read_rule_files(options)
-    return load(texts.files.items(), placeholders=texts.placeholders)
+    return loaded_rules(options)
 
 
 def meant(found: RuleSet, rule: str) -> list[Rule]:

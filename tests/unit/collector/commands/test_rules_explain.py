@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector.cli import cli
+from collector.rule_files import FILE_BYTES_LIMIT
 
 RULE = """\
 title: A login of root
@@ -140,3 +141,14 @@ def test_programs_read_the_compiled_rule(rule: Path) -> None:
     assert ("linux-sshd", "system.auth", None) == (variant["source"], variant["datasets"], told["never"])
     assert "all of" == variant["condition"]["text"]
     assert all(isinstance(literal, str) for clause in variant["clauses"] for literal in clause)
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    """It holds no rule that could be explained, and the exit code says that something is wrong."""
+    path = tmp_path / "large.yml"
+    path.write_text("#" * (FILE_BYTES_LIMIT + 1))
+
+    result = explain(str(path))
+
+    assert result.exit_code == 1
+    assert "the file is larger than 1 MiB" in result.output

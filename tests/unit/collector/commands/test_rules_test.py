@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collector.cli import cli
+from collector.rule_files import FILE_BYTES_LIMIT
 
 RULE = """\
 title: A login of root
@@ -187,3 +188,13 @@ def test_what_a_line_holds_does_not_control_the_terminal(folder: Path) -> None:
 
     assert result.exit_code == 1
     assert not [each for each in result.output if not each.isprintable() and each != "\n"]
+
+
+def test_a_test_file_that_cannot_be_read_fails(folder: Path) -> None:
+    """And the rule is not taken for one without tests."""
+    (folder / "root.test.yml").write_text("#" * (FILE_BYTES_LIMIT + 1))
+
+    result = run(str(folder))
+
+    assert result.exit_code == 1
+    assert "root.test.yml:1:1: the file is larger than 1 MiB" in result.output
