@@ -125,6 +125,10 @@ def loaded(options: RulesConfig) -> RuleSet:
 
 def _built(texts: RuleTexts, named: _Named, kept: _Kept) -> _Kept:
     before = _decode_parts(kept.parts) if kept.base == named.base else {}
+    places = {file: place for place, file in enumerate(sorted({*texts.files, *kept.sound}))}
+    # What was sound comes first: of two rules with one id it is the one that runs already.
+    sound = {file: text for file, text in texts.files.items() if kept.sound.get(file) == text}
+    texts = texts._replace(files={**sound, **texts.files})
     found, parts = compiled(texts.files, texts.placeholders, before)
     problems = [problem for problem in (*texts.problems, *found.problems) if problem.fatal]
     failed = _by_file(problems)
@@ -133,7 +137,8 @@ def _built(texts: RuleTexts, named: _Named, kept: _Kept) -> _Kept:
         found, _ = compiled({**texts.files, **held}, texts.placeholders, parts)
         # Beside what changed elsewhere the text of before may have become wrong; then it is not what holds.
         held = {file: text for file, text in held.items() if file not in _by_file(found.problems)}
-    found, message, refused = _encoded(found)
+    rules = tuple(sorted(found.rules, key=lambda rule: places[rule.place.file]))
+    found, message, refused = _encoded(msgspec.structs.replace(found, rules=rules))
     problems += refused
     failed = _by_file(problems)
     sound = {file: text for file, text in texts.files.items() if file not in failed}

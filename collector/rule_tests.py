@@ -64,6 +64,18 @@ def read_rule_tests(options: RulesConfig) -> Iterator[RuleFile]:
             correlations(found.name, texts.files.get(found.name, "")),
         )
         yield _with_tests(file, Path(found.path))
+    for path in options.paths:
+        yield from _alone(Path(path))
+
+
+def _alone(folder: Path) -> Iterator[RuleFile]:
+    """Yield test files below a folder beside which there are no rules: nothing would run them."""
+    for suffix in TEST_SUFFIXES:
+        for test in sorted(folder.rglob(f"*{suffix}")) if folder.is_dir() else ():
+            try:
+                with_rules_of(str(test))
+            except RuleFilesError as error:
+                yield RuleFile(str(test), (), (Problem(Place(str(test)), str(error)),), {})
 
 
 def results(file: RuleFile, settings: Settings) -> Iterator[Result]:

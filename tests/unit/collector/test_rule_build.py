@@ -191,6 +191,17 @@ def test_rules_of_before_do_not_hold_against_those_of_another_file(rules: Rules)
     assert [False] == [faulty.held for faulty in built.faulty]
 
 
+def test_a_new_file_does_not_take_the_place_of_a_rule_that_runs(rules: Rules) -> None:
+    """Somebody copied it and forgot to give the copy an id of its own: the copy is at fault, wherever it stands."""
+    rules.build()
+    rules.write("a-copy.yml", rule(2, "gamma"))
+
+    built = rules.build()
+
+    assert ["Word alpha", "Word beta"] == sorted(titles_in(built.message))
+    assert [f"{rules.folder}/a-copy.yml"] == [faulty.file for faulty in built.faulty]
+
+
 def test_a_rule_that_no_message_can_carry_is_left_out(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told as a mistake of its file."""
     monkeypatch.setattr(carried, "DEPTH_LIMIT", 2)

@@ -198,3 +198,14 @@ def test_a_test_file_that_cannot_be_read_fails(folder: Path) -> None:
 
     assert result.exit_code == 1
     assert "root.test.yml:1:1: the file is larger than 1 MiB" in result.output
+
+
+def test_tests_without_their_rules_are_told(folder: Path) -> None:
+    """A rule that was renamed leaves its tests behind, and nothing would run them any more."""
+    (folder / "root.yml").rename(folder / "login.yml")
+
+    result = run(str(folder))
+
+    assert result.exit_code == 1
+    assert "root.test.yml:1:1" in result.output
+    assert "there are no rules beside it" in result.output
