@@ -165,7 +165,7 @@ def check(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
 
     def run(options: str) -> tuple[int, list[str]]:
         file = tmp_path / "tidewaiter.yaml"
-        file.write_text(ENGINE % options.replace("@", f"{tmp_path}/"))
+        file.write_text(ENGINE % options.replace("@", f"{tmp_path}/") + "\nrules: {pack: false}\n")
         done = CliRunner().invoke(cli, ["--config", str(file), "--data-dir", str(tmp_path / "data"), "check"])
         return done.exit_code, [line.replace(f"{tmp_path}/", "") for line in done.stdout.splitlines()]
 
