@@ -75,14 +75,15 @@ def test_the_newest_come_first_then_what_is_committed(tmp_path: Path, files: Sto
 
 def test_only_what_is_asked_for_is_shown(tmp_path: Path, files: StoreFiles) -> None:
     """The query is that of a search, and audit records are left out unless they are asked for."""
+    files.store([batch_of(2, ["first wanted"])])
     with (
-        tapping(tmp_path, "message:wanted", "-n", "0") as tap,
+        tapping(tmp_path, "message:wanted", "-n1") as tap,
         tapping(tmp_path, "-n1", "--stream", "*audit*") as audit,
     ):
-        assert audit.messages(1) == ["started"]
-        files.store([batch_of(2, ["wanted"]), batch_of(3, ["stopped wanted"], stream=AUDIT)])
+        assert (tap.messages(1), audit.messages(1)) == (["first wanted"], ["started"])
+        files.store([batch_of(3, ["wanted"]), batch_of(4, ["stopped wanted"], stream=AUDIT)])
         assert audit.messages(1) == ["stopped wanted"]
-        files.store([batch_of(4, ["other", "wanted too"])])
+        files.store([batch_of(5, ["other", "wanted too"])])
         assert tap.messages(2) == ["wanted", "wanted too"]
 
 
