@@ -4,6 +4,8 @@ luqum takes some texts that Lucene reads otherwise (`a - b`, `foo"bar"`, `x/y/z`
 here: a query must never mean one thing in Kibana and another in the local store.
 """
 
+import contextlib
+import io
 import re
 import threading
 from collections.abc import Iterator
@@ -12,9 +14,12 @@ from typing import Any, Final
 from luqum import tree
 from luqum.exceptions import IllegalCharacterError, ParseError
 from luqum.head_tail import TokenValue
-from luqum.parser import lexer, parser
 
 from collector.errors import QueryError
+
+# On Python 3.13 its tables are made anew, where they cannot be kept at each start, with a page of warnings.
+with contextlib.redirect_stderr(io.StringIO()):
+    from luqum.parser import lexer, parser
 
 QUERY_LIMIT: Final = 16_384
 """Characters of a query."""
