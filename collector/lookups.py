@@ -8,9 +8,10 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from collector.config import LookupConfig
+from collector.health import Health
 from collector.logs import get_logger
 from collector.lookup_files import LookupFileError, read_table
 from collector.producer import JournalProducer, RejectedError
@@ -26,16 +27,6 @@ logger = get_logger("worker")
 Signature = tuple[int, int, int]
 Pause = Callable[[float], Awaitable[None]]
 Append = Callable[[bytes], Awaitable[None]]
-
-
-class Health(Protocol):
-    """Where it is said how a component is."""
-
-    def healthy(self, component: str) -> None:
-        """Nothing is wrong."""
-
-    def unhealthy(self, component: str, reason: str) -> None:
-        """Something is."""
 
 
 class LookupFiles:

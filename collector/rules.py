@@ -9,11 +9,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from collector import telemetry
 from collector.config_rules import COMPONENT, RulesConfig
 from collector.errors import TidewaiterError
+from collector.health import Health
 from collector.logs import get_logger
 from collector.producer import JournalProducer, RejectedError
 from collector.rule_build import Built
@@ -44,16 +45,6 @@ logger = get_logger("worker")
 Pause = Callable[[float], Awaitable[None]]
 Append = Callable[[bytes], Awaitable[None]]
 Build = Callable[[], Awaitable[Built]]
-
-
-class Health(Protocol):
-    """Where it is said how a component is."""
-
-    def healthy(self, component: str) -> None:
-        """Nothing is wrong."""
-
-    def unhealthy(self, component: str, reason: str) -> None:
-        """Something is."""
 
 
 class RuleFiles:

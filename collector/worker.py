@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Set
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import uvloop
 
@@ -24,6 +24,7 @@ from collector.batches import START, Source, Window
 from collector.config import Config
 from collector.dead_letters import DEAD_LETTERS
 from collector.errors import DataDirError, sentence_of
+from collector.health import Health
 from collector.internal import InternalClient, InternalClosed
 from collector.isolation.in_hand import InHand
 from collector.isolation.marked import MarkedPipeline
@@ -78,16 +79,6 @@ new_event_loop: Final = uvloop.new_event_loop
 """It writes large bodies without a copy of what a socket does not take at once (measured: 0.05 us per event)."""
 
 logger = get_logger("worker")
-
-
-class Health(Protocol):
-    """Where it is said how a component is."""
-
-    def healthy(self, component: str) -> None:
-        """Nothing is wrong."""
-
-    def unhealthy(self, component: str, reason: str) -> None:
-        """Something is."""
 
 
 class Cursors:

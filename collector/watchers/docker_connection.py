@@ -5,7 +5,7 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from collector.certificates import CertificateError, engine_context
 from collector.child import Backoff
@@ -24,16 +24,6 @@ PING_S: Final = 20.0
 logger = get_logger("watcher")
 
 Pause = Callable[[float], Awaitable[None]]
-
-
-class Health(Protocol):
-    """Where it is said how a component is."""
-
-    def healthy(self, component: str) -> None:
-        """Nothing is wrong."""
-
-    def unhealthy(self, component: str, reason: str) -> None:
-        """Something is."""
 
 
 class Answers:

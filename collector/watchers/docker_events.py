@@ -22,11 +22,12 @@ import msgspec
 
 from collector import telemetry
 from collector.config_watchers import DockerEventsInputConfig
+from collector.health import Health
 from collector.logs import Recurring, get_logger
 from collector.producer import JournalProducer, RejectedError
 from collector.role import Context
 from collector.watchers.docker_client import EngineClient
-from collector.watchers.docker_connection import Answers, EngineConnection, Health, Pause
+from collector.watchers.docker_connection import Answers, EngineConnection, Pause
 from collector.watchers.docker_pending import Backlog, Cursor, decoded_cursor
 from collector.watchers.docker_reduce import about_host
 from collector.watchers.docker_session import EngineSession, Message

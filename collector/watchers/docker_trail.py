@@ -14,11 +14,12 @@ from typing import Any, Final, Protocol
 
 from collector import telemetry
 from collector.config_watchers import DockerEventsInputConfig
+from collector.health import Health
 from collector.logs import Recurring, get_logger
 from collector.producer import JournalProducer, RejectedError
 from collector.role import Context
 from collector.watchers.docker_client import EngineClient
-from collector.watchers.docker_connection import Answers, EngineConnection, Health, Pause
+from collector.watchers.docker_connection import Answers, EngineConnection, Pause
 from collector.watchers.docker_trail_known import KnownContainers
 from collector.watchers.docker_trail_records import ENCODING, gap_record
 from collector.watchers.docker_trail_seam import TrailCursor, decoded_cursor, first_cursor

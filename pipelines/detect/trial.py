@@ -19,6 +19,7 @@ from pipelines.detect.cases import Case, Expected, Placed
 from pipelines.detect.detection import ALERTS_LIMIT
 from pipelines.detect.matcher import Matcher, brute_force
 from pipelines.detect.predicate import View, spelled
+from pipelines.detect.ready import FAULTS
 from pipelines.detect.rule import Rule, RuleSet
 from pipelines.frame import Frame
 from pipelines.pipeline import Pipeline
@@ -30,9 +31,6 @@ PAUSES_LIMIT: Final = 3600
 
 NO_LIMITS: Final = AlertLimits(burst=1 << 30, rule_burst=1 << 30)
 """Every alert is raised: what a case expects is what its rule finds."""
-
-UNUSABLE: Final = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
-"""What rules raise that load and cannot run: conditions that are too deep, patterns beyond the scanner's limits."""
 
 ONE_FRAME: Final = "as one frame"
 ONE_BY_ONE: Final = "line by line"
@@ -99,7 +97,7 @@ class Trial:
             self._message = encode_rules(RuleSet(self._rules), NO_LIMITS)
             self._scan = Matcher(self._rules)
             self._plain = Matcher(self._rules, plain=True)
-        except UNUSABLE as error:
+        except FAULTS as error:
             self._unusable = f"the rules of the file cannot run: {error}"
 
     def run(self, placed: Placed) -> Result:
